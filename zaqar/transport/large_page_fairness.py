@@ -4,7 +4,9 @@
 To read, encode and copy an answer of megabytes holds the interpreter for
 milliseconds at a time. Its size is known only afterwards: hence a project that
 had a large page lately has one page read at a time. Its other requests for
-pages wait, for a few seconds at most, and hold no thread meanwhile.
+pages wait, for a few seconds at most, and hold no thread meanwhile. Beside
+requests of others it pauses after each large page for as long as that took: a
+client that asks again at once would keep a processor from them.
 """
 
 import collections
@@ -30,6 +32,12 @@ DECODING = 4
 
 #: Seconds for which a project is expected to get another one.
 REMEMBERED_FOR = 10.0
+
+#: Seconds of its longest pause after one.
+LONGEST_PAUSE = 1.0
+
+#: Seconds since a request of another project from which on nobody is beside.
+OTHERS_FOR = 1.0
 
 #: Projects with large pages that have a turn at a time.
 MOST_AT_ONCE = 2
@@ -71,6 +79,12 @@ Job = Callable[[], Any]
 TURN = 'zaqar.turn'
 
 
+def _after(seconds: float, work: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, work)
+    timer.daemon = True
+    timer.start()
+
+
 class Turns:
     """Who may have a page read, in one process.
 
@@ -80,6 +94,7 @@ class Turns:
     :param max_unread: bytes of a project's answers that may wait to be read
         by its clients before it has no further turn, 0 for any number
     :param later: does a job of a request that is woken, from any thread
+    :param after: does work after some seconds, in any thread
     """
 
     def __init__(
@@ -87,13 +102,17 @@ class Turns:
         max_unread: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
         later: Callable[[Job], object] = lambda job: job(),
+        after: Callable[[float, Callable[[], None]], object] = _after,
     ) -> None:
         self._max_unread = max_unread
         self.monotonic = monotonic
         self.later = later
+        self.after = after
         self._lock = threading.Lock()
         #: When the last large page of each project was read.
         self._large: dict[str, float] = {}
+        #: When a project without one had a request.
+        self._others_at = -math.inf
         self._busy: set[str] = set()
         #: The project that has waited longest for its turn comes first.
         self._waiting: dict[str, collections.deque[Job]] = {}
@@ -102,7 +121,13 @@ class Turns:
         self._postponed_total = 0
 
     def are_needed(self, name: str, project: str) -> bool:
-        return project in self._large and name in PAGES
+        """Tell whether an operation of a project needs a turn."""
+        if not self._large:
+            return False
+        if project not in self._large:
+            self._others_at = self.monotonic()
+            return False
+        return name in PAGES
 
     def begin(self, project: str) -> bool:
         """Take a turn, unless it has to be waited for.
@@ -125,8 +150,16 @@ class Turns:
             jobs.append(job)
             return self._next()
 
-    def end(self, project: str) -> Job | None:
-        """End a turn; return the job that has the next one."""
+    def end(self, project: str, took: float = 0.0) -> Job | None:
+        """End a turn; return the job that has the next one.
+
+        :param took: seconds that a large page took, for which the project
+            pauses beside others
+        """
+        if took and self.monotonic() - self._others_at < OTHERS_FOR:
+            resume = functools.partial(self._resume, project)
+            self.after(min(took, LONGEST_PAUSE), resume)
+            return None
         with self._lock:
             self._busy.discard(project)
             return self._next()
@@ -177,6 +210,12 @@ class Turns:
             if not self._unread[project]:
                 del self._unread[project]
             return self._next()
+
+    def _resume(self, project: str) -> None:
+        """End a pause."""
+        job = self.end(project)
+        if job is not None:
+            self.later(job)
 
     def _next(self) -> Job | None:
         for project, jobs in self._waiting.items():
@@ -229,6 +268,8 @@ class Turn(msgspec.Struct):
     :ivar held: bytes that are counted for it
     :ivar deadline: after which it is refused, on the clock of the turns
     :ivar bytes_decoded: of metadata, for its answer
+    :ivar begun: when it was taken, on the clock of the turns
+    :ivar took: seconds until its answer was there, 0 if that is not large
     """
 
     turns: Turns
@@ -242,6 +283,8 @@ class Turn(msgspec.Struct):
     held: int = 0
     deadline: float = math.inf
     bytes_decoded: int = 0
+    begun: float = 0.0
+    took: float = 0.0
 
     def begin(self, name: str, project: str) -> bool:
         """Take the turn if an operation needs it; tell whether it may run.
@@ -259,6 +302,7 @@ class Turn(msgspec.Struct):
         if self.turns.are_needed(name, project):
             self.is_taken = self.turns.begin(project)
             self.is_missed = not self.is_taken
+            self.begun = self.turns.monotonic()
         return not self.is_missed
 
     def may_wait(self) -> bool:
@@ -313,6 +357,7 @@ class Turn(msgspec.Struct):
 
     def resume(self) -> None:
         """Note that it has come."""
+        self.begun = self.turns.monotonic()
         self.is_taken = not self.is_postponed
         self.is_missed = self.is_postponed = False
 
@@ -325,6 +370,8 @@ class Turn(msgspec.Struct):
         size = max(size, DECODING * self.bytes_decoded)
         if self.is_taken or size >= LARGE:
             self.turns.record(self.project, size)
+        if self.is_taken and size >= LARGE:
+            self.took = self.turns.monotonic() - self.begun
 
     def end(self) -> Job | None:
         """End it; return the job that has the next one."""
@@ -335,4 +382,6 @@ class Turn(msgspec.Struct):
         if self.held:
             self.turns.let_go(self.project, self.held)
             self.held = 0
-        return self.turns.end(self.project) if self.is_taken else None
+        if not self.is_taken:
+            return None
+        return self.turns.end(self.project, self.took)

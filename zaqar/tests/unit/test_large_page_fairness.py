@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +17,7 @@ from zaqar.transport.large_page_fairness import (
     LARGE,
     PATIENCE,
     REMEMBERED_FOR,
+    Job,
     Turn,
     Turns,
 )
@@ -263,3 +265,53 @@ def test_requests_that_wait_for_messages_hold_so_much_and_no_more() -> None:
     first.end()
     assert waiting('c').may_wait()
     assert not waiting('a').may_wait()
+
+
+def test_a_project_pauses_after_a_large_page_beside_others() -> None:
+    pauses: list[tuple[float, Callable[[], None]]] = []
+    done: list[Job] = []
+    turns, clock = _large(
+        'p',
+        after=lambda seconds, work: pauses.append((seconds, work)),
+        later=done.append,
+    )
+    turn = Turn(turns)
+    assert turn.begin(NAME, 'p')
+    assert not turns.are_needed('message_post', 'other')
+    clock.now += 0.5
+    turn.record(LARGE)
+    assert turn.end() is None
+    ((seconds, work),) = pauses
+    assert seconds == 0.5
+    # Until then it has no further turn, and a request of it waits.
+    assert not turns.begin('p')
+    assert turns.wait('p', lambda: None) is None
+    work()
+    assert len(done) == 1
+
+
+@pytest.mark.parametrize('size', [10, LARGE])
+def test_it_pauses_after_no_other_page(size: int) -> None:
+    pauses: list[float] = []
+    turns, clock = _large('p', after=lambda *call: pauses.append(call[0]))
+    if size == 10:
+        turns.are_needed('message_post', 'other')
+    turn = Turn(turns)
+    assert turn.begin(NAME, 'p')
+    clock.now += 0.5
+    turn.record(size)
+    turn.end()
+    assert pauses == []
+    assert turns.begin('p')
+
+
+def test_a_pause_is_short() -> None:
+    pauses: list[float] = []
+    turns, clock = _large('p', after=lambda *call: pauses.append(call[0]))
+    turn = Turn(turns)
+    assert turn.begin(NAME, 'p')
+    clock.now += 10.0
+    turns.are_needed('message_post', 'other')
+    turn.record(LARGE)
+    turn.end()
+    assert pauses == [large_page_fairness.LONGEST_PAUSE]

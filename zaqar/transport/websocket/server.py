@@ -167,6 +167,7 @@ class Server:
         streams = Streams(feeds, loop, self._settings.max_stream_age)
         # Requests are woken by whoever has messages for them.
         self._handler.turns.later = functools.partial(_soon, loop)
+        self._handler.turns.after = loop.call_later
         connections.http = HttpRequests(
             self._http,
             workers,

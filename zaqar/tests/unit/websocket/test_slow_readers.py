@@ -78,7 +78,7 @@ class FrameHandler:
         proves = False
 
     def __init__(self, max_unread: int) -> None:
-        self.turns = Turns(max_unread)
+        self.turns = Turns(max_unread, after=lambda _, work: work())
         #: Those that connections or the server remember.
         self.projects: weakref.WeakSet[Project] = weakref.WeakSet()
 
