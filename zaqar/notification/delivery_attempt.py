@@ -12,7 +12,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from zaqar.controllers.call_context import Context
@@ -20,9 +19,11 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Subscription
 from zaqar.notification import confirmation_request_content, notifier_metrics
 from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
+from zaqar.notification.daemon_threads import DaemonThreads
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import (
+    THREADS,
     Delivery,
     Outcome,
     Sender,
@@ -67,7 +68,11 @@ class Attempts:
         self._statistics = statistics
         self._over_http = encrypted_over_http
         self._endpoints = endpoints
-        self._readers = ThreadPoolExecutor(READERS, 'notifier-reader')
+        self._readers = DaemonThreads(READERS, 'notifier-reader')
+        #: Those of the service catalogue, which may hang, and those of senders
+        #: that block, by scheme.
+        self._catalogue = DaemonThreads(READERS, 'catalogue')
+        self._threads: dict[str, DaemonThreads] = {}
 
     async def make(self, job: ClaimedDelivery) -> Attempted | None:
         """Make the next attempt of a job, None if nobody is to be notified.
@@ -82,7 +87,9 @@ class Attempts:
             return None
         body = None
         if pending.confirmation is not None:
-            body = await self.read(self._confirmation, pending)
+            body = await asyncio.get_running_loop().run_in_executor(
+                self._catalogue, self._confirmation, pending
+            )
         delivery = delivery_of(
             pending, job.place, job.attempt, subscription, body
         )
@@ -122,7 +129,12 @@ class Attempts:
             id(one): one for one in self._senders.values()
         }.values():
             sender.close()
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        for threads in (
+            self._readers,
+            self._catalogue,
+            *self._threads.values(),
+        ):
+            threads.shutdown()
 
     def _confirmation(self, pending: PendingDelivery) -> bytes:
         assert pending.confirmation is not None
@@ -149,9 +161,13 @@ class Attempts:
             if inspect.iscoroutinefunction(send):
                 outcome: Outcome = await send(delivery, now=now)
                 return outcome
+            threads = self._threads.get(delivery.scheme)
+            if threads is None:
+                threads = DaemonThreads(THREADS, delivery.scheme)
+                self._threads[delivery.scheme] = threads
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
-                None, lambda: send(delivery, now=now)
+                threads, lambda: send(delivery, now=now)
             )
         except Exception:
             LOG.exception(

@@ -9,7 +9,6 @@ import math
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from zaqar.controllers import rates
@@ -32,7 +31,7 @@ from zaqar.notification.delivery_scheduler import (
 )
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import MAIL
-from zaqar.notification.sender_interface import THREADS, Verdict
+from zaqar.notification.sender_interface import Verdict
 from zaqar.notification.socket_deliveries import SocketDeliveries
 
 LOG = logging.getLogger(__name__)
@@ -103,8 +102,6 @@ class DeliveryLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        pool = ThreadPoolExecutor(THREADS, 'sender')
-        self._loop.set_default_executor(pool)
         try:
             self._loop.run_forever()
         finally:

@@ -9,8 +9,8 @@ deliveries are repeated after a crash, so a receiver may be notified twice.
 
 ``send`` may be a coroutine function: then it runs on the event loop of the
 notifier, which it must never block, many times at once. It may be a plain
-function instead: then it is called in one of :data:`THREADS` threads. Neither
-is called twice at a time for one delivery.
+function instead: then it is called in one of :data:`THREADS` threads of its
+scheme. Neither is called twice at a time for one delivery.
 """
 
 import enum
@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-#: Threads that all plain ``send`` functions of a notifier share.
+#: Threads of each scheme whose ``send`` function is a plain one.
 THREADS = 16
 
 

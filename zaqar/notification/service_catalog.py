@@ -63,10 +63,16 @@ class ServiceCatalog:
 
     def __call__(self) -> PublicEndpoints:
         """Return the public endpoints of this service."""
-        with self._lock:
-            if self._timer() >= self._until:
-                self._refresh()
-            return self._public
+        # One reads it anew; others wait only where nothing is known yet.
+        if self._timer() >= self._until and self._lock.acquire(
+            blocking=self._until < 0
+        ):
+            try:
+                if self._timer() >= self._until:
+                    self._refresh()
+            finally:
+                self._lock.release()
+        return self._public
 
     def is_exempt(self, host: str, port: int) -> bool:
         """Return whether a service may be reached there, public or not."""

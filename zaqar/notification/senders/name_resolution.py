@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 from weakref import WeakValueDictionary
+
+from zaqar.notification.daemon_threads import DaemonThreads
 
 #: Threads, which cost little while they wait.
 THREADS = 64
@@ -31,7 +33,7 @@ class NameResolution:
     """Runs look-ups for one event loop."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, 'resolver')
+        self._threads = DaemonThreads(THREADS, 'resolver')
         # Each lasts as long as somebody waits, or a look-up is under way.
         self._free: WeakValueDictionary[str, asyncio.Semaphore] = (
             WeakValueDictionary()
@@ -63,4 +65,4 @@ class NameResolution:
 
     def close(self) -> None:
         """Start nothing any more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown()

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from zaqar import configuration
 from zaqar.controllers import trust_interface
+from zaqar.notification.daemon_threads import DaemonThreads
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.senders.http_client import WebhookClient
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _PREFIX = 'trust+'
 
+#: Threads that wait for Keystone.
+THREADS = 8
+
 
 class TrustSender:
     """Sends messages with tokens to services of the cloud."""
@@ -40,6 +44,7 @@ class TrustSender:
     ) -> None:
         self._settings = settings
         self._keystone = keystone
+        self._threads = DaemonThreads(THREADS, 'keystone')
         self._exempt: frozenset[HostPort] = frozenset()
         self._client = WebhookClient(
             # Services of a cloud may listen at any port.
@@ -74,6 +79,7 @@ class TrustSender:
 
     def close(self) -> None:
         self._client.close()
+        self._threads.shutdown()
 
     async def _with_token(
         self,
@@ -88,7 +94,9 @@ class TrustSender:
         assert self._keystone is not None
         try:
             # Its library blocks.
-            token = await asyncio.to_thread(self._keystone.token, trust_id)
+            token = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._keystone.token, trust_id
+            )
         except (exceptions.NotFound, exceptions.Forbidden):
             return Outcome(Verdict.REFUSED, 'the trust has ended')
         except exceptions.Unauthorized:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import push_frames
+from zaqar.notification.daemon_threads import DaemonThreads
 from zaqar.notification.push_frames import Key
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders.websocket_server_client import (
@@ -27,6 +28,9 @@ from zaqar.storage.base import ManagementStore
 
 #: Seconds after which a message for a connection that takes none is given up.
 PATIENCE = 60
+
+#: Threads that read records of servers.
+THREADS = 2
 
 #: Maximum number of servers with open connections, and with cached keys.
 _SERVERS = 100
@@ -63,6 +67,7 @@ class SocketSender:
         self._directory = NodeDirectory(store)
         self._key = Key(secret) if secret else None
         self._clients: dict[str, PushClient] = {}
+        self._threads = DaemonThreads(THREADS, 'nodes')
 
     async def send(self, delivery: Delivery, *, now: int) -> Outcome:
         parts = urlsplit(delivery.subscriber)
@@ -94,7 +99,9 @@ class SocketSender:
         lease = self._directory.cached(node)
         if lease is None:
             try:
-                lease = await asyncio.to_thread(self._directory.read, node)
+                lease = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._directory.read, node
+                )
             except StoreUnavailable:
                 return _NO_STORE
         if lease is None:
@@ -113,6 +120,10 @@ class SocketSender:
         ]
 
     def close(self) -> None:
+        self._close_clients()
+        self._threads.shutdown()
+
+    def _close_clients(self) -> None:
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
@@ -122,7 +133,7 @@ class SocketSender:
         if client is None:
             if len(self._clients) >= _SERVERS:
                 # Most of these servers have ended.
-                self.close()
+                self._close_clients()
             client = self._clients[uri] = PushClient(uri, key)
         return client
 

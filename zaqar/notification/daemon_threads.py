@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads that the end of a process does not wait for.
+
+Look-ups of names, mail servers and Keystone may hang. Python joins the threads
+of its own pools at exit, and so would hang as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec('P')
+T = TypeVar('T')
+
+
+class DaemonThreads(Executor):
+    """A pool of at most ``count`` threads, for use by one thread."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._work: queue.SimpleQueue[
+            tuple[Future[Any], Callable[[], Any]] | None
+        ] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+    def submit(
+        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Have a function called in a thread."""
+        future: Future[T] = Future()
+        self._work.put((future, functools.partial(function, *args, **kwargs)))
+        is_idle = self._idle.acquire(blocking=False)
+        if not is_idle and self._started < self._count:
+            self._started += 1
+            threading.Thread(
+                target=self._live,
+                name=f'{self._name}-{self._started}',
+                daemon=True,
+            ).start()
+        return future
+
+    def shutdown(
+        self, wait: bool = False, *, cancel_futures: bool = True
+    ) -> None:
+        """Cancel what has not begun, and wait for nothing."""
+        with contextlib.suppress(queue.Empty):
+            while (item := self._work.get_nowait()) is not None:
+                item[0].cancel()
+        for _ in range(self._started):
+            self._work.put(None)
+
+    def _live(self) -> None:
+        while (item := self._work.get()) is not None:
+            future, call = item
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = call()
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+            self._idle.release()
