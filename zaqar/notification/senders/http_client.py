@@ -34,8 +34,11 @@ from zaqar.notification.webhook_address_guard import (
     is_public,
 )
 
-#: Maximum number of hosts with idle connections.
+#: Maximum number of hosts with idle connections; seconds for which one stays
+#: idle, and for which it is used at all: its host may have another address.
 MAX_HOSTS = 256
+MAX_IDLE = 30.0
+MAX_AGE = 300.0
 
 Exempt = Callable[[str, int], bool]
 
@@ -87,6 +90,7 @@ class WebhookClient:
         self._proxies = urllib.request.getproxies()
         self._idle: OrderedDict[str, deque[Connection]] = OrderedDict()
         self._names = NameResolution()
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes
@@ -129,6 +133,24 @@ class WebhookClient:
             for connection in connections:
                 connection.close()
         self._names.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+
+    def _sweep(self) -> None:
+        """Close connections that have been idle for long."""
+        self._sweeping = None
+        limit = asyncio.get_running_loop().time() - MAX_IDLE
+        for key, idle in list(self._idle.items()):
+            while idle and idle[0].idle_since <= limit:
+                idle.popleft().close()
+            if not idle:
+                del self._idle[key]
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._idle and self._sweeping is None:
+            loop = asyncio.get_running_loop()
+            self._sweeping = loop.call_later(MAX_IDLE, self._sweep)
 
     def _borrow(self, key: str) -> Connection | None:
         idle = self._idle.get(key)
@@ -139,9 +161,11 @@ class WebhookClient:
         return None
 
     def _return(self, key: str, connection: Connection) -> None:
-        if not connection.is_usable:
+        now = asyncio.get_running_loop().time()
+        if not connection.is_usable or now - connection.made_at > MAX_AGE:
             connection.close()
             return
+        connection.idle_since = now
         idle = self._idle.get(key)
         if idle is None:
             idle = self._idle[key] = deque()
@@ -154,6 +178,7 @@ class WebhookClient:
         idle.append(connection)
         if len(idle) > self._per_host:
             idle.popleft().close()
+        self._sweep_later()
 
     def _proxy(self, target: Url) -> Url | None:
         """Return the proxy that the environment names for a URL, if any."""

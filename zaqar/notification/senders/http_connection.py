@@ -43,9 +43,12 @@ class Connection(asyncio.Protocol):
     """Sends one request at a time.
 
     :ivar is_usable: another request may be sent
+    :ivar made_at: when it was made, and since when it is idle, in seconds by
+        the clock of the loop
     """
 
     transport: Any
+    idle_since = 0.0
 
     def __init__(self) -> None:
         self.is_usable = False
@@ -83,6 +86,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.is_usable = True
+        self.made_at = asyncio.get_running_loop().time()
 
     def data_received(self, data: bytes) -> None:
         if self._is_answered:

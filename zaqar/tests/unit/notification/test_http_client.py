@@ -7,6 +7,8 @@ The other end is one that says what a real one does not.
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import ipaddress
 import pathlib
 import socket
@@ -129,6 +131,14 @@ class Caller:
     def post(self, url: str) -> HttpResponse:
         return self._runner.run(self._client.post(url, {}, b'body'))
 
+    def rest_until(self, true: Callable[[], bool]) -> None:
+        async def rest() -> None:
+            async with asyncio.timeout(PATIENCE):
+                while not true():
+                    await asyncio.sleep(0.01)
+
+        self._runner.run(rest())
+
     def close(self) -> None:
         self._client.close()
         self._runner.close()
@@ -154,6 +164,38 @@ def test_a_connection_is_kept(
     status = int(answer.split()[1])
     assert statuses(3) == [status, 500, status]
     assert end.requests == [3]
+
+
+def test_a_connection_is_not_kept_for_ever(
+    end: End, statuses: Statuses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end.says([OK, OK], [OK])
+    assert statuses(1) == [200]
+    monkeypatch.setattr(http_client, 'MAX_AGE', 0)
+    # It is used once more, and then it is too old.
+    assert statuses(1) == [200]
+    assert statuses(1) == [200]
+    assert end.requests == [2, 1]
+
+
+@pytest.mark.parametrize('end', ['http'], indirect=True)
+def test_an_idle_connection_is_closed(
+    end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, 'MAX_IDLE', 0.01)
+    closed = threading.Event()
+    end.says([OK])
+    caller = Caller()
+    caller.post(end.url)
+    close = http_client.Connection.close
+
+    def note(connection: http_client.Connection) -> None:
+        close(connection)
+        closed.set()
+
+    monkeypatch.setattr(http_client.Connection, 'close', note)
+    caller.rest_until(closed.is_set)
+    caller.close()
 
 
 @pytest.mark.parametrize('interim', INTERIM)
@@ -296,3 +338,82 @@ def test_no_more_of_a_head_is_read_than_enough(
         statuses(1)
     assert failure.value.detail.endswith('too long')
     assert statuses(1) == [200]
+
+
+class Proxy:
+    """Says what it was asked for, and leads to another server if it likes.
+
+    :param target: where it leads to, None to refuse
+    """
+
+    def __init__(self, target: tuple[str, int] | None) -> None:
+        self.head = b''
+        self._target = target
+        self._server = socket.create_server(('127.0.0.1', 0))
+        self.port = self._server.getsockname()[1]
+        self._thread = threading.Thread(target=self._live)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._thread.join(PATIENCE)
+        self._server.close()
+
+    def _live(self) -> None:
+        taken, _ = self._server.accept()
+        with taken:
+            taken.settimeout(PATIENCE)
+            while not self.head.endswith(b'\r\n\r\n'):
+                self.head += taken.recv(65536)
+            if self._target is None:
+                taken.sendall(b'HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n')
+                return
+            with socket.create_connection(self._target) as inner:
+                taken.sendall(b'HTTP/1.1 200 Connected\r\n\r\n')
+                there = threading.Thread(target=_copy, args=(taken, inner))
+                there.start()
+                _copy(inner, taken)
+                there.join(PATIENCE)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize('end', ['https'], indirect=True)
+def test_a_proxy_leads_to_a_receiver_that_speaks_tls(
+    end: End, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(end.url.rstrip('/').rpartition(':')[2])
+    proxy = Proxy(('127.0.0.1', port))
+    monkeypatch.setenv(
+        'https_proxy', f'http://user:pass%20word@127.0.0.1:{proxy.port}'
+    )
+    monkeypatch.setenv('no_proxy', '')
+    end.says([OK, FAULT])
+    caller = Caller(ca_certs=str(tmp_path / 'ca.pem'))
+    # The second one by the same tunnel.
+    assert [caller.post(end.url).status for _ in range(2)] == [200, 500]
+    caller.close()
+    proxy.stop()
+    lines = proxy.head.decode().split('\r\n')
+    assert lines[0] == f'CONNECT localhost:{port} HTTP/1.1'
+    login = base64.b64encode(b'user:pass word').decode()
+    assert f'Proxy-Authorization: Basic {login}' in lines
+
+
+def test_what_a_proxy_refuses_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy = Proxy(None)
+    monkeypatch.setenv('https_proxy', f'http://127.0.0.1:{proxy.port}')
+    monkeypatch.setenv('no_proxy', '')
+    caller = Caller()
+    with pytest.raises(NoResponse) as failure:
+        caller.post('https://hooks.example/')
+    assert failure.value.detail.endswith('the proxy answered 403')
+    caller.close()
+    proxy.stop()
