@@ -22,13 +22,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import requests
 
-from benchmarks import machine, target
-from benchmarks.notify_soak import database
+from benchmarks import machine, notify_soak
 from benchmarks.receiver import Receiver
 from zaqar.tests.servers import process
 from zaqar.tests.servers.receivers import Silent
-from zaqar.tests.servers.redis import Redis
-from zaqar.tests.servers.zaqar import Zaqar, with_database
+from zaqar.tests.servers.zaqar import Zaqar
 
 _REST = """{database}
 [drivers]
@@ -88,9 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--deliveries', type=int, default=5000)
     parser.add_argument('--posts', type=int, default=2000)
     parser.add_argument(
-        '--store',
-        choices=('sqlite', 'postgresql', 'mariadb', 'redis'),
-        default='sqlite',
+        '--store', choices=notify_soak.STORES, default='sqlite'
     )
     parser.add_argument(
         '--base', type=pathlib.Path, help='another tree, to compare with'
@@ -256,34 +252,17 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
 @contextlib.contextmanager
 def _running(store: str) -> Iterator[Build]:
     with (
-        _settings(store) as lines,
+        notify_soak.configuration(store) as lines,
         tempfile.TemporaryDirectory(prefix='zaqar-notify-') as folder,
     ):
         rest = _REST.format(database=lines)
         server = Build(pathlib.Path(folder), rest=rest)
-        if store in ('postgresql', 'mariadb'):
-            server.run('upgrade', 'head', program='manage')
+        notify_soak.prepare(server, lines)
         server.start()
         try:
             yield server
         finally:
             server.stop()
-
-
-@contextlib.contextmanager
-def _settings(store: str) -> Iterator[str]:
-    """Yield the lines of a configuration that name an empty database."""
-    if store == 'redis':
-        settings = {'appendonly': 'yes', 'appendfsync': 'always'}
-        server = Redis(settings)
-        server.start()
-        try:
-            yield target.stores(f'redis://127.0.0.1:{server.port}/0')
-        finally:
-            server.stop()
-        return
-    with database(store) as url:
-        yield with_database(url) if url else ''
 
 
 def _subscribe(

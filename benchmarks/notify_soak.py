@@ -26,9 +26,13 @@ from dataclasses import dataclass
 
 import requests
 
+from benchmarks import target
 from benchmarks.receiver import Receiver
 from zaqar.tests.servers import process, sql
+from zaqar.tests.servers.redis import Redis
 from zaqar.tests.servers.zaqar import Zaqar, is_alive, with_database
+
+STORES = ('sqlite', 'postgresql', 'mariadb', 'redis')
 
 #: Seconds between two kills.
 PAUSES = (0.3, 1.5)
@@ -119,59 +123,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--subscribers', type=int, default=5)
     parser.add_argument('--filler', type=int, default=0, metavar='BYTES')
     parser.add_argument('--seed', type=int, default=None)
-    parser.add_argument(
-        '--store',
-        choices=('sqlite', 'postgresql', 'mariadb'),
-        default='sqlite',
-    )
+    parser.add_argument('--store', choices=STORES, default='sqlite')
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else time.time_ns()
     print(f'store {options.store}, seed {seed}', flush=True)
     chance = random.Random(seed)
-    missing = 0
+    missing = repeated = pairs = 0
     with (
-        database(options.store) as url,
-        Soak(url, options.subscribers, options.filler) as soak,
+        configuration(options.store) as lines,
+        Soak(lines, options.subscribers, options.filler) as soak,
     ):
         for number in range(1, options.rounds + 1):
             result = soak.round(options.posts, chance)
             missing += result.missing
+            pairs += result.pairs
+            repeated += result.repeated
             print(result.line(number), flush=True)
     print('nothing is missing' if not missing else f'{missing} missing')
+    print(f'{repeated / pairs:.2%} are repeated')
     return int(bool(missing))
 
 
 @contextlib.contextmanager
-def database(name: str) -> Iterator[str]:
-    """Yield the URL of an empty database; '' for SQLite."""
-    if name == 'sqlite':
+def configuration(store: str) -> Iterator[str]:
+    """Yield the lines of a configuration that name an empty database."""
+    if store == 'sqlite':
         yield ''
         return
-    kind = sql.PostgreSQL if name == 'postgresql' else sql.MariaDB
+    if store == 'redis':
+        redis = Redis({'appendonly': 'yes', 'appendfsync': 'always'})
+        redis.start()
+        try:
+            yield target.stores(f'redis://127.0.0.1:{redis.port}/0')
+        finally:
+            redis.stop()
+        return
+    kind = sql.PostgreSQL if store == 'postgresql' else sql.MariaDB
     server = sql.start(kind)
     try:
-        yield server.database()
+        yield with_database(server.database())
     finally:
         server.stop()
+
+
+def prepare(server: Zaqar, lines: str) -> None:
+    """Create the tables of a service whose configuration has these lines."""
+    if 'sqlalchemy' in lines:
+        done = server.run('upgrade', 'head', program='manage')
+        assert done.returncode == 0, done.stderr
 
 
 class Soak:
     """A service, a queue, and subscribers who note what comes.
 
-    :param url: of an empty database; '' for SQLite
+    :param lines: see :func:`configuration`
     :param filler: bytes that bodies have beside what is needed
     """
 
-    def __init__(self, url: str, subscribers: int, filler: int = 0) -> None:
+    def __init__(self, lines: str, subscribers: int, filler: int = 0) -> None:
         self._filler = 'x' * filler
         self._folder = tempfile.TemporaryDirectory(prefix='zaqar-notify-')
-        rest = _REST.format(database=with_database(url) if url else '')
+        rest = _REST.format(database=lines)
         self._server = Zaqar(
             pathlib.Path(self._folder.name), rest=rest, workers=2
         )
-        if url:
-            done = self._server.run('upgrade', 'head', program='manage')
-            assert done.returncode == 0, done.stderr
+        prepare(self._server, lines)
         self._receiver = Receiver(0.001)
         self._paths = [f'/{number}' for number in range(subscribers)]
         self._numbers = itertools.count()
