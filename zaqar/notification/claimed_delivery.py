@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from zaqar.models import NewMessage, Subscription
@@ -13,20 +13,29 @@ from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome
 from zaqar.storage.base import MessageStore
 
+#: Bytes of messages that count as much as a job.
+UNIT = 32 * 1024
+
 
 @dataclass(slots=True, eq=False)
 class Lease:
     """A claim, and the messages in it that are not finished.
 
+    :ivar open: these, with their weights
     :ivar is_lost: it has lapsed; other notifiers may have its messages
     :ivar left: messages to release
     """
 
     claim_id: str
     renewed_at: int
-    open: set[str] = field(default_factory=set)
+    open: dict[str, int] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
     is_lost: bool = False
+
+    def finish(self, ids: Iterable[str]) -> None:
+        """Note messages that are finished."""
+        for one in ids:
+            self.open.pop(one, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class ClaimedDelivery:
     :ivar place: index of the next message
     :ivar attempt: number of the next attempt
     :ivar pool: the name of that of its store
+    :ivar held_bytes: of its messages, or of its share of those of a notice
     :ivar given_up: messages that are given up, by their index
     :ivar confirms: the subscriber has confirmed its subscription
     :ivar replacements: what is to be stored in its place
@@ -80,6 +90,7 @@ class ClaimedDelivery:
     place: int = 0
     attempt: int = 1
     pool: str = ''
+    held_bytes: int = 0
     given_up: deque[GivenUp] = field(default_factory=deque)
     confirms: bool = False
     replacements: list[NewMessage] = field(default_factory=list)
@@ -94,6 +105,11 @@ class ClaimedDelivery:
     def project(self) -> str:
         """The project that it counts for."""
         return self.pending.project
+
+    @property
+    def weight(self) -> int:
+        """What it counts for: one, and more for long messages."""
+        return 1 + self.held_bytes // UNIT
 
     def replace(self, pending: PendingDelivery, record: NewMessage) -> None:
         """Have something stored in its place, as it is encoded."""

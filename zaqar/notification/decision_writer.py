@@ -17,7 +17,7 @@ from itertools import islice
 
 from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.outbox_notices import LIFETIME
+from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Subscription
 from zaqar.notification import (
@@ -165,7 +165,7 @@ class DecisionWriter:
         """
         while self._left:
             job = self._left.popleft()
-            job.lease.open.discard(job.message_id)
+            job.lease.open.pop(job.message_id, None)
             job.lease.left.add(job.message_id)
         jobs = [self._finished.popleft() for _ in range(len(self._finished))]
         ready, later = self._write_singly(store, jobs)
@@ -195,7 +195,7 @@ class DecisionWriter:
             raise
         for job in ready:
             self._count_bytes(job.project, job.left - job.pending.size)
-            job.lease.open.discard(job.message_id)
+            job.lease.open.pop(job.message_id, None)
 
     def drop(self, pending: PendingDelivery, now: int) -> None:
         """Give up a delivery that there is no room for.
@@ -251,10 +251,31 @@ class DecisionWriter:
         except StoreUnavailable:
             return False
         except Exception:
-            # Others must be written.
-            LOG.exception('What follows from a delivery cannot be written')
-            job.given_up.clear()
+            # Others must be written, and this must not be lost.
+            LOG.exception(
+                'What follows from a delivery cannot be written; it is '
+                'attempted again in %d s',
+                REQUEUE_SECONDS,
+            )
+            self._begin_again(job)
         return True
+
+    def _begin_again(self, job: ClaimedDelivery) -> None:
+        """Have the last attempts made again whose end cannot be written."""
+        parts = [job.pending] if job.confirms else []
+        for one in job.given_up:
+            part = job.pending.part(one.place, one.place + 1)
+            parts.append(part.copy(attempt=one.last.delivery.attempt))
+        job.given_up.clear()
+        job.confirms = False
+        for part in parts:
+            record = part.to_store(
+                self._ctx.cipher,
+                ttl=LIFETIME,
+                delay=REQUEUE_SECONDS,
+                now=job.store.clock.now(),
+            )
+            job.replace(part, record)
 
     def _replace(
         self, job: ClaimedDelivery, decision: Retry | Defer, now: int

@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from zaqar.notification.project_fair_queue import FairQueue, ProjectJob
@@ -32,9 +33,14 @@ FAILING_AFTER = 3
 CIRCUIT_FAILURES = 20
 CIRCUIT_SECONDS = 60.0
 
-#: Maximum number of jobs at a time. The queue of a host may be as long as what
-#: is left of it: the more hosts there are, the less each of them gets.
+#: Maximum number of jobs at a time, and of those of one project, where a job
+#: with long messages counts as several. The queue of a host may be as long as
+#: what is left of it: the more hosts there are, the less each of them gets.
 MAX_HELD = 4000
+PROJECT_HELD = MAX_HELD * 3 // 4
+
+#: Hosts of which that comes next whose project has waited longest.
+LOOK = 64
 
 #: Jobs of a host that may become due together.
 MAX_EXPECTED = 500
@@ -136,6 +142,12 @@ class Scheduler(Generic[Job]):
         #: Jobs that will be offered, by host and project.
         self._expected: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._waiting = 0
+        #: Weights of jobs that are queued or in progress, by project.
+        self._weights: Counter[str] = Counter()
+        self.weight = 0
+        #: When projects had their last turns.
+        self._turns: dict[str, int] = {}
+        self._turn = 0
         self._is_closed = False
 
     @property
@@ -173,6 +185,7 @@ class Scheduler(Generic[Job]):
             return
         queue.waiting.append(job)
         self._waiting += 1
+        self._weigh(job, 1)
         self._set_turn(queue)
 
     def expected_wait(self, host: str, project: str) -> float | None:
@@ -204,13 +217,23 @@ class Scheduler(Generic[Job]):
             return None
         now = self._timer()
         is_full = len(self._slow) >= self._permits * SLOW_PER_PERMIT
-        for host, queue in self._ring.items():
-            if queue.open_until > now or (is_full and queue.is_failing):
-                continue
-            # Its next turn comes after those of all others.
-            del self._ring[host]
-            return self._begin(queue, now)
-        return None
+        ready = (
+            queue
+            for queue in self._ring.values()
+            if queue.open_until <= now and not (is_full and queue.is_failing)
+        )
+        # Where one project is alone there is nothing to compare.
+        most = LOOK if len(self._weights) > 1 else 1
+        queue = min(islice(ready, most), key=self._last_turn, default=None)
+        if queue is None:
+            return None
+        # Its next turn comes after those of all others.
+        del self._ring[queue.host]
+        if len(self._turns) >= MAX_HOSTS:
+            self._turns.clear()
+        self._turn += 1
+        self._turns[queue.waiting.next_project] = self._turn
+        return self._begin(queue, now)
 
     def end(
         self, attempt: Attempt[Job], success: bool | None, *, more: bool
@@ -229,6 +252,8 @@ class Scheduler(Generic[Job]):
         if more:
             queue.waiting.appendleft(attempt.job)
             self._waiting += 1
+        else:
+            self._weigh(attempt.job, -1)
         self._set_turn(queue)
         self._defer_all(surplus)
 
@@ -275,9 +300,19 @@ class Scheduler(Generic[Job]):
         for queue in self._queues.values():
             while queue.waiting:
                 jobs.append(queue.waiting.popleft())
+                self._weigh(jobs[-1], -1)
         self._ring.clear()
         self._waiting = 0
         return jobs
+
+    def _last_turn(self, queue: HostQueue[Job]) -> int:
+        return self._turns.get(queue.waiting.next_project, 0)
+
+    def _weigh(self, job: Job, sign: int) -> None:
+        self.weight += sign * job.weight
+        self._weights[job.project] += sign * job.weight
+        if not self._weights[job.project]:
+            del self._weights[job.project]
 
     def _begin(self, queue: HostQueue[Job], now: float) -> Attempt[Job]:
         attempt = Attempt(queue.waiting.popleft(), queue, now)
@@ -324,7 +359,10 @@ class Scheduler(Generic[Job]):
         if left > 0:
             return left
         room = self._room(queue)
-        if len(queue.waiting) < room or queue.waiting.share(project, room) > 0:
+        waiting, own = queue.waiting, PROJECT_HELD - self._weights[project]
+        if waiting.weight < min(room, max(1, own)) or (
+            waiting.share(project, min(room, own)) > 0
+        ):
             return None
         return DEFER_FAILING if queue.is_failing else DEFER_HEALTHY
 
@@ -350,7 +388,7 @@ class Scheduler(Generic[Job]):
 
     def _room(self, queue: HostQueue[Job]) -> int:
         if not queue.is_failing:
-            return max(1, MAX_HELD - self.held)
+            return max(1, MAX_HELD - self.weight)
         queues = list(self._ring.values())
         failing = sum(queue.is_failing for queue in queues) or 1
         return max(1, min(MAX_FAILING, MAX_ALL_FAILING // failing))
@@ -363,8 +401,9 @@ class Scheduler(Generic[Job]):
         is_open = queue.open_until > self._timer()
         room = 0 if is_open else self._room(queue)
         surplus = []
-        while len(queue.waiting) > room:
+        while queue.waiting.weight > room:
             surplus.append(queue.waiting.pop())
+            self._weigh(surplus[-1], -1)
         self._waiting -= len(surplus)
         self._set_turn(queue)
         return surplus

@@ -6,6 +6,7 @@ All of it belongs to the thread of the store.
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from zaqar.controllers import outbox_notices
@@ -45,9 +46,9 @@ class PendingClaims:
         self._leases: set[Lease] = set()
 
     @property
-    def held(self) -> int:
-        """Number of deliveries that are not finished."""
-        return sum(len(lease.open) for lease in self._leases)
+    def weight(self) -> int:
+        """Weight of the deliveries that are not finished."""
+        return sum(sum(lease.open.values()) for lease in self._leases)
 
     def take(self, store: MessageStore) -> tuple[list[ClaimedDelivery], bool]:
         """Claim deliveries; return them, and whether more may wait."""
@@ -63,7 +64,7 @@ class PendingClaims:
         )
         if claim is None:
             return [], False
-        lease = Lease(claim_id, now, {one.id for one in claim.messages})
+        lease = Lease(claim_id, now, {one.id: 1 for one in claim.messages})
         self._leases.add(lease)
         try:
             jobs = self._jobs(store, lease, claim.messages)
@@ -121,18 +122,25 @@ class PendingClaims:
             ids = [message.id for message in loaded.repeated]
             LOG.warning('%d deliveries have been made before', len(ids))
             store.delete_many(PENDING, ids, now=store.clock.now())
-            lease.open.difference_update(ids)
-        return [
-            ClaimedDelivery(
+            lease.finish(ids)
+        sharing = Counter(pending.source for _, pending in loaded.ready)
+        # Those without a source share nothing.
+        sharing[''] = 1
+        jobs = []
+        for message, pending in loaded.ready:
+            size = sum(one.size for one in pending.messages)
+            job = ClaimedDelivery(
                 pending,
                 message.id,
                 lease,
                 store,
                 attempt=pending.attempt,
                 pool=self._pool,
+                held_bytes=size // sharing[pending.source],
             )
-            for message, pending in loaded.ready
-        ]
+            lease.open[message.id] = job.weight
+            jobs.append(job)
+        return jobs
 
     def _requeue(
         self, store: MessageStore, lease: Lease, unreadable: Sequence[Message]
@@ -143,4 +151,4 @@ class PendingClaims:
             store.delete_many(PENDING, ids, now=store.clock.now())
         except StoreUnavailable:
             lease.left.update(ids)
-        lease.open.difference_update(ids)
+        lease.finish(ids)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A queue of jobs in which projects take turns."""
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import Generic, Protocol, TypeVar
 
 
@@ -10,6 +10,9 @@ class ProjectJob(Protocol):
 
     @property
     def project(self) -> str: ...
+
+    @property
+    def weight(self) -> int: ...
 
 
 Job = TypeVar('Job', bound=ProjectJob)
@@ -24,44 +27,52 @@ class FairQueue(Generic[Job]):
 
     def __init__(self) -> None:
         self._projects: OrderedDict[str, deque[Job]] = OrderedDict()
+        self._weights: Counter[str] = Counter()
         self._count = 0
+        self.weight = 0
 
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def next_project(self) -> str:
+        """The project whose turn it is."""
+        return next(iter(self._projects))
+
     def share(self, project: str, room: int) -> int:
-        """Return how many jobs a project may add to a full queue."""
-        jobs = self._projects.get(project, ())
+        """Return what a project may add to a full queue, by weight."""
         others = len(self._projects) - (project in self._projects)
-        return room // (others + 1) - len(jobs)
+        return room // (others + 1) - self._weights[project]
 
     def append(self, job: Job) -> None:
         """Put a job last among those of its project."""
         self._projects.setdefault(job.project, deque()).append(job)
-        self._count += 1
+        self._changed(job, 1)
 
     def appendleft(self, job: Job) -> None:
         """Put a job first, and its project too."""
         self._projects.setdefault(job.project, deque()).appendleft(job)
         self._projects.move_to_end(job.project, last=False)
-        self._count += 1
+        self._changed(job, 1)
 
     def popleft(self) -> Job:
         """Remove and return the first job of the next project."""
         project, jobs = next(iter(self._projects.items()))
         job = jobs.popleft()
         self._projects.move_to_end(project)
-        self._removed(project)
+        self._changed(job, -1)
         return job
 
     def pop(self) -> Job:
         """Remove and return the last job of the project with the most."""
-        project = max(self._projects, key=lambda p: len(self._projects[p]))
+        project, _ = self._weights.most_common(1)[0]
         job = self._projects[project].pop()
-        self._removed(project)
+        self._changed(job, -1)
         return job
 
-    def _removed(self, project: str) -> None:
-        self._count -= 1
-        if not self._projects[project]:
-            del self._projects[project]
+    def _changed(self, job: Job, sign: int) -> None:
+        self._count += sign
+        self.weight += sign * job.weight
+        self._weights[job.project] += sign * job.weight
+        if not self._projects[job.project]:
+            del self._projects[job.project], self._weights[job.project]

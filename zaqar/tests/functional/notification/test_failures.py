@@ -14,7 +14,11 @@ from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
-from zaqar.notification import fanout, outbox_limit_per_project
+from zaqar.notification import (
+    dead_letters,
+    fanout,
+    outbox_limit_per_project,
+)
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -127,6 +131,27 @@ def test_what_is_given_up_is_counted_once(
     assert len(calls) == 2
     assert rig.deliveries(one)['given_up'] == 1
     assert len(rig.bodies('dead')) == 1
+
+
+def test_an_error_that_nobody_expects_loses_no_dead_letter(
+    rig: Rig, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **more: Any) -> Any:
+        raise LookupError('a fault of ours')
+
+    receiver = make_receiver(answer(404))
+    rig.subscribe(receiver.url, _dead_letter_queue='dead')
+    rig.post('x', 'y')
+    with monkeypatch.context() as patched:
+        patched.setattr(dead_letters, 'dead_letter', fail)
+        receiver.wait(2)
+        rig.until(
+            lambda: any(b'"first":1' in one.body for one in rig.waiting())
+        )
+    rig.ahead = REQUEUE_SECONDS + 2
+    rig.rests()
+    letters = [one['notification']['body'] for one in rig.bodies('dead')]
+    assert sorted(letters) == ['x', 'y']
 
 
 @pytest.mark.parametrize('name', ['', 'no/name', 7, None])

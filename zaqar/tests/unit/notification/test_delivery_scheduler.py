@@ -18,6 +18,7 @@ from zaqar.notification.delivery_scheduler import (
     MAX_FAILING,
     MAX_HELD,
     PACE_SHARE,
+    PROJECT_HELD,
     SLOW_PER_PERMIT,
     SLOW_SECONDS,
     Attempt,
@@ -31,6 +32,7 @@ class Job:
 
     host: str
     project: str = 'p'
+    weight: int = 1
 
 
 @dataclass
@@ -55,10 +57,12 @@ class Bench:
         for host in hosts:
             assert self.wait(host) is None
 
-    def wait(self, host: str, project: str = 'p') -> float | None:
+    def wait(
+        self, host: str, project: str = 'p', weight: int = 1
+    ) -> float | None:
         """Offer a job; return the seconds for which it is deferred."""
         before = len(self.deferred)
-        self.scheduler.offer(Job(host, project))
+        self.scheduler.offer(Job(host, project, weight))
         return self.deferred[-1][1] if len(self.deferred) > before else None
 
     def take(self) -> Attempt[Job]:
@@ -168,11 +172,48 @@ def test_a_host_that_hangs_keeps_few_waiting() -> None:
 
 def test_a_host_may_use_half_of_the_room_and_others_the_rest() -> None:
     bench = Bench()
-    bench.offer(*['a'] * (MAX_HELD // 2))
+    bench.offer(*['a'] * (PROJECT_HELD // 2))
     assert bench.wait('a') is not None
     assert bench.scheduler.expected_wait('a', 'p') is None
-    bench.offer(*['b'] * (MAX_HELD // 4))
+    bench.offer(*['b'] * (PROJECT_HELD // 4))
     assert bench.wait('b') is not None
+
+
+def test_a_project_leaves_room_whatever_hosts_it_has() -> None:
+    bench = Bench()
+    hosts = [f'h{number}' for number in range(20)]
+    for host in hosts:
+        while bench.wait(host) is None:
+            pass
+    assert bench.scheduler.weight < PROJECT_HELD + len(hosts)
+    for _ in range((MAX_HELD - PROJECT_HELD) // 3):
+        assert bench.wait('a', 'quiet') is None
+
+
+def test_long_messages_count_as_several() -> None:
+    bench = Bench()
+    count = 0
+    while bench.wait('a', weight=10) is None:
+        count += 1
+    assert count == PROJECT_HELD // 20
+    assert bench.scheduler.held == count
+    while bench.scheduler.held:
+        bench.end(bench.take())
+    assert bench.scheduler.weight == 0
+
+
+def test_a_project_with_many_hosts_does_not_have_most_turns() -> None:
+    bench = Bench()
+    loud = [f'h{number}' for number in range(20)]
+    bench.offer(*loud, *loud)
+    for _ in range(3):
+        assert bench.wait('z', 'quiet') is None
+    order = []
+    for _ in range(6):
+        attempt = bench.take()
+        order.append(attempt.job.project)
+        bench.end(attempt)
+    assert order.count('quiet') == 3
 
 
 @pytest.mark.parametrize('pace', [0.001, 0.1])
@@ -180,14 +221,14 @@ def test_jobs_beyond_the_room_return_at_the_pace_of_their_host(
     pace: float,
 ) -> None:
     bench = Bench()
-    bench.offer(*['a'] * (MAX_HELD // 2))
+    bench.offer(*['a'] * (PROJECT_HELD // 2))
     for _ in range(200):
         attempt = bench.take()
         bench.at += pace
         bench.end(attempt)
         bench.offer('a')
     waits = [bench.wait('a') or 0.0 for _ in range(2)]
-    until = MAX_HELD // 2 * pace
+    until = PROJECT_HELD // 2 * pace
     assert waits[0] == pytest.approx(min(until, DEFER_LONGEST), rel=0.01)
     if until < DEFER_LONGEST:
         assert waits[1] - waits[0] == pytest.approx(pace * PACE_SHARE)
@@ -291,7 +332,7 @@ def test_a_project_that_fills_a_queue_leaves_others_their_share() -> None:
     room = 0
     while bench.wait('a', 'loud') is None:
         room += 1
-    assert room == MAX_HELD // 2
+    assert room == PROJECT_HELD // 2
     taken = 0
     while bench.wait('a', 'quiet') is None:
         taken += 1
