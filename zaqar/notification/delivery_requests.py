@@ -52,12 +52,14 @@ Request = ResendRequest | ReplayRequest
 class Step:
     """What follows from a request.
 
+    :ivar notice: the id of that which holds it
     :ivar rest: the request for what is left, with the seconds until then
     :ivar resent: ids of records, to be deleted once their deliveries are
         stored
     :ivar excluded: messages that the filter excludes
     """
 
+    notice: str
     deliveries: list[PendingDelivery] = field(default_factory=list)
     rest: tuple[Request, int] | None = None
     resent: list[str] = field(default_factory=list)
@@ -95,7 +97,7 @@ def step(
         first_at=notice.created_at,
     )
     if isinstance(request, ResendRequest):
-        return _resend(ctx, store, request, first)
+        return _resend(ctx, store, request, first, Step(notice.id))
 
     def read(messages: MessageStore, queue: Queue) -> Step:
         page = messages.list(
@@ -106,13 +108,15 @@ def step(
             include_claimed=True,
             include_delayed=True,
         )
-        return _replay(ctx, queue, request, page, first, condition, spend)
+        done = Step(notice.id)
+        _replay(ctx, queue, request, page, first, condition, spend, done)
+        return done
 
     try:
-        return ctx.catalogue.run(subscription.scope, read, Step())
+        return ctx.catalogue.run(subscription.scope, read, Step(notice.id))
     except StoreUnavailable:
         # Another one than that of the request, which must not wait for it.
-        return Step(rest=(request, PAUSE))
+        return Step(notice.id, rest=(request, PAUSE))
 
 
 def _resend(
@@ -120,8 +124,8 @@ def _resend(
     store: MessageStore,
     request: ResendRequest,
     first: PendingDelivery,
+    done: Step,
 ) -> Step:
-    done = Step()
     ids = [request.delivery]
     for message in store.get(GIVEN_UP, ids, now=store.clock.now()):
         with contextlib.suppress(Unreadable):
@@ -147,8 +151,8 @@ def _replay(
     first: PendingDelivery,
     condition: Filter | None,
     spend: Callable[[int], None],
-) -> Step:
-    done = Step()
+    done: Step,
+) -> None:
     readable, _ = ctx.cipher.decrypt_readable(page.messages, queue.scope)
     messages = [
         message
@@ -174,7 +178,6 @@ def _replay(
     if left and page.resume is not None and not is_over:
         rest = msgspec.structs.replace(request, left=left, marker=page.resume)
         done.rest = rest, 0
-    return done
 
 
 def _deliveries(

@@ -4,18 +4,18 @@
 Notices are claimed, their deliveries are stored and may be sent, and then the
 notices are deleted. If a notifier dies in between, the next one repeats this:
 its deliveries have the same ids and, if nothing else came in between, the same
-token, so that the store recognizes them.
+token, so that the store recognizes them. What exceeds the share of a project
+stays claimed meanwhile.
 """
 
 import contextlib
 import hashlib
-import itertools
 import logging
 import math
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zaqar.controllers import outbox_notices
@@ -40,7 +40,6 @@ from zaqar.notification import delivery_requests, notifier_metrics
 from zaqar.notification.delivery_ledger import Count, count_nothing
 from zaqar.notification.delivery_requests import Step
 from zaqar.notification.notice_deliveries import (
-    EVALUATED,
     FILTERS,
     Evaluations,
     Subscribers,
@@ -48,6 +47,7 @@ from zaqar.notification.notice_deliveries import (
     subscribers_of,
 )
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.project_turns import ProjectTurns
 from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
@@ -70,11 +70,10 @@ class Expansion:
     """Notices whose deliveries are stored.
 
     :ivar count: the number of all that were claimed
-    :ivar fresh: of those that were not fanned out before
+    :ivar fresh: of those that are fanned out now
     :ivar ended: those that nothing refers to
     :ivar deliveries: how many
     :ivar idle: queues without subscriptions, with the epochs of their flags
-    :ivar evaluated: what filters have cost, see :class:`Evaluations`
     """
 
     count: int
@@ -82,7 +81,6 @@ class Expansion:
     ended: Sequence[str]
     deliveries: int
     idle: Sequence[tuple[str, int]]
-    evaluated: int
 
     def finish(self, store: MessageStore) -> None:
         """Delete notices, and clear the flags of idle queues."""
@@ -110,7 +108,8 @@ def expand(
     filtered: Filtered = lambda key, count: None,
     remember: Callable[[Subscription], None] = lambda subscription: None,
     shared: SharedNotices | None = None,
-    limit: int = BATCH,
+    turns: ProjectTurns | None = None,
+    evaluations: Evaluations | None = None,
     pause: Callable[[], None] = lambda: None,
     count_bytes: Count = count_nothing,
 ) -> Expansion | None:
@@ -118,17 +117,20 @@ def expand(
 
     :param remember: called with the subscriptions, which are needed again soon
     :param shared: notices that pending deliveries refer to
+    :param turns: the shares of projects, None for all without a limit
+    :param evaluations: what filters cost
     :param pause: called now and then, for work that cannot wait
     :param count_bytes: see :mod:`.delivery_ledger`
     """
     shared = shared or SharedNotices(ctx.cipher)
+    turns = turns or ProjectTurns.unlimited()
     claim = store.claim(
         OUTBOX,
         now=store.clock.now(),
         claim_id=secrets.token_hex(16),
         ttl=LEASE,
         grace=LEASE,
-        limit=limit,
+        limit=BATCH,
     )
     if claim is None:
         return None
@@ -138,73 +140,176 @@ def expand(
     readable, unreadable = outbox_notices.read_all(
         new, lambda message: outbox_notices.read(ctx.cipher, message)
     )
-    epochs = _epochs(store, [notice for _, notice in readable])
-    scopes = {outbox_notices.scope_of(notice) for _, notice in readable}
-    subscribers = subscribers_of(ctx, scopes)
-    excluded: Counter[Key] = Counter()
-
-    def go_on() -> None:
-        if not store.renew(
-            OUTBOX, claim.id, now=store.clock.now(), ttl=LEASE, grace=LEASE
-        ):
-            LOG.warning('A claim on notices has expired; it may be repeated')
-        pause()
-
-    evaluations = Evaluations(go_on)
-    steps = [*_steps(ctx, store, readable, subscribers, excluded, evaluations)]
+    walk = _Walk(ctx, store, turns, evaluations or Evaluations())
     references: list[tuple[str, str]] = []
+    tokens: list[str] = []
     sizes: Counter[str] = Counter()
 
     def encoded() -> Iterator[NewMessage]:
-        for pending in itertools.chain(
-            *(
-                deliveries(notice, message, subscribers, excluded, evaluations)
-                for message, notice in readable
-            ),
-            *(step.deliveries for step in steps),
-        ):
+        for notice_id, pending in walk.deliveries(readable):
             wait = expected_wait(pending.host, pending.project)
+            turns.store(pending.project, is_due=wait is None)
             record = _encode(ctx, pending, wait)
             references.append((record.rnd, pending.source))
+            tokens.append(f'{notice_id} {pending.name}')
             sizes[pending.project] += pending.size
             yield record
 
-    ids = [message.id for message in new]
-    stored = _post(store, PENDING, encoded(), ids)
-    _end_steps(store, steps, ids)
+    stored: list[str] = []
+    for batch in batches(encoded()):
+        if stored:
+            pause()
+        names = tokens[len(stored) : len(stored) + len(batch)]
+        stored += store.post(
+            PENDING, batch, now=store.clock.now(), token=_token(names)
+        )
+    _end_steps(store, walk.steps)
     if unreadable:
         requeue(store, OUTBOX, unreadable)
-    for key, count in excluded.items():
+    for key, count in walk.excluded.items():
         filtered(key, count)
-    for scope in scopes:
-        for subscription in subscribers[scope].notified:
+    for one in walk.subscribers.values():
+        for subscription in one.notified:
             remember(subscription)
-    idle = [
-        (qid, epoch)
-        for qid, (scope, epoch) in epochs.items()
-        if epoch and not subscribers[scope].every
-    ]
-    stay = {source: None for _, source in references if source}
+    # What was begun earlier has deliveries that nobody knows of here.
+    stay = {source for _, source in references if source} | walk.parts
+    left = {message.id for message, _ in walk.left}
+    stay -= left
     # Before anything is sent: who repeats this later may have others to fan
     # out as well, and then the store does not recognize these deliveries.
-    shared.delay(store, claim.id, list(stay))
+    settlements = [
+        *SharedNotices.staying(stay),
+        *turns.hold(claim.id, walk.left),
+    ]
+    if settlements:
+        store.settle(OUTBOX, claim.id, settlements, now=store.clock.now())
     for message, notice in readable:
         if message.id in stay and isinstance(notice, PostNotice):
             shared.cache(message.id, notice.messages)
     if [random_half(one) for one in stored] == [rnd for rnd, _ in references]:
         # Else they were stored before, perhaps for other subscribers.
-        shared.add_all(stored, [source for _, source in references])
+        shared.add_all(
+            stored,
+            [
+                source if source in stay and source not in walk.parts else ''
+                for _, source in references
+            ],
+        )
         for project, size in sizes.items():
             count_bytes(project, size)
-    ended = [one for one in ids if one not in stay]
+    done = [one.id for one in new if one.id not in left]
     return Expansion(
         len(claim.messages),
-        len(new),
-        ended,
+        len(done),
+        [one for one in done if one not in stay],
         len(stored),
-        idle,
-        evaluations.spent,
+        walk.idle,
     )
+
+
+class _Walk:
+    """One fan-out: its notices, those of each project in turn.
+
+    :ivar left: notices that are left to a later one
+    :ivar parts: notices that others have begun
+    :ivar steps: of requests of owners
+    :ivar excluded: how many messages filters have excluded
+    :ivar idle: see :class:`Expansion`
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        store: MessageStore,
+        turns: ProjectTurns,
+        evaluations: Evaluations,
+    ) -> None:
+        self._ctx = ctx
+        self._store = store
+        self._turns = turns
+        self._evaluations = evaluations
+        evaluations.begin()
+        self._size = 0
+        self.subscribers: dict[Scope, Subscribers] = {}
+        self.left: list[tuple[Message, Notice]] = []
+        self.parts: set[str] = set()
+        self.steps: list[Step] = []
+        self.excluded: Counter[Key] = Counter()
+        self.idle: list[tuple[str, int]] = []
+
+    def deliveries(
+        self, notices: Sequence[tuple[Message, Notice]]
+    ) -> Iterator[tuple[str, PendingDelivery]]:
+        """Yield deliveries, each with the id of its notice."""
+        for message, notice in self._turns.begin(notices):
+            if (
+                self._evaluations.are_over
+                or self._size > delivery_requests.MAX_TOGETHER
+                or not self._turns.admit(message.id, notice.project)
+            ):
+                self.left.append((message, notice))
+                continue
+            if message.id in self._evaluations.places:
+                self.parts.add(message.id)
+            for pending in self._made_of(message, notice):
+                yield message.id, pending
+            if message.id in self._evaluations.places:
+                self.left.append((message, notice))
+
+    def _made_of(
+        self, message: Message, notice: Notice
+    ) -> Iterator[PendingDelivery]:
+        subscribers = self._subscribers(notice)
+        if not isinstance(notice, ResendRequest | ReplayRequest):
+            yield from deliveries(
+                notice, message, subscribers, self.excluded, self._evaluations
+            )
+            return
+        for one in subscribers.notified:
+            if one.id == notice.subscription:
+                step = delivery_requests.step(
+                    self._ctx,
+                    self._store,
+                    notice,
+                    message,
+                    one,
+                    FILTERS.of(one),
+                    self._evaluations.spend,
+                )
+                self._size += step.size
+                if step.excluded:
+                    self.excluded[one.scope, one.id] += step.excluded
+                self.steps.append(step)
+                yield from step.deliveries
+
+    def _subscribers(self, notice: Notice) -> Subscribers:
+        scope = outbox_notices.scope_of(notice)
+        known = self.subscribers.get(scope)
+        if known is None:
+            known = subscribers_of(self._ctx, scope)
+        if not known.every and isinstance(notice, PostNotice):
+            known = self._looked_again(notice, scope)
+        self.subscribers[scope] = known
+        return known
+
+    def _looked_again(self, notice: PostNotice, scope: Scope) -> Subscribers:
+        """List subscriptions again, after the epoch of the queue's flag.
+
+        A subscription is recorded before its epoch begins, so that it is
+        listed, or else the epoch is another one when the flag is cleared.
+
+        :source: reference/storage, "Subscriber flags"
+        """
+        try:
+            epoch = self._store.subscribed_epoch(
+                notice.qid, now=self._store.clock.now()
+            )
+        except QueueGone:
+            epoch = 0
+        known = subscribers_of(self._ctx, scope)
+        if epoch and not known.every:
+            self.idle.append((notice.qid, epoch))
+        return known
 
 
 def requeue(
@@ -230,76 +335,14 @@ def requeue(
     )
 
 
-def _epochs(
-    store: MessageStore, readable: Sequence[Notice]
-) -> Mapping[str, tuple[Scope, int]]:
-    """Return the epochs of queues, read before their subscriptions.
-
-    A subscription is recorded before its epoch begins, so that it is listed,
-    or else the epoch is another one when the flag is cleared.
-
-    :source: reference/storage, "Subscriber flags"
-    """
-    epochs: dict[str, tuple[Scope, int]] = {}
-    for notice in readable:
-        if not isinstance(notice, PostNotice) or notice.qid in epochs:
-            continue
-        try:
-            epoch = store.subscribed_epoch(notice.qid, now=store.clock.now())
-        except QueueGone:
-            epoch = 0
-        epochs[notice.qid] = (outbox_notices.scope_of(notice), epoch)
-    return epochs
-
-
-def _steps(
-    ctx: Context,
-    store: MessageStore,
-    readable: Sequence[tuple[Message, Notice]],
-    subscribers: Mapping[Scope, Subscribers],
-    excluded: Counter[Key],
-    evaluations: Evaluations,
-) -> Iterator[Step]:
-    """Yield the next steps of requests of owners."""
-    size = 0
-    for message, notice in readable:
-        if not isinstance(notice, ResendRequest | ReplayRequest):
-            continue
-        scope = outbox_notices.scope_of(notice)
-        for one in subscribers[scope].notified:
-            if one.id == notice.subscription:
-                if (
-                    size > delivery_requests.MAX_TOGETHER
-                    or evaluations.spent > EVALUATED
-                ):
-                    yield Step(rest=(notice, 0))
-                    break
-                condition = FILTERS.of(one)
-                step = delivery_requests.step(
-                    ctx,
-                    store,
-                    notice,
-                    message,
-                    one,
-                    condition,
-                    evaluations.spend,
-                )
-                size += step.size
-                if step.excluded:
-                    excluded[scope, one.id] += step.excluded
-                yield step
-
-
-def _end_steps(
-    store: MessageStore, steps: Sequence[Step], ids: Sequence[str]
-) -> None:
+def _end_steps(store: MessageStore, steps: Sequence[Step]) -> None:
     """Store what is left of requests, and delete what was sent again."""
     rests = [
         outbox_notices.encode(None, step.rest[0], delay=step.rest[1])
         for step in steps
         if step.rest is not None
     ]
-    _post(store, OUTBOX, rests, [*ids, OUTBOX])
+    _post(store, OUTBOX, rests, [*(step.notice for step in steps), OUTBOX])
     if resent := [one for step in steps for one in step.resent]:
         store.delete_many(GIVEN_UP, resent, now=store.clock.now())
 
@@ -309,18 +352,20 @@ def _post(
     qid: str,
     messages: Iterable[NewMessage],
     ids: Sequence[str],
-) -> Sequence[str]:
-    """Store what was made of messages with these ids; return its ids."""
-    token = hashlib.sha256(' '.join(ids).encode()).hexdigest()
-    stored: list[str] = []
+) -> None:
+    """Store what takes the place of messages with these ids."""
     for number, batch in enumerate(batches(messages)):
-        stored += store.post(
+        store.post(
             qid,
             batch,
             now=store.clock.now(),
-            token=f'{number:x}.{token}'[:64],
+            token=_token([str(number), *ids]),
         )
-    return stored
+
+
+def _token(names: Sequence[str]) -> str:
+    """Return what the store recognizes what it has by."""
+    return hashlib.sha256('\n'.join(names).encode()).hexdigest()
 
 
 def _encode(

@@ -2,12 +2,12 @@
 """What a notice becomes: pending deliveries, for those that get them.
 
 Filters are evaluated here. A client chooses both filters and bodies, and may
-have very many of the former: what that costs is counted, so that a fan-out can
-do what cannot wait in between.
+have very many of the former: what that costs is counted, and a notice whose
+filters cost too much is fanned out in parts, so that others have their turns.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,11 @@ from zaqar.notification.pending_delivery import (
 from zaqar.notification.push_frames import MAX_CONNECTIONS
 from zaqar.notification.shared_notices import is_long
 
-#: What may be evaluated before other work has its turn: about two seconds.
-EVALUATED = 16 << 20
+#: What one fan-out may evaluate: about half a second.
+EVALUATED = 4 << 20
+
+#: Maximum number of notices that are remembered as fanned out in part.
+MAX_PLACES = 1000
 
 FILTERS = subscription_filters.Filters()
 
@@ -43,20 +46,32 @@ FILTERS = subscription_filters.Filters()
 class Evaluations:
     """Counts what filters cost, see :class:`.subscription_filters.Bodies`.
 
-    :param pause: called whenever :data:`EVALUATED` was spent again
+    :ivar places: by the id of each notice that is fanned out in part, the
+        subscription to continue with
     """
 
-    def __init__(self, pause: Callable[[], None]) -> None:
-        self._pause = pause
-        self._step = 0
-        self.spent = 0
+    def __init__(self) -> None:
+        self.places: dict[str, str] = {}
+        self._spent = 0
+
+    def begin(self) -> None:
+        """Begin a fan-out."""
+        self._spent = 0
+
+    def leave(self, notice_id: str, subscription: str) -> None:
+        """Leave a notice to the next fan-out, from a subscription on."""
+        if len(self.places) >= MAX_PLACES:
+            # Other notifiers have gone on with them, or this one begins anew.
+            self.places.clear()
+        self.places[notice_id] = subscription
 
     def spend(self, cost: int) -> None:
-        self.spent += cost
-        self._step += cost
-        if self._step >= EVALUATED:
-            self._step = 0
-            self._pause()
+        self._spent += cost
+
+    @property
+    def are_over(self) -> bool:
+        """Whether the rest is left to the next fan-out."""
+        return self._spent >= EVALUATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +85,26 @@ class Subscribers:
     notified: Sequence[Subscription]
 
 
-def subscribers_of(
-    ctx: Context, scopes: Iterable[Scope]
-) -> Mapping[Scope, Subscribers]:
-    """Return the subscriptions to queues."""
+def subscribers_of(ctx: Context, scope: Scope) -> Subscribers:
+    """Return the subscriptions to a queue, in the order of their ids."""
     now = ctx.catalogue.management.clock.now()
-    subscribers = {}
-    for scope in scopes:
-        every = list(subscription_records.live(ctx, scope, now))
-        notified = [one for one in every if ctx.pipeline.is_notified(one)]
-        subscribers[scope] = Subscribers(every, notified)
-    return subscribers
+    every = list(subscription_records.live(ctx, scope, now))
+    notified = [one for one in every if ctx.pipeline.is_notified(one)]
+    return Subscribers(every, notified)
 
 
 def deliveries(
     notice: Notice,
     message: Message,
-    subscribers: Mapping[Scope, Subscribers],
+    subscribers: Subscribers,
     excluded: Counter[Key],
     evaluations: Evaluations,
 ) -> Iterator[PendingDelivery]:
     """Yield the deliveries of a notice, one per subscriber."""
     scope = outbox_notices.scope_of(notice)
-    source = message.id if is_long(notice) else ''
     sockets: dict[tuple[Any, ...], list[PendingDelivery]] = {}
     for subscription, content in _contents(
-        notice, subscribers[scope], excluded, source, evaluations
+        notice, message.id, subscribers, excluded, evaluations
     ):
         pending = PendingDelivery(
             id=delivery_id(scope, subscription.id, message.id),
@@ -137,15 +146,14 @@ def _together(
 
 def _contents(
     notice: Notice,
+    notice_id: str,
     subscribers: Subscribers,
     excluded: Counter[Key],
-    source: str,
     evaluations: Evaluations,
 ) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
     """Yield subscriptions, each with what it is to be sent of a notice.
 
     :param excluded: counts what filters have excluded
-    :param source: id of the notice, '' unless deliveries refer to it
     """
     if isinstance(notice, ConfirmationRequest):
         for one in subscribers.every:
@@ -157,7 +165,14 @@ def _contents(
         [payload.body for payload in notice.messages], evaluations.spend
     )
     everything = list(range(len(notice.messages)))
+    source = notice_id if is_long(notice) else ''
+    first = evaluations.places.pop(notice_id, '')
     for one in subscribers.notified:
+        if one.id < first:
+            continue
+        if evaluations.are_over:
+            evaluations.leave(notice_id, one.id)
+            return
         messages, places = notice.messages, everything
         if (condition := FILTERS.of(one)) is not None:
             places = list(bodies.matching(condition))

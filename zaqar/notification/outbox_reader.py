@@ -22,8 +22,9 @@ from zaqar.notification.delivery_ledger import DeliveryLedger
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.delivery_scheduler import MAX_HELD
 from zaqar.notification.fanout import Expansion
-from zaqar.notification.notice_deliveries import EVALUATED
+from zaqar.notification.notice_deliveries import Evaluations
 from zaqar.notification.pending_claims import BATCH, PendingClaims
+from zaqar.notification.project_turns import ProjectTurns
 from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.availability import Watch
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
@@ -43,9 +44,6 @@ COUNT_INTERVAL = 30.0
 
 #: Seconds between two attempts to have notices reported.
 LISTEN_INTERVAL = 30.0
-
-#: Deliveries that one fan-out should store.
-DELIVERIES = 1000
 
 #: Projects with the most pending deliveries that a report names.
 SHOWN_PROJECTS = 20
@@ -92,7 +90,8 @@ class OutboxReader:
         self._expand_at = 0.0
         self._listen_at = 0.0
         self._poll = POLL_NOTICES
-        self._notices = fanout.BATCH
+        self._turns = ProjectTurns()
+        self._evaluations = Evaluations()
         self._watch: Watch | None = None
         self._count_at = 0.0
         self._waiting = 0
@@ -136,6 +135,7 @@ class OutboxReader:
             store = self._open()
             self._writer.flush(store, self._shared)
             self._claims.end_all(store)
+            self._turns.give_back(store, everything=True)
         except StoreUnavailable:
             LOG.warning(
                 'Claims on deliveries cannot be released; the deliveries '
@@ -164,13 +164,16 @@ class OutboxReader:
     def _step(self, store: MessageStore) -> bool:
         """Do one round of work; return whether there may be more at once."""
         self._writer.changed.clear()
-        self._writer.flush(store, self._shared)
+        self._keep_up(store)
         self._claims.end_finished(store)
-        self._claims.renew(store)
         self._listen(store)
         if self._stopping:
             return False
         expansion = self._expand(store)
+        if expansion is not None:
+            # It may have taken a while: what is not written is repeated if
+            # this process is killed.
+            self._keep_up(store)
         if time.monotonic() >= self._count_at:
             self._count(store)
             self._count_at = time.monotonic() + COUNT_INTERVAL
@@ -178,7 +181,16 @@ class OutboxReader:
         if expansion is not None:
             # Last, so that deliveries do not wait for it.
             expansion.finish(store)
-        return is_more or expansion is not None
+            is_more = True
+        if self._turns.give_back(store):
+            self._expand_at = 0.0
+            is_more = True
+        return is_more
+
+    def _keep_up(self, store: MessageStore) -> None:
+        """Do what cannot wait for long."""
+        self._writer.flush(store, self._shared)
+        self._claims.renew(store)
 
     def _expand(self, store: MessageStore) -> Expansion | None:
         if time.monotonic() < self._expand_at:
@@ -192,21 +204,13 @@ class OutboxReader:
             self._filtered,
             self._remember,
             self._shared,
-            self._notices,
-            lambda: self._claims.renew(store),
+            self._turns,
+            self._evaluations,
+            lambda: self._keep_up(store),
             functools.partial(self._ledger.add, self.name),
         )
-        if expansion is not None:
-            if expansion.count == self._notices:
-                self._expand_at = 0.0
-            # So many that what is decided meanwhile is written soon.
-            wanted = DELIVERIES * expansion.count
-            wanted //= max(1, expansion.deliveries)
-            # Nor do others have to wait long for filters.
-            costless = EVALUATED * expansion.count
-            costless //= max(1, expansion.evaluated)
-            wanted = min(wanted, costless)
-            self._notices = max(1, min(wanted, fanout.BATCH))
+        if expansion is not None and expansion.count == fanout.BATCH:
+            self._expand_at = 0.0
         return expansion
 
     def _listen(self, store: MessageStore) -> None:
@@ -232,16 +236,17 @@ class OutboxReader:
 
     def _claim(self, store: MessageStore, is_due: bool) -> bool:
         """Claim deliveries and schedule them; return whether more may wait."""
-        held = max(self._claims.held, self._deliveries.scheduler.held)
-        if held > MAX_HELD - BATCH:
+        scheduler = self._deliveries.scheduler
+        if max(self._claims.weight, scheduler.weight) > MAX_HELD - BATCH:
             return False
         if not is_due and time.monotonic() < self._claim_at:
             return False
         jobs, is_full = self._claims.take(store)
         if jobs:
             self._deliveries.offer(jobs)
+        self._turns.claim([job.project for job in jobs], is_all=not is_full)
         if not is_full:
-            self._deliveries.scheduler.expect_none()
+            scheduler.expect_none()
         self._claim_at = 0.0 if is_full else time.monotonic() + POLL_PENDING
         return is_full
 

@@ -97,6 +97,12 @@ class PendingDelivery(
         return self.scope, self.subscription
 
     @property
+    def name(self) -> str:
+        """A text that no other delivery of its notice has."""
+        first = self.sockets[0].subscription if self.sockets else ''
+        return f'{self.id} {self.offset} {first}'
+
+    @property
     def size(self) -> int:
         """The bytes of its messages, for each connection that gets them."""
         size = sum(one.size for one in self.messages)

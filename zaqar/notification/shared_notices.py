@@ -175,20 +175,13 @@ class SharedNotices:
             loaded.ready.append((message, pending))
         return loaded
 
-    def delay(
-        self, store: MessageStore, claim_id: str, ids: Sequence[str]
-    ) -> None:
-        """Let claimed notices stay in the outbox."""
-        if ids:
-            store.settle(
-                OUTBOX,
-                claim_id,
-                [
-                    Settlement(one, Act.RELEASE, DELAY, reason=FANNED_OUT)
-                    for one in ids
-                ],
-                now=store.clock.now(),
-            )
+    @staticmethod
+    def staying(ids: Iterable[str]) -> list[Settlement]:
+        """Return what lets claimed notices stay in the outbox."""
+        return [
+            Settlement(one, Act.RELEASE, DELAY, reason=FANNED_OUT)
+            for one in ids
+        ]
 
     def check(
         self, store: MessageStore, claim_id: str, ids: Sequence[str]
@@ -210,7 +203,9 @@ class SharedNotices:
             self._scan_at = now + max(
                 SCAN_INTERVAL, (now - began) / SCAN_SHARE
             )
-        self.delay(store, claim_id, [one for one in ids if one in waiting])
+        if waiting:
+            staying = self.staying(waiting)
+            store.settle(OUTBOX, claim_id, staying, now=store.clock.now())
 
     def _read(self, message: Message) -> list[Payload] | None:
         try:

@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from zaqar.api_versions import V2_1
+from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.notification import fanout, notice_deliveries
-from zaqar.storage.base import OUTBOX
+from zaqar.notification.notice_deliveries import Evaluations
+from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.project_turns import ProjectTurns
+from zaqar.notification.shared_notices import SharedNotices
+from zaqar.storage.base import PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers.receivers import Receiver, answer
@@ -79,35 +84,47 @@ def test_what_waits_is_counted_whether_a_notifier_has_read_it_or_not(
     assert waits() == at
 
 
-def test_notices_stay_claimed_while_filters_are_evaluated(
+def test_a_notice_whose_filters_cost_much_is_fanned_out_in_parts(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Filters and bodies of tenants may take longer than the lease.
+    # Filters and bodies of tenants could take as long as they like.
     rig = make_rig(running=False, version=V2_1)
     condition = {'a': [1, {'prefix': 'x'}], '$or': [{'b': [2]}, {'c': [3]}]}
     for path in range(5):
         rig.subscribe(f'http://localhost/{path}', _filter=condition)
-    rig.post(body := {'a': 1, 'b': 2, 'd': 'x' * 600})
+    rig.subscribe('http://localhost/', 'other')
+    rig.post(body := {'a': 1, 'b': 2, 'd': 'x' * 2000})
+    rig.post('y', queue='other')
     cost = len(json.dumps(body)) * 4
     # Two evaluations each time.
     monkeypatch.setattr(notice_deliveries, 'EVALUATED', cost * 2 - 100)
-    claims = []
-
-    def pause() -> None:
-        rig.ahead += fanout.LEASE * 0.8
-        claims.append(
-            rig.store.claim(
-                OUTBOX,
-                now=rig.now(),
-                claim_id=f'other{len(claims)}',
-                ttl=60,
-                grace=60,
-                limit=1,
-            )
+    shared = SharedNotices(rig.ctx.cipher)
+    turns, evaluations = ProjectTurns(), Evaluations()
+    made = []
+    for _ in range(4):
+        expansion = fanout.expand(
+            rig.ctx,
+            rig.store,
+            shared=shared,
+            turns=turns,
+            evaluations=evaluations,
         )
-
-    expansion = fanout.expand(rig.ctx, rig.store, pause=pause)
-    assert claims == [None, None]
-    assert expansion is not None
-    assert expansion.deliveries == 5
-    assert cost * 5 - 100 < expansion.evaluated <= cost * 5
+        assert expansion is not None
+        expansion.finish(rig.store)
+        turns.claim([], is_all=True)
+        turns.give_back(rig.store)
+        made.append(expansion.deliveries)
+        if sum(made) == 6:
+            break
+    assert made == [2, 2, 2]
+    pending = rig.store.list(PENDING, now=rig.now(), limit=10).messages
+    records = [PendingDelivery.read(rig.ctx.cipher, one) for one in pending]
+    assert len({one.subscription for one in records}) == 6
+    # The last part ends while others may wait for the notice.
+    (last,) = (
+        one
+        for one, record in zip(pending, records, strict=True)
+        if record.subscription == records[4].subscription
+    )
+    shared.finish(rig.store, [last.id])
+    assert [one for one in rig.waiting() if one.reason == FANNED_OUT]

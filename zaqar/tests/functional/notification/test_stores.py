@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from zaqar.controllers import (
+    posting,
     subscription_deliveries,
     subscription_expiry_index,
     subscription_records,
@@ -21,6 +23,8 @@ from zaqar.models import Record, Scope
 from zaqar.notification import fanout
 from zaqar.notification.delivery_scheduler import Scheduler
 from zaqar.notification.pending_claims import LEASE
+from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.project_turns import HOLD, ProjectTurns
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,
@@ -224,6 +228,57 @@ def test_what_a_dead_notifier_held_is_told_by_another(
     rig.ahead = LEASE + 1
     assert receiver.wait(3)[2].json['body'] == 'y'
     rig.rests()
+
+
+def _post(rig: Rig, project: str, *bodies: int) -> None:
+    for body in bodies:
+        messages = [posting.PostedMessage(body=msgspec.Raw(b'%d' % body))]
+        posting.post(
+            rig.ctx,
+            scope=Scope(project, 'q'),
+            document=posting.Post(messages),
+        )
+
+
+def _made(rig: Rig, turns: ProjectTurns) -> list[tuple[str, int]]:
+    """Fan out once, and take what is due then: projects, and bodies."""
+    expansion = fanout.expand(rig.ctx, rig.store, turns=turns)
+    if expansion is not None:
+        expansion.finish(rig.store)
+    due = rig.store.pop(PENDING, now=rig.now(), limit=100)
+    pending = [PendingDelivery.read(rig.ctx.cipher, one) for one in due]
+    turns.claim([one.project for one in pending], is_all=True)
+    turns.give_back(rig.store)
+    return [(one.project, int(bytes(one.messages[0].body))) for one in pending]
+
+
+def test_a_project_with_a_backlog_does_not_stand_before_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, 'BATCH', 5)
+    for project in ('loud', 'quiet'):
+        subscriptions.create(
+            rig.ctx,
+            scope=Scope(project, 'q'),
+            document={'subscriber': NOBODY, 'ttl': HOUR, 'options': {}},
+        )
+    _post(rig, 'loud', *range(12))
+    _post(rig, 'quiet', 0)
+    turns = ProjectTurns(2, 2)
+    # It comes as soon as its notice is read, not when it is the first one.
+    made = [_made(rig, turns) for _ in range(4)]
+    assert ('quiet', 0) in made[3]
+    assert sum(map(len, made)) <= 8
+    # Who dies has given nothing back: another one has it a while later.
+    turns = ProjectTurns(2, 2)
+    rig.ahead = HOLD + fanout.LEASE
+    while some := _made(rig, turns):
+        made.append(some)
+    loud = [
+        body for some in made for project, body in some if project == 'loud'
+    ]
+    assert loud == list(range(12))
+    assert not rig.waiting()
 
 
 def _enrol(rig: Rig) -> None:

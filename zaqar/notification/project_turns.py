@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which notices are fanned out next: projects take turns.
+
+Stores hand out notices first in, first out, and pending deliveries, too: one
+project with a long backlog would stand before all others, twice. Hence each
+has a share of the deliveries that may be due at a time. Notices that would
+exceed it stay claimed for a while, and are given back, the oldest first, as
+soon as there is room.
+
+Everything here belongs to the thread of a store. Who dies gives nothing back:
+then the notices are free when their time is over.
+
+:source: reference/delivery, "Outbox and deliveries"
+"""
+
+import sys
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from zaqar.controllers.outbox_notices import Notice
+from zaqar.models import Act, Message, Settlement
+from zaqar.storage.base import OUTBOX, MessageStore
+
+#: Deliveries that are due and not claimed yet, of all projects together, and
+#: that one fan-out should store.
+MAX_DUE = 500
+MAX_STORED = 250
+
+#: Seconds for which notices stay claimed at most.
+HOLD = 60
+
+#: Claims without deliveries of a project after which none are taken for due:
+#: other notifiers may have claimed them.
+MISSES = 20
+
+#: Notices that are given back before their time, at most.
+MAX_HELD = 100_000
+
+Read = tuple[Message, Notice]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A claimed notice.
+
+    :ivar weight: how many deliveries it is expected to become
+    """
+
+    claim_id: str
+    weight: float
+
+
+class ProjectTurns:
+    """The shares of projects in the fan-out of one store.
+
+    :param most: deliveries that may be due, and that a fan-out stores
+    """
+
+    def __init__(
+        self,
+        most: int = MAX_DUE,
+        stored: int = MAX_STORED,
+    ) -> None:
+        self._most, self._most_stored = most, stored
+        self._due: Counter[str] = Counter()
+        self._misses: Counter[str] = Counter()
+        #: By project, the oldest first.
+        self._held: defaultdict[str, OrderedDict[str, _Held]] = defaultdict(
+            OrderedDict
+        )
+        self._returned: set[str] = set()
+        #: Of this fan-out, by project.
+        self._notices: Counter[str] = Counter()
+        self._stored: Counter[str] = Counter()
+        self._count = 0
+
+    @classmethod
+    def unlimited(cls) -> 'ProjectTurns':
+        """Return turns that hold nothing back."""
+        return cls(sys.maxsize, sys.maxsize)
+
+    def begin(self, notices: Iterable[Read]) -> Iterator[Read]:
+        """Yield the notices of a fan-out, of one project after the other."""
+        self._notices.clear()
+        self._stored.clear()
+        self._count = 0
+        waiting: OrderedDict[str, list[Read]] = OrderedDict()
+        for one in notices:
+            waiting.setdefault(one[1].project, []).append(one)
+        turns = [iter(one) for one in waiting.values()]
+        while turns:
+            going = []
+            for turn in turns:
+                if (first := next(turn, None)) is not None:
+                    yield first
+                    going.append(turn)
+            turns = going
+
+    def admit(self, notice_id: str, project: str) -> bool:
+        """Tell whether a notice may be fanned out now."""
+        held = self._held.get(project)
+        if held and held.pop(notice_id, None) is not None:
+            # Its time was over.
+            self._returned.add(notice_id)
+        if (
+            # Those that wait already come first.
+            (held and notice_id not in self._returned)
+            or self._count >= self._most_stored
+            or self._room(project) <= 0
+        ):
+            return False
+        self._returned.discard(notice_id)
+        self._notices[project] += 1
+        return True
+
+    def store(self, project: str, *, is_due: bool) -> None:
+        """Note a pending delivery that is stored."""
+        self._stored[project] += 1
+        self._count += 1
+        if is_due:
+            self._due[project] += 1
+
+    def claim(self, projects: Sequence[str], *, is_all: bool) -> None:
+        """Note pending deliveries that are claimed.
+
+        :param is_all: no more are due
+        """
+        self._due.subtract(projects)
+        self._misses.update(self._due.keys())
+        for project in projects:
+            self._misses.pop(project, None)
+        for project, count in list(self._due.items()):
+            if is_all or count <= 0 or self._misses[project] >= MISSES:
+                self._misses.pop(project, None)
+                del self._due[project]
+
+    def hold(
+        self, claim_id: str, notices: Sequence[Read]
+    ) -> Sequence[Settlement]:
+        """Return what keeps notices claimed, and remember them."""
+        total = sum(map(len, self._held.values()))
+        again = []
+        for message, notice in notices[: max(MAX_HELD - total, 0)]:
+            project = notice.project
+            count = self._notices[project] or 1
+            weight = max(self._stored[project] / count, 1)
+            self._held[project][message.id] = _Held(claim_id, weight)
+            if message.id in self._returned:
+                again.append((project, message.id))
+        for project, notice_id in reversed(again):
+            # It stays before those that came later.
+            self._held[project].move_to_end(notice_id, last=False)
+            self._returned.discard(notice_id)
+        return [
+            Settlement(message.id, Act.EXTEND, HOLD) for message, _ in notices
+        ]
+
+    def give_back(
+        self, store: MessageStore, *, everything: bool = False
+    ) -> bool:
+        """Release notices that there is room for; return whether to look.
+
+        :raises StoreUnavailable: the others are free when their time is over
+        """
+        by_claim: defaultdict[str, list[str]] = defaultdict(list)
+        for project in list(self._held):
+            held = self._held[project]
+            room = sys.maxsize if everything else self._room(project)
+            while held and room > 0:
+                notice_id, one = held.popitem(last=False)
+                room -= one.weight
+                by_claim[one.claim_id].append(notice_id)
+                self._returned.add(notice_id)
+            if not held:
+                del self._held[project]
+        if not self._held:
+            # Whatever comes is in its place.
+            self._returned.clear()
+        for claim_id, ids in by_claim.items():
+            store.settle(
+                OUTBOX,
+                claim_id,
+                [Settlement(one, Act.RELEASE, failed=False) for one in ids],
+                now=store.clock.now(),
+            )
+        return bool(by_claim)
+
+    def _room(self, project: str) -> float:
+        """Return how many deliveries of a project may become due."""
+        others = (self._due.keys() | self._held.keys()) - {project}
+        return max(self._most // (len(others) + 1), 1) - self._due[project]
