@@ -264,7 +264,10 @@ local function append(q, at, last, count_before, numbers, same, names)
             return first + number - 1
         end)
     end
-    remember(q, at, record)
+    if q == own then
+        -- A notice is stored in the same step: its post is known by its token.
+        remember(q, at, record)
+    end
     for number = 1, #letters / 32 do
         local letter = string.sub(letters, number * 32 - 31, number * 32)
         local seq = text(first + number - 1)
@@ -335,14 +338,10 @@ if mark ~= '0' and notice == '2' then
         at = at + count
     end
     local outbox = named(KEYS_OF_QUEUE)
-    if ARGV[at + 7] ~= '' then
-        forget(outbox, 2)
-    end
-    if not stored(outbox, at) then
-        append(outbox, at,
-            unpack(call('HMGET', outbox.state, 'next', 'posted')))
-        announce_in(outbox.state, call('HGET', outbox.state, 'publish'), 1)
-    end
+    local last, before, channel =
+        unpack(call('HMGET', outbox.state, 'next', 'posted', 'publish'))
+    append(outbox, at, last, before)
+    announce_in(outbox.state, channel, 1)
 end
 announce(unheld)
 return {OK, record, mark, notice == '3' and unnoticed(own, HEAD) or '', 0}
