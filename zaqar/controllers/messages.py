@@ -16,7 +16,6 @@ from zaqar.errors import (
     InvalidDeletion,
     InvalidRequest,
     KeyMissing,
-    MessageClaimed,
     NotFound,
 )
 from zaqar.models import Message, Page, Queue, Scope
@@ -139,38 +138,32 @@ def delete(
 
     :param claim_id: the live claim that holds it, needed if one does
     :param claim_count: as the claim has returned it: then the message is
-        deleted even if the claim is dead, unless it was handed out since
+        deleted even if the claim is dead, unless it was handed out since, be
+        it by a claim with the same id
     :param existing: refuse a queue that does not exist
     :raises MessageClaimed: it is held by another claim
-    :raises InvalidDeletion: the claim is dead, or does not hold it
+    :raises InvalidDeletion: the claim is dead, or does not hold it, or the
+        message was handed out since
     :raises NotFound: the queue has to exist and does not
     """
 
     def remove(store: MessageStore, queue: Queue) -> None:
         now = store.clock.now()
-        try:
-            store.delete(queue.qid, message_id, now=now, claim_id=claim_id)
-        except (InvalidDeletion, MessageClaimed):
-            if claim_count is None or not _is_free(
-                store, queue, message_id, claim_count, now
-            ):
-                raise
-            store.delete(queue.qid, message_id, now=now, claim_id=None)
+        holder = claim_id
+        if claim_count is not None:
+            for message in store.get(queue.qid, [message_id], now=now):
+                if message.claim_count != claim_count:
+                    raise InvalidDeletion(
+                        'The message was claimed again since.'
+                    )
+                if message.claim_id is None:
+                    holder = None
+        store.delete(queue.qid, message_id, now=now, claim_id=holder)
 
     if existing:
         existing_queues.run(ctx, scope, remove)
     else:
         ctx.catalogue.run(scope, remove, None)
-
-
-def _is_free(
-    store: MessageStore, queue: Queue, message_id: str, count: int, now: int
-) -> bool:
-    """Tell whether a message is free and was handed out so many times."""
-    return any(
-        message.claim_id is None and message.claim_count == count
-        for message in store.get(queue.qid, [message_id], now=now)
-    )
 
 
 def delete_many(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -57,6 +57,7 @@ def settle(
     :raises NotFound: the claim is dead
     """
     entries = _entries(ctx, document)
+    counts = _claim_counts(document, entries)
     rejects = any(entry.is_rejected for entry in entries)
     if rejects:
         # Of a cached one the dead-letter queue may be that of before.
@@ -64,14 +65,24 @@ def settle(
 
     def work(store: MessageStore, queue: Queue) -> Sequence[bool] | None:
         now = store.clock.now()
+        later = _claimed_again(store, queue, counts, now)
+        settled = [
+            entry
+            for entry in entries
+            if entry.settlement.message_id not in later
+        ]
         if rejects:
-            _move(ctx, store, queue, claim_id, entries, now)
-        return store.settle(
+            _move(ctx, store, queue, claim_id, settled, now)
+        results = settled and store.settle(
             queue.qid,
             claim_id,
-            [entry.settlement for entry in entries],
+            [entry.settlement for entry in settled],
             now=now,
         )
+        if results is None or not later:
+            return results
+        held = dict(zip(settled, results, strict=True))
+        return [held.get(entry, False) for entry in entries]
 
     results = ctx.catalogue.run(scope, work, None)
     if results is None:
@@ -84,6 +95,22 @@ def settle(
             }
             for entry, was_held in zip(entries, results, strict=True)
         ]
+    }
+
+
+def _claimed_again(
+    store: MessageStore, queue: Queue, counts: Mapping[str, int], now: int
+) -> Set[str]:
+    """Return the ids of messages that were handed out since.
+
+    :param counts: how often they had been, by id
+    """
+    if not counts:
+        return frozenset()
+    return {
+        message.id
+        for message in store.get(queue.qid, [*counts], now=now)
+        if message.claim_count != counts[message.id]
     }
 
 
@@ -176,6 +203,27 @@ def _entries(ctx: Context, document: Mapping[str, Any]) -> Sequence[Entry]:
     if len(set(ids)) < len(ids):
         raise InvalidRequest('A message may be settled only once.')
     return entries
+
+
+def _claim_counts(
+    document: Mapping[str, Any], entries: Sequence[Entry]
+) -> Mapping[str, int]:
+    """Return the counts that messages of entries must have, by their ids.
+
+    :raises InvalidBody: they are malformed, or of other messages
+    """
+    counts = document.get('claim_counts', {})
+    ids = {entry.settlement.message_id for entry in entries}
+    if (
+        not isinstance(counts, dict)
+        or counts.keys() - ids
+        or not all(is_int(count) and count >= 0 for count in counts.values())
+    ):
+        raise InvalidBody(
+            '"claim_counts" must be an object whose names are ids of messages '
+            'to be settled, and whose values are integers of at least 0.'
+        )
+    return counts
 
 
 def _deleted(ctx: Context, item: Any) -> Entry:

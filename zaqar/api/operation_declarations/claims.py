@@ -72,8 +72,13 @@ _SETTLEMENTS = response_schemas.obj(
         ),
         'extend': _entries(ttl=response_schemas.COUNT),
         'reject': _entries(reason=_REASON),
+        'claim_counts': {
+            'type': 'object',
+            'maxProperties': settling.MOST_ENTRIES,
+            'additionalProperties': response_schemas.COUNT,
+        },
     },
-    optional=['delete', 'release', 'extend', 'reject'],
+    optional=['delete', 'release', 'extend', 'reject', 'claim_counts'],
 )
 
 OPERATIONS = (

@@ -68,6 +68,17 @@ def test_a_count_deletes_a_message_after_its_claim(new: Api) -> None:
     assert _delete(new, second, 2) == 204
 
 
+def test_a_count_tells_claims_with_the_same_id_apart(new: Api) -> None:
+    new.post('jobs', 1)
+    first = new.claim('jobs', id='mine')
+    new('DELETE', first.headers['location'])
+    second = new.claim('jobs', id='mine')
+    # The same claim holds it, by its id.
+    assert _delete(new, first, 1) == 400
+    assert _delete(new, second, 2) == 204
+    assert new.bodies('jobs', 'echo=true&include_claimed=true') == []
+
+
 def test_below_2_1_a_count_says_nothing(api: Api, new: Api) -> None:
     new.post('jobs', 1)
     claim = new.claim('jobs', ttl=1, grace=0)

@@ -323,3 +323,21 @@ def test_a_failed_store_is_503_and_a_repetition_completes_it(
     }
     assert new.bodies('dead') == [0]
     assert new.bodies('jobs', 'echo=1&include_claimed=1') == []
+
+
+def test_counts_tell_claims_with_the_same_id_apart(new: Api) -> None:
+    claim, (one, two) = claimed(new, 2, id='mine')
+    new('DELETE', claim)
+    assert new.claim('jobs', id='mine').headers['location'] == claim
+    document = {'delete': [one], 'extend': [{'id': two, 'ttl': 600}]}
+    answer = settle(new, claim, **document, claim_counts={one: 1, two: 2})
+    assert statuses(answer) == {one: 'not_held', two: 'extended'}
+    answer = settle(new, claim, **document, claim_counts={one: 1, two: 1})
+    assert statuses(answer) == {one: 'not_held', two: 'not_held'}
+    answer = settle(new, claim, delete=[one], claim_counts={one: 2})
+    assert statuses(answer) == {one: 'deleted'}
+    for wrong in ([], {one: 1}, {two: -1}, {two: True}, {two: '1'}):
+        answer = settle(new, claim, delete=[two], claim_counts=wrong)
+        assert answer.status == 400
+    answer = settle(new, claim, delete=[two])
+    assert statuses(answer) == {two: 'deleted'}
