@@ -91,7 +91,8 @@ VISIBLE_TEXT: Schema = {
 }
 ATTRIBUTES: Schema = {
     'type': 'object',
-    'maxProperties': message_fields.MAX_ATTRIBUTES,
+    'maxProperties': message_fields.MAX_ATTRIBUTES
+    + len(message_fields.NOT_COUNTED),
     'additionalProperties': obj(
         {
             'type': {

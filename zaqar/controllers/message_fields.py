@@ -18,8 +18,11 @@ from zaqar.errors import InvalidBody, InvalidRequest
 #: A member of a message that is still encoded.
 Member = msgspec.Raw | msgspec.UnsetType
 
-#: Attributes of a message, at most.
+#: Attributes of a message, at most, and those that are not counted: clients of
+#: Amazon SQS send them beside the others.
 MAX_ATTRIBUTES = 10
+TRACE, FAIR_GROUP = 'AWS.TraceHeader', 'AWS.MessageGroupId'
+NOT_COUNTED = frozenset((TRACE, FAIR_GROUP))
 
 #: Characters of the name and of the type of an attribute, at most.
 MAX_NAME = 256
@@ -88,7 +91,7 @@ def attributes(raw: Member) -> bytes | None:
             'The value of the "attributes" field must be an object whose '
             'values are objects with the texts "type" and "value".'
         ) from None
-    if len(values) > MAX_ATTRIBUTES:
+    if len(values.keys() - NOT_COUNTED) > MAX_ATTRIBUTES:
         raise InvalidBody(
             f'A message may have at most {MAX_ATTRIBUTES} attributes.'
         )
