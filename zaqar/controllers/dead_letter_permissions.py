@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from zaqar.controllers import metadata_structs
+
 ALLOW = 'sqs_redrive_allow'
 
 
@@ -25,11 +27,7 @@ class Allowed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fault(value: Any) -> str | None:
     """Return what is wrong with a value of the key."""
-    try:
-        msgspec.convert(value, Allowed)
-    except msgspec.ValidationError as error:
-        return f'{ALLOW} is not valid: {error}'
-    return None
+    return metadata_structs.fault(ALLOW, value, Allowed)
 
 
 def allows(metadata: Mapping[str, Any], source: str) -> bool:

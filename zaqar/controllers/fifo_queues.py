@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras
+from zaqar.controllers import message_extras, metadata_structs
 from zaqar.controllers.body_text import text_of
 from zaqar.errors import InvalidRequest
 from zaqar.models import NewMessage
@@ -38,11 +38,7 @@ class Fifo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fault(value: Any) -> str | None:
     """Return what is wrong with a value of the key."""
-    try:
-        msgspec.convert(value, Fifo)
-    except msgspec.ValidationError as error:
-        return f'{METADATA} is not valid: {error}'
-    return None
+    return metadata_structs.fault(METADATA, value, Fifo)
 
 
 def ordered(

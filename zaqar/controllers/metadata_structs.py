@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metadata of queues whose values are objects with certain members."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+def fault(key: str, value: Any, kind: type[msgspec.Struct]) -> str | None:
+    """Return what is wrong with the value of a key, None if nothing is."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return f'{key} is not valid: {error}'
+    return None
