@@ -62,6 +62,7 @@ class Scan:
 
     :raises InvalidRequest: no queue can have its name
     :ivar bytes_decoded: none to speak of
+    :ivar is_cut: whether it stopped before the end, for its length
     """
 
     bytes_decoded = 0
@@ -76,7 +77,7 @@ class Scan:
         self._ctx = ctx
         self._letters = letters
         self._marker = marker
-        self._is_cut = False
+        self.is_cut = False
 
     def records(self) -> Iterator[Record]:
         """Yield them by name, as records of queues."""
@@ -98,12 +99,12 @@ class Scan:
             if len(entries) < BATCH:
                 return
             if scanned >= MOST_SCANNED:
-                self._is_cut = True
+                self.is_cut = True
                 return
 
     def resume(self, lines: Sequence[Any]) -> str | None:
         """Return where the next page begins, None after an empty last one."""
-        if self._is_cut:
+        if self.is_cut:
             return self._marker
         return lines[-1].name if lines else None
 

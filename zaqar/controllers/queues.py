@@ -110,6 +110,7 @@ def list_(
         marker=scan.resume(lines),
         bytes_decoded=scan.bytes_decoded,
         counts=queue_stats.of_page(ctx, kind, chosen) if with_stats else None,
+        is_cut=scan.is_cut,
     )
 
 

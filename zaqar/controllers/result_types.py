@@ -29,6 +29,8 @@ class QueuePage(msgspec.Struct, frozen=True):
     :ivar bytes_decoded: of metadata that was read to select the queues
     :ivar counts: the statistics of each queue, None where its store does not
         answer; None if not requested
+    :ivar is_cut: whether it is short because one request reads no more; a
+        short one that is not is the last one
     """
 
     kind: Kind
@@ -38,6 +40,7 @@ class QueuePage(msgspec.Struct, frozen=True):
     marker: str | None = None
     bytes_decoded: int = 0
     counts: 'Sequence[Counted | None] | None' = None
+    is_cut: bool = False
 
 
 class MessagePage(msgspec.Struct, frozen=True):
