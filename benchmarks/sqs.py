@@ -5,6 +5,10 @@ Clients are processes with one connection each, of the same settings for both.
 They send messages for a while, then receive and delete what they have sent.
 moto keeps messages in memory; this service commits them to SQLite. moto is
 installed in a temporary environment, unless one is given.
+
+boto3 takes more processor time for a request than this service: with fewer
+clients than cores the rates are those of the clients. Hence the processor time
+of the servers for each request is shown, too.
 """
 
 from __future__ import annotations
@@ -20,8 +24,8 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -44,8 +48,33 @@ _ENABLED = '[drivers:transport:sqs]\nenabled = true\n'
 
 _CONTEXT = multiprocessing.get_context('spawn')
 
-#: Names of the rates.
+#: Names of the rates, with the requests of each step.
 SEND, RECEIVE = 'SendMessage', 'ReceiveMessage + DeleteMessage'
+STEPS = {SEND: 1, RECEIVE: 2}
+
+
+class Side(NamedTuple):
+    """A server under measurement, and its processes."""
+
+    endpoint: str
+    pids: Sequence[int]
+
+
+class Figures(NamedTuple):
+    """What a round has measured.
+
+    :ivar rate: steps a second
+    :ivar server: microseconds of processor time of the server for a request
+    :ivar client: likewise, of the client
+    """
+
+    rate: float
+    server: float
+    client: float
+
+
+#: The figures of each step, round by round, for each side.
+_Rounds = Mapping[str, Sequence[Mapping[str, Figures]]]
 
 
 def _client(endpoint: str) -> Any:
@@ -77,49 +106,58 @@ def _work(endpoint: str, seconds: float, gate: Any, results: Any) -> None:
             client.delete_message(QueueUrl=url, ReceiptHandle=handle)
         return bool(answer.get('Messages'))
 
-    rates = {}
-    for title, step in ((SEND, send), (RECEIVE, receive)):
+    for step in (send, receive):
         gate.wait(60)
-        began, count = time.monotonic(), 0
+        began, used, count = time.monotonic(), time.process_time(), 0
         while time.monotonic() - began < seconds and step():
             count += 1
-        rates[title] = count / (time.monotonic() - began)
+        passed = time.monotonic() - began
+        results.put((count, count / passed, time.process_time() - used))
+        gate.wait(60)
     client.delete_queue(QueueUrl=url)
-    results.put(rates)
 
 
-def _round(endpoint: str, clients: int, seconds: float) -> dict[str, float]:
-    """Return the rates of all clients together."""
-    gate = _CONTEXT.Barrier(clients)
+def _round(side: Side, clients: int, seconds: float) -> dict[str, Figures]:
+    """Return the figures of all clients together."""
+    gate = _CONTEXT.Barrier(clients + 1)
     results: Any = _CONTEXT.Queue()
     workers = [
-        _CONTEXT.Process(target=_work, args=(endpoint, seconds, gate, results))
+        _CONTEXT.Process(
+            target=_work, args=(side.endpoint, seconds, gate, results)
+        )
         for _ in range(clients)
     ]
     for worker in workers:
         worker.start()
-    answers = [results.get(timeout=60 + 4 * seconds) for _ in workers]
+    figures = {}
+    for title, requests in STEPS.items():
+        gate.wait(60)
+        used = machine.cpu_seconds(*side.pids)
+        answers = [results.get(timeout=60 + 4 * seconds) for _ in workers]
+        used = machine.cpu_seconds(*side.pids) - used
+        counts, rates, clients_used = map(sum, zip(*answers, strict=True))
+        each = 1e6 / (requests * max(counts, 1))
+        figures[title] = Figures(rates, used * each, clients_used * each)
+        gate.wait(60)
     for worker in workers:
         worker.join()
-    return {
-        name: sum(answer[name] for answer in answers)
-        for name in (SEND, RECEIVE)
-    }
+    return figures
 
 
 @contextlib.contextmanager
-def _zaqar(folder: pathlib.Path) -> Iterator[str]:
+def _zaqar(folder: pathlib.Path) -> Iterator[Side]:
     place = folder / 'zaqar'
     place.mkdir()
     server = Zaqar(place, rest=_ENABLED).start()
     try:
-        yield f'{server.url}/sqs'
+        pids = (server.process.child.pid, *server.workers())
+        yield Side(f'{server.url}/sqs', pids)
     finally:
         server.stop()
 
 
 @contextlib.contextmanager
-def _moto(folder: pathlib.Path, environment: pathlib.Path) -> Iterator[str]:
+def _moto(folder: pathlib.Path, environment: pathlib.Path) -> Iterator[Side]:
     port = process.free_port()
     server = process.Process(
         [str(environment / 'bin/moto_server'), '-p', str(port)],
@@ -127,7 +165,7 @@ def _moto(folder: pathlib.Path, environment: pathlib.Path) -> Iterator[str]:
     )
     server.wait_until(lambda: process.accepts(port))
     try:
-        yield f'http://127.0.0.1:{port}'
+        yield Side(f'http://127.0.0.1:{port}', [server.child.pid])
     finally:
         server.stop()
 
@@ -150,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Rounds': f'{options.rounds} of {options.seconds:g} s and so much',
     }
     print(report.facts(facts))
-    rates: dict[str, dict[str, list[float]]] = {}
+    rounds: dict[str, list[dict[str, Figures]]] = {}
     with (
         tempfile.TemporaryDirectory(prefix='zaqar-bench-') as name,
         contextlib.ExitStack() as stack,
@@ -162,25 +200,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
             'moto': stack.enter_context(_moto(folder, environment)),
         }
         for _ in range(options.rounds):
-            for side, endpoint in sides.items():
-                measured = _round(endpoint, options.clients, options.seconds)
-                for title, rate in measured.items():
-                    of_side = rates.setdefault(side, {})
-                    of_side.setdefault(title, []).append(rate)
+            for name, side in sides.items():
+                measured = _round(side, options.clients, options.seconds)
+                rounds.setdefault(name, []).append(measured)
+    tables = [_rates(rounds), _processor_time(rounds)]
+    for table in tables:
+        print(table.text())
+    if options.markdown is not None:
+        texts = [report.facts(facts), *(table.markdown() for table in tables)]
+        report.write_section(options.markdown, SECTION, '\n'.join(texts))
+    return 0
+
+
+def _rates(rounds: _Rounds) -> Table:
     table = Table(
-        'Requests of boto3 a second, medians',
+        'Steps of boto3 a second, medians',
         ['', 'zaqar', 'moto', 'ratio', ''],
     )
-    for title in (SEND, RECEIVE):
-        own, other = (statistics.median(rates[side][title]) for side in sides)
+    for title in STEPS:
+        own, other = _medians(rounds, title, 'rate')
         mark = 'SLOW' if own < LEAST_RATIO * other else ''
         cells = [f'{own:.0f}', f'{other:.0f}', f'{own / other:.2f}']
         table.rows.append([title, *cells, mark])
-    print(table.text())
-    if options.markdown is not None:
-        text = f'{report.facts(facts)}\n{table.markdown()}'
-        report.write_section(options.markdown, SECTION, text)
-    return 0
+    return table
+
+
+def _processor_time(rounds: _Rounds) -> Table:
+    table = Table(
+        'Processor time of a request, microseconds',
+        ['', 'zaqar', 'moto', 'ratio', 'boto3'],
+    )
+    for title in STEPS:
+        own, other = _medians(rounds, title, 'server')
+        client = max(_medians(rounds, title, 'client'))
+        cells = [f'{own:.0f}', f'{other:.0f}', f'{other / own:.2f}']
+        table.rows.append([title, *cells, f'{client:.0f}'])
+    return table
+
+
+def _medians(rounds: _Rounds, title: str, figure: str) -> Sequence[float]:
+    """Return the median of a figure for each side."""
+    return [
+        statistics.median(getattr(each[title], figure) for each in of_side)
+        for of_side in rounds.values()
+    ]
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -3,12 +3,15 @@
 
 Time from the answer to a post to that of a claim that waits, posted through
 another API worker and through the same; and of one that polls once a second.
+Then the same of a claim and of ``ReceiveMessage`` by one client of Amazon SQS,
+in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -23,6 +26,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks import machine, report, sources, target
+from zaqar.bench.credentials import SqsKeys
+from zaqar.bench.sqs_client import SqsBenchClient
 from zaqar.tests.servers.zaqar import Zaqar
 
 SECTION = 'Waiting'
@@ -39,12 +44,23 @@ PROMISED = {
 #: Seconds between two requests of a client that polls.
 POLLED = 1.0
 
-_ALONE = '[drivers]\ntransport = wsgi\n[notification]\nembedded = False\n'
+_ALONE = (
+    '[drivers]\ntransport = wsgi\n[notification]\nembedded = False\n'
+    '[drivers:transport:sqs]\nenabled = True\n'
+)
 
 _HEAD = ('claims', 'median', 'p95', 'p99', 'most')
 
-#: Ends a consumer.
-_LAST = 'last'
+#: Ends a consumer; all bodies are JSON, as the client of Amazon SQS has them.
+_LAST = '"last"'
+
+_PROJECT = 'waiting'
+
+#: Seconds that claims wait.
+_WAIT = 20
+
+#: Turns of claims and of clients of Amazon SQS.
+_TURNS = 5
 
 
 class Client:
@@ -55,7 +71,7 @@ class Client:
         self._path = f'/v2/queues/{queue}'
         self._headers = {
             'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
-            'X-Project-ID': 'waiting',
+            'X-Project-ID': _PROJECT,
             'OpenStack-API-Version': 'messaging 2.1',
         }
 
@@ -73,33 +89,52 @@ class Client:
     def post(self, body: str) -> None:
         self('POST', '/messages', {'messages': [{'body': body}]})
 
+    def claim(self, query: str) -> str | None:
+        """Return the body of a message, None if there is none."""
+        claimed = self('POST', query)
+        return claimed['messages'][0]['body'] if claimed else None
+
+
+class SqsClient:
+    """One connection of a client of Amazon SQS."""
+
+    def __init__(self, port: int, queue: str) -> None:
+        url = f'http://127.0.0.1:{port}'
+        self._client = SqsBenchClient(url, SqsKeys(_PROJECT, 'secret'))
+        self._queue = queue
+
+    def receive(self) -> str | None:
+        """Return the body of a message, None if there is none."""
+        claimed = self._client.claim(
+            self._queue, ttl=300, grace=0, limit=1, wait=_WAIT
+        )
+        return json.dumps(claimed.bodies[0]) if claimed else None
+
 
 class Consumer(threading.Thread):
     """Claims messages, one at a time.
 
-    :param query: of its claims
+    :param claim: returns the body of a message, None if there is none
     :param pause: seconds after a claim that got nothing
     :ivar ready: released before each claim
     :ivar received: released after each message
     """
 
-    def __init__(self, client: Client, query: str, pause: float) -> None:
+    def __init__(self, claim: Callable[[], str | None], pause: float) -> None:
         super().__init__(daemon=True)
-        self._client = client
-        self._query = query
+        self._claim = claim
         self._pause = pause
         self.ready = threading.Semaphore(0)
         self.received = threading.Semaphore(0)
         self.at = 0.0
 
     def run(self) -> None:
-        body = ''
+        body: str | None = None
         while body != _LAST:
             self.ready.release()
-            while (claim := self._client('POST', self._query)) is None:
+            while (body := self._claim()) is None:
                 time.sleep(self._pause)
             self.at = time.perf_counter()
-            body = claim['messages'][0]['body']
             self.received.release()
 
 
@@ -145,7 +180,7 @@ def _measured(store: str, count: int) -> tuple[report.Table, bool]:
     with sources.OWN[store]() as source, _pair(source.database()) as ports:
         table = report.Table(f'{source.title}: milliseconds', _HEAD)
         first, second = ports
-        waits = '/claims?limit=1&wait=20'
+        waits = f'/claims?limit=1&wait={_WAIT}'
         other = _times(first, second, waits, count)
         table.rows += [
             _row('wait, posts through another worker', other),
@@ -157,6 +192,7 @@ def _measured(store: str, count: int) -> tuple[report.Table, bool]:
                 f'poll every {POLLED:g} s',
                 _times(first, second, '/claims?limit=1', count // 10, POLLED),
             ),
+            *_beside_sqs(first, second, waits, count),
         ]
     median, late = PROMISED[store]
     is_late = (
@@ -187,14 +223,40 @@ def _pair(url: str) -> Iterator[Sequence[int]]:
         yield ports
 
 
+def _beside_sqs(
+    claims_at: int, posts_at: int, query: str, count: int
+) -> Sequence[Sequence[str]]:
+    """Return the rows of claims and of ReceiveMessage, in turns."""
+    rows: dict[str | None, list[float]] = {query: [], None: []}
+    for _ in range(_TURNS):
+        for name, times in rows.items():
+            times += _times(claims_at, posts_at, name, count // _TURNS)
+    return [
+        _row('wait, in turns with', rows[query]),
+        _row(f'ReceiveMessage, WaitTimeSeconds={_WAIT}', rows[None]),
+    ]
+
+
 def _times(
-    claims_at: int, posts_at: int, query: str, count: int, pause: float = 0.0
+    claims_at: int,
+    posts_at: int,
+    query: str | None,
+    count: int,
+    pause: float = 0.0,
 ) -> Sequence[float]:
-    """Return the milliseconds from posts to receipts."""
+    """Return the milliseconds from posts to receipts.
+
+    :param query: of claims, None for a client of Amazon SQS
+    """
     queue = secrets.token_hex(8)
     poster = Client(posts_at, queue)
     poster('PUT', '')
-    consumer = Consumer(Client(claims_at, queue), query, pause)
+    claim = (
+        SqsClient(claims_at, queue).receive
+        if query is None
+        else functools.partial(Client(claims_at, queue).claim, query)
+    )
+    consumer = Consumer(claim, pause)
     consumer.start()
     times = []
     for number in range(count, -1, -1):
