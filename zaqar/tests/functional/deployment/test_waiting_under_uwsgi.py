@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import requests
 
+from zaqar.tests.functional.sqs.clients import sqs
+from zaqar.tests.functional.sqs.conftest import ENABLED
 from zaqar.tests.servers import process
 from zaqar.tests.servers.nginx import Nginx
 
@@ -53,7 +55,7 @@ class Api:
         if not (_BIN / 'uwsgi').exists():
             process.missing('uWSGI is not installed')
         conf = folder / 'zaqar.conf'
-        conf.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
+        conf.write_text(f'[DEFAULT]\nstate_path = {folder}\n{ENABLED}')
         self.port = port = process.free_port()
         self.sample = folder / 'uwsgi.ini'
         self._configure(how, threads)
@@ -71,7 +73,8 @@ class Api:
                 f'location / {{ uwsgi_pass 127.0.0.1:{port}; }}',
             )
             self.port = self._web.port
-        self._url = f'http://127.0.0.1:{self.port}/v2/queues/q'
+        self.origin = f'http://127.0.0.1:{self.port}'
+        self._url = f'{self.origin}/v2/queues/q'
         self.pool = ThreadPoolExecutor(threads)
         self._may_wait = threads // 2
 
@@ -191,6 +194,26 @@ def test_half_of_the_threads_are_left_to_others(api: Api) -> None:
     answers = [each.result() for each in claiming]
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [201] * MAY_WAIT + [204]
+
+
+def test_clients_of_sqs_wait_as_others_do(api: Api) -> None:
+    client = sqs(api.origin, HEADERS['X-Project-ID'])
+    url = client.create_queue(QueueName='q')['QueueUrl']
+    began = time.monotonic()
+    assert 'Messages' not in client.receive_message(
+        QueueUrl=url, WaitTimeSeconds=1
+    )
+    assert time.monotonic() - began > 0.9
+    receiving = api.pool.submit(
+        client.receive_message, QueueUrl=url, WaitTimeSeconds=20
+    )
+    # In the line behind it.
+    claiming = api.claiming()
+    while not api.is_full():
+        pass
+    api.post('a', 'b')
+    assert receiving.result()['Messages'][0]['Body'] in 'ab'
+    assert claiming.result().status_code == 201
 
 
 def test_many_wait_if_there_are_many_threads(

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service that serves clients of Amazon SQS, and clients."""
+"""A service that serves clients of Amazon SQS, and clients.
+
+It is on SQLite, and for some tests on PostgreSQL and Redis, too; all tests run
+on the store that ``ZAQAR_TEST_ENGINE`` names.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,11 @@ from typing import Any
 import pytest
 
 from zaqar.tests.functional.sqs.clients import Form, Native, sqs
-from zaqar.tests.servers import fixtures, redis
+from zaqar.tests.servers import fixtures, mongodb, redis, swift
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 postgresql = fixtures.postgresql
+mariadb = fixtures.mariadb
 
 ENABLED = '[drivers:transport:sqs]\nenabled = true\n'
 
@@ -26,11 +31,35 @@ message_store = redis
 uri = {uri}
 """
 
-_STORES = [
+_MONGODB = """
+[drivers]
+message_store = {name}
+management_store = mongodb
+[drivers:message_store:mongodb]
+uri = {uri}
+[drivers:management_store:mongodb]
+uri = {uri}
+"""
+
+_SWIFT = """
+[drivers]
+message_store = swift
+[drivers:message_store:swift]
+uri = {uri}
+auth_url = {auth_url}
+"""
+
+_DEFAULT = ('sqlite', 'postgresql', 'redis')
+_SQL = ('postgresql', 'mariadb')
+_KNOWN = (*_DEFAULT, 'mariadb', 'mongodb', 'mongodb.fifo', 'swift')
+
+_CHOSEN = [
     name
-    for name in ('sqlite', 'postgresql', 'redis')
-    if os.environ.get('ZAQAR_TEST_ENGINE', name) == name
+    for name in os.environ.get('ZAQAR_TEST_ENGINE', '').split(',')
+    if name in _KNOWN
 ]
+_STORES = _CHOSEN if 'ZAQAR_TEST_ENGINE' in os.environ else _DEFAULT
+_FIRST = (*_CHOSEN, 'sqlite')[0]
 
 
 @contextlib.contextmanager
@@ -45,11 +74,19 @@ def _server(
             started = redis.start()
             stack.callback(started.stop)
             rest += _REDIS.format(uri=started.url)
-        elif store == 'postgresql':
-            server = request.getfixturevalue('postgresql')
+        elif store in _SQL:
+            server = request.getfixturevalue(store)
             rest += with_database(server.database())
+        elif store.startswith('mongodb'):
+            documents = mongodb.MongoDB()
+            stack.callback(documents.stop)
+            rest += _MONGODB.format(name=store, uri=documents.uri)
+        elif store == 'swift':
+            objects = swift.Swift()
+            stack.callback(objects.stop)
+            rest += _SWIFT.format(uri=objects.uri, auth_url=objects.auth_url)
         zaqar = Zaqar(factory.mktemp(f'sqs-{store}'), rest=rest, workers=2)
-        if store == 'postgresql':
+        if store in _SQL:
             done = zaqar.run('upgrade', 'head', program='manage')
             assert done.returncode == 0, done.stderr
         zaqar.start()
@@ -61,8 +98,8 @@ def _server(
 def zaqar(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Zaqar]:
-    """A service on SQLite."""
-    with _server(request, tmp_path_factory, 'sqlite') as server:
+    """A service on one store."""
+    with _server(request, tmp_path_factory, _FIRST) as server:
         yield server
 
 
@@ -71,7 +108,7 @@ def stored(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Zaqar]:
     """A service on each of some stores."""
-    if request.param == 'sqlite':
+    if request.param == _FIRST:
         yield request.getfixturevalue('zaqar')
         return
     with _server(request, tmp_path_factory, request.param) as server:
