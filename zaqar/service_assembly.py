@@ -299,6 +299,13 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
             'identity that a request sends, even that of an administrator. '
             'Set it to "keystone" where others can reach this port.'
         )
+        if sqs.is_enabled(conf):
+            LOG.warning(
+                '[DEFAULT] auth_strategy is not set: below %s the access key '
+                'of a request is taken for its project, and any signature is '
+                'valid.',
+                sqs.PATH,
+            )
 
     _warn_if_mail_waits(conf)
 

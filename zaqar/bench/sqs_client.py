@@ -11,17 +11,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
+from msgspec import structs
 
 from zaqar.bench.client import TIMEOUT, CallFailed, ClaimedMessages
 from zaqar.bench.credentials import SqsKeys
-from zaqar.transport.sqs import json_protocol, signatures
+from zaqar.transport.sqs import json_protocol, ranges, signatures
 from zaqar.transport.sqs.batches import MOST_ENTRIES
 from zaqar.transport.sqs.signatures import Signature
 
 _REGION = 'RegionOne'
-
-#: Seconds of a wait, at most.
-MOST_WAIT = 20
 
 
 class SqsBenchClient:
@@ -73,7 +71,7 @@ class SqsBenchClient:
             'ReceiveMessage',
             MaxNumberOfMessages=min(limit, MOST_ENTRIES),
             VisibilityTimeout=ttl,
-            WaitTimeSeconds=min(wait, MOST_WAIT),
+            WaitTimeSeconds=min(wait, ranges.WAIT.most),
         )
         messages = answer.get('Messages')
         if not messages:
@@ -145,13 +143,10 @@ class SqsBenchClient:
             query=(),
             body_hash=hashlib.sha256(body).hexdigest(),
         )
-        names = ';'.join(headers)
-        scope = '/'.join((self._keys.access, *signature.scope))
-        headers['authorization'] = (
-            f'{signatures.ALGORITHM} Credential={scope}/aws4_request, '
-            f'SignedHeaders={names}, '
-            f'Signature={signature.made_with(self._keys.secret)}'
-        )
+        key = signature.signing_key(self._keys.secret)
+        headers['authorization'] = structs.replace(
+            signature, value=signature.made_with(key)
+        ).authorization
         return headers
 
 

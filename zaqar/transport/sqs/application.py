@@ -25,6 +25,7 @@ from zaqar.transport.sqs import (
     faults,
     json_protocol,
     query_protocol,
+    settings,
     signatures,
 )
 from zaqar.transport.sqs.actions import ACTIONS
@@ -32,6 +33,7 @@ from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.callers import Prover
 from zaqar.transport.sqs.faults import Fault
+from zaqar.transport.sqs.settings import PATH
 from zaqar.transport.wsgi import log_context, request_reading
 from zaqar.transport.wsgi.middleware import GLOBAL_ID_KEY
 from zaqar.transport.wsgi.responses import Response
@@ -39,8 +41,6 @@ from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
-
-PATH = '/sqs'
 
 #: Bytes of a request for each byte of its messages, and beside them: texts
 #: may be escaped, and each entry has names of its own.
@@ -68,11 +68,9 @@ def with_sqs(
 ) -> App:
     """Serve clients of Amazon SQS below their path, others as before."""
     served = Application(dispatcher, waiting, _prover(conf))
-    below = f'{PATH}/'
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        path: str = environ.get('PATH_INFO', '')
-        if path == PATH or path.startswith(below):
+        if settings.is_below(environ.get('PATH_INFO', '')):
             return served(environ, start)
         return app(environ, start)
 
@@ -84,11 +82,6 @@ def _prover(conf: cfg.ConfigOpts) -> Prover:
         from zaqar.transport.sqs.keystone_credentials import Ec2Credentials
 
         return Ec2Credentials.from_conf(conf)
-    LOG.warning(
-        '[DEFAULT] auth_strategy is not set: below %s the access key of a '
-        'request is taken for its project, and any signature is valid.',
-        PATH,
-    )
     return callers.Trusting()
 
 
@@ -122,14 +115,11 @@ class Application:
         self, environ: Environ, start: StartResponse
     ) -> Iterable[bytes]:
         request_id = log_context.begin(environ.get(GLOBAL_ID_KEY, ''))[4:]
-        protocol = (
-            json_protocol
-            if json_protocol.is_used_by(environ)
-            else query_protocol
-        )
+        is_json = json_protocol.is_used_by(environ)
+        protocol = json_protocol if is_json else query_protocol
         status, headers = 200, {'x-amzn-RequestId': request_id}
         try:
-            action, output = self._handle(environ)
+            action, output = self._handle(environ, is_json)
             body = protocol.encode(action, output, request_id)
         except _Postponed:
             return Response(503)(environ, start)
@@ -146,13 +136,17 @@ class Application:
         response = Response(status, body, headers, protocol.CONTENT_TYPE)
         return response(environ, start)
 
-    def _handle(self, environ: Environ) -> tuple[str, Output]:
+    def _handle(self, environ: Environ, is_json: bool) -> tuple[str, Output]:
         body = self._read(environ)
         signature = signatures.read(environ, body)
         caller = callers.caller(signature, self._prover, self._clock())
         project = caller.identity.project
         log_context.name_project(project)
-        if json_protocol.is_used_by(environ):
+        turn: Turn | None = environ.get(TURN)
+        if turn is not None:
+            # Its later requests take turns with those of other projects.
+            turn.project = project
+        if is_json:
             name = json_protocol.action(environ)
             decode = functools.partial(json_protocol.decode, body)
         else:

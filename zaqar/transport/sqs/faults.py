@@ -132,15 +132,6 @@ def invalid(name: str, reason: str) -> Fault:
     )
 
 
-def check_range(name: str, value: int | None, least: int, most: int) -> None:
-    """Check the number that is the value of a parameter, None without one.
-
-    :raises Fault: it is too small or too large
-    """
-    if value is not None and not least <= value <= most:
-        raise invalid(name, f'it is {least} to {most}.')
-
-
 def check_attributes(names: Set[str], known: Set[str]) -> None:
     """Check that there are attributes of these names.
 

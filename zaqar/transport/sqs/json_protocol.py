@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ PREFIX = 'AmazonSQS.'
 
 _ENCODER = msgspec.json.Encoder()
 
+#: There are as many kinds of inputs as actions.
+_decoder = functools.cache(msgspec.json.Decoder)
+
 
 def is_used_by(environ: Environ) -> bool:
     return _TARGET in environ
@@ -37,7 +41,7 @@ def decode(body: bytes, kind: Any) -> Any:
     :raises Fault: the body is none
     """
     try:
-        return msgspec.json.decode(body or b'{}', type=kind)
+        return _decoder(kind).decode(body or b'{}')
     except msgspec.ValidationError as error:
         raise misfit(error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):

@@ -25,9 +25,9 @@ from oslo_config import cfg
 from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import one_line
 from zaqar.models import Identity
-from zaqar.transport.sqs import callers, settings, signatures
+from zaqar.transport.sqs import callers, settings
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.signatures import Signature
+from zaqar.transport.sqs.signatures import Scope, Signature
 
 LOG = logging.getLogger(__name__)
 
@@ -36,8 +36,10 @@ SERVICE = 'keystone_authtoken'
 #: Seconds after which a request to Keystone fails.
 TIMEOUT = 10
 
-#: Access keys that are remembered.
+#: Access keys that are remembered, and signing keys of each: clients have
+#: another one every day, and for each region.
 MOST_KNOWN = 10_000
+MOST_KEYS = 4
 
 #: Seconds before the end of a token at which it is not used any more.
 MARGIN = 5.0
@@ -49,12 +51,25 @@ class _Known:
     :ivar until: when it is forgotten, on the clock that never goes back
     """
 
-    __slots__ = ('identity', 'secret', 'until')
+    __slots__ = ('_keys', '_secret', 'identity', 'until')
 
     def __init__(self, secret: str, identity: Identity, until: float) -> None:
-        self.secret = secret
+        self._secret = secret
+        self._keys: BoundedCache[Scope, bytes] = BoundedCache(MOST_KEYS)
         self.identity = identity
         self.until = until
+
+    def proves(self, signature: Signature) -> bool:
+        """Tell whether a signature is one of the secret."""
+        key = self._keys.get(signature.scope)
+        if key is not None:
+            return signature.is_made_with(key)
+        key = signature.signing_key(self._secret)
+        is_proved = signature.is_made_with(key)
+        if is_proved:
+            # Only those of scopes that somebody with the secret uses.
+            self._keys[signature.scope] = key
+        return is_proved
 
 
 class Ec2Credentials:
@@ -107,20 +122,29 @@ class Ec2Credentials:
 
         :raises Fault: it is not valid, or Keystone does not answer
         """
+        if signature.method == 'POST' and signature.query:
+            raise Fault(
+                'IncompleteSignature',
+                'Keystone does not verify the query of a POST request. Send '
+                'its parameters in the body, or sign it in its headers.'
+                if signature.expires is None
+                else 'Keystone does not verify pre-signed POST requests. Sign '
+                'them for GET, or in their headers.',
+            )
         known = self._known.get(signature.access)
         if known is not None and self._timer() < known.until:
-            if signature.is_made_with(known.secret):
+            if known.proves(signature):
                 return known.identity
             raise _mismatch()
         self._known.pop(signature.access, None)
         identity, seconds = self._proved(signature)
         lifetime = min(self._seconds, seconds - MARGIN)
         secret = self._secret(signature.access) if lifetime > 0 else None
-        # What is read now may be another one than Keystone has just used.
-        if secret is not None and signature.is_made_with(secret):
-            self._known[signature.access] = _Known(
-                secret, identity, self._timer() + lifetime
-            )
+        if secret is not None:
+            known = _Known(secret, identity, self._timer() + lifetime)
+            # What is read now may be another one than Keystone has just used.
+            if known.proves(signature):
+                self._known[signature.access] = known
         return identity
 
     def _proved(self, signature: Signature) -> tuple[Identity, float]:
@@ -199,14 +223,9 @@ class Ec2Credentials:
 def _credentials(signature: Signature) -> Mapping[str, Any]:
     """Return what Keystone proves a signature by."""
     headers = dict(signature.headers)
-    names = ';'.join(headers)
     query = dict(signature.query)
     if signature.expires is None:
-        scope = '/'.join((signature.access, *signature.scope, 'aws4_request'))
-        headers['Authorization'] = (
-            f'{signatures.ALGORITHM} Credential={scope}, '
-            f'SignedHeaders={names}, Signature={signature.value}'
-        )
+        headers['Authorization'] = signature.authorization
         headers.pop('x-amz-date', None)
         headers['X-Amz-Date'] = signature.moment
     return {

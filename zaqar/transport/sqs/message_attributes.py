@@ -8,17 +8,17 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from zaqar.controllers.message_fields import NOT_COUNTED
 from zaqar.transport.sqs import faults
 from zaqar.transport.sqs.requests import Value
 
 #: Ours are of the same names, types and values.
 Attributes = dict[str, dict[str, str]]
 
-#: Names that AWS keeps for itself, and ours for what clients send beside the
-#: attributes: a trace, and the group of a message of a queue without order.
+#: Beginnings of names that AWS keeps for itself; two are ours for what clients
+#: send beside the attributes: a trace, and the group of a message of a queue
+#: without order.
 RESERVED = ('aws.', 'amazon.')
-TRACE, FAIR_GROUP = 'AWS.TraceHeader', 'AWS.MessageGroupId'
-OWN = frozenset((TRACE, FAIR_GROUP))
 
 _BINARY = 'Binary'
 
@@ -86,7 +86,7 @@ def chosen(
     return {
         name: dict(item)
         for name, item in attributes.items()
-        if name not in OWN
+        if name not in NOT_COUNTED
         and (takes_all or name in names or name.startswith(beginnings))
     }
 

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import StartedRedrive
 from zaqar.errors import Conflict, InvalidRequest, NotFound
-from zaqar.transport.sqs import faults, names, requests
+from zaqar.transport.sqs import faults, names, ranges, requests
 from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
-
-MOST_RATE = 500
-MOST_RESULTS = 10
 
 _STATUSES = {
     'running': 'RUNNING',
@@ -35,7 +32,7 @@ def start_message_move_task(
         )
         _check_exists(call, document['to'])
     rate = request.max_number_of_messages_per_second
-    faults.check_range('MaxNumberOfMessagesPerSecond', rate, 1, MOST_RATE)
+    ranges.RATE.check(rate)
     if rate is not None:
         document['rate'] = rate
     try:
@@ -54,7 +51,7 @@ def list_message_move_tasks(
 ) -> Output:
     queue = _queue(call, 'SourceArn', request.source_arn)
     size = request.max_results
-    faults.check_range('MaxResults', size, 1, MOST_RESULTS)
+    ranges.TASKS.check(size)
     _check_exists(call, queue)
     redrives: Sequence[Redrive] = call.run('redrive_list', queue)
     return {'Results': [_shown(call, item) for item in redrives[: size or 1]]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -16,6 +17,10 @@ FIFO = '.fifo'
 _RECEIPT = re.compile(
     r'\A([0-9a-f]{32})\.([0-9]{1,9})\.([A-Za-z0-9_-]{1,64})', re.ASCII
 )
+
+
+#: Characters of the id of such a claim; that of any other has less.
+_ATTEMPT = 64
 
 
 class QueueName(NamedTuple):
@@ -38,6 +43,19 @@ class Receipt(NamedTuple):
     @property
     def handle(self) -> str:
         return f'{self.message_id}.{self.hand_outs}.{self.claim_id}'
+
+    @property
+    def is_of_attempt(self) -> bool:
+        """Tell whether the client chose the id of the claim.
+
+        Then another claim may have the same id, and hold the message again.
+        """
+        return len(self.claim_id) == _ATTEMPT
+
+
+def of_attempt(project: str, attempt: str) -> str:
+    """Return the id of the claim of a client that names its attempts."""
+    return hashlib.sha256(f'{project} {attempt}'.encode()).hexdigest()
 
 
 def receipt(handle: str) -> Receipt:

@@ -8,13 +8,16 @@ from typing import Any
 
 from zaqar.controllers.result_types import Counted, QueuePage
 from zaqar.errors import Conflict, InvalidRequest, NotFound
-from zaqar.transport.sqs import faults, names, queue_attributes, requests
+from zaqar.transport.sqs import (
+    faults,
+    names,
+    queue_attributes,
+    ranges,
+    requests,
+)
 from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
-
-#: Queues of a page, at most.
-MOST_QUEUES = 1000
 
 #: Tries of a change that others get in the way of.
 ATTEMPTS = 10
@@ -176,7 +179,7 @@ def _listed(
 ) -> Output:
     """Return URLs of queues, and where the next page begins."""
     wanted = request.max_results
-    faults.check_range('MaxResults', wanted, 1, MOST_QUEUES)
+    ranges.QUEUES.check(wanted)
     marker = None
     if request.next_token is not None:
         parts = names.of_token(request.next_token, 1)
@@ -184,21 +187,23 @@ def _listed(
             raise faults.invalid('NextToken', 'it is no token of a page.')
         marker = parts[0]
     queues: list[str] = []
-    size = wanted or MOST_QUEUES
-    while len(queues) < size:
+    size = wanted or ranges.QUEUES.most
+    while True:
         limit = min(size - len(queues), call.limits.max_queues_per_page)
         page: QueuePage = call.run(
             'queue_list', query={**query, 'marker': marker, 'limit': limit}
         )
         queues += [queue.name for queue in page.queues]
         marker = page.marker
-        if marker is None:
+        if len(page.queues) < limit or len(queues) >= size:
             break
     output: Output = {}
     if queues:
         output[member] = [*map(call.url, queues)]
-    if wanted is not None and marker is not None:
-        output['NextToken'] = names.token(marker)
+    # One that is cut has read a lot: another request reads on, even if this
+    # one has not asked for pages.
+    if page.is_cut or (wanted is not None and len(page.queues) == limit):
+        output['NextToken'] = names.token(str(marker))
     return output
 
 

@@ -18,8 +18,9 @@ from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.dead_letter_permissions import Allowed
 from zaqar.controllers.fifo_queues import Fifo
 from zaqar.controllers.result_types import Counted
-from zaqar.transport.sqs import faults, names
+from zaqar.transport.sqs import faults, names, ranges
 from zaqar.transport.sqs.faults import Fault
+from zaqar.transport.sqs.ranges import Range
 
 Metadata = dict[str, Any]
 
@@ -38,16 +39,19 @@ _DEFAULT_KEY = 'alias/aws/sqs'
 
 class _Number(NamedTuple):
     key: str
-    least: int
-    most: int
+    range: Range
 
 
 _NUMBERS: Mapping[str, _Number] = {
-    'VisibilityTimeout': _Number('_default_claim_ttl', 0, 43_200),
-    'MessageRetentionPeriod': _Number('_default_message_ttl', 60, 1_209_600),
-    'DelaySeconds': _Number('_default_message_delay', 0, 900),
-    'MaximumMessageSize': _Number('_max_messages_post_size', 1024, 1_048_576),
-    'ReceiveMessageWaitTimeSeconds': _Number('_default_wait', 0, 20),
+    'VisibilityTimeout': _Number('_default_claim_ttl', ranges.VISIBILITY),
+    'MessageRetentionPeriod': _Number(
+        '_default_message_ttl', ranges.RETENTION
+    ),
+    'DelaySeconds': _Number('_default_message_delay', ranges.DELAY),
+    'MaximumMessageSize': _Number(
+        '_max_messages_post_size', ranges.MESSAGE_SIZE
+    ),
+    'ReceiveMessageWaitTimeSeconds': _Number('_default_wait', ranges.WAIT),
 }
 
 _RETENTION = 345_600
@@ -223,12 +227,10 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _number(name: str, value: str) -> int:
-    number = _NUMBERS[name]
+    _, least, most = _NUMBERS[name].range
     is_number = value.isascii() and value.isdigit() and len(value) < 10
-    if not is_number or not number.least <= int(value) <= number.most:
-        raise _refused(
-            name, f'it is an integer of {number.least} to {number.most}'
-        )
+    if not is_number or not least <= int(value) <= most:
+        raise _refused(name, f'it is an integer of {least} to {most}')
     return int(value)
 
 

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from zaqar.controllers import body_text, message_extras
+from zaqar.controllers import body_text, message_extras, message_fields
 from zaqar.controllers.message_extras import Extras
 from zaqar.controllers.result_types import Claimed
 from zaqar.models import Message
-from zaqar.transport.sqs import faults, message_attributes, names, sending
+from zaqar.transport.sqs import (
+    faults,
+    message_attributes,
+    names,
+    ranges,
+    sending,
+)
 from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.requests import ReceiveMessage
@@ -36,15 +41,16 @@ def receive_message(call: Call, request: ReceiveMessage) -> Output:
         *(request.message_system_attribute_names or ()),
     }
     faults.check_attributes(wanted, _KNOWN)
-    _check(request)
+    ranges.VISIBILITY.check(request.visibility_timeout)
+    ranges.WAIT.check(request.wait_time_seconds)
+    ranges.RECEIVED.check(request.max_number_of_messages)
     seconds = request.visibility_timeout
     document: dict[str, Any] = {'grace': 0}
     if seconds is not None:
         # No claim lives for 0 seconds; it is released below.
         document['ttl'] = max(seconds, 1)
     if attempt := request.receive_request_attempt_id:
-        text = f'{call.project} {attempt}'
-        document['id'] = hashlib.sha256(text.encode()).hexdigest()
+        document['id'] = names.of_attempt(call.project, attempt)
     size = request.max_number_of_messages or 1
     claimed: Claimed | None = call.run(
         'claim_create',
@@ -68,15 +74,6 @@ def receive_message(call: Call, request: ReceiveMessage) -> Output:
             for message in claimed.claim.messages
         ]
     }
-
-
-def _check(request: ReceiveMessage) -> None:
-    for name, value, least, most in (
-        ('VisibilityTimeout', request.visibility_timeout, 0, 43_200),
-        ('WaitTimeSeconds', request.wait_time_seconds, 0, 20),
-        ('MaxNumberOfMessages', request.max_number_of_messages, 1, 10),
-    ):
-        faults.check_range(name, value, least, most)
 
 
 def _wait(call: Call, request: ReceiveMessage) -> int | None:
@@ -139,8 +136,8 @@ def _system_attributes(
     if message.group is not None:
         shown['SequenceNumber'] = sending.sequence_number(message.id)
     for name, key in (
-        ('AWSTraceHeader', message_attributes.TRACE),
-        ('MessageGroupId', message_attributes.FAIR_GROUP),
+        ('AWSTraceHeader', message_fields.TRACE),
+        ('MessageGroupId', message_fields.FAIR_GROUP),
     ):
         if key in own:
             shown[name] = own[key]['value']

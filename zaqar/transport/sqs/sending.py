@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from zaqar.controllers import message_fields
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidRequest, QueueFull
 from zaqar.transport.sqs import (
@@ -17,6 +18,7 @@ from zaqar.transport.sqs import (
     message_attributes,
     names,
     query_protocol,
+    ranges,
 )
 from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
@@ -27,9 +29,6 @@ from zaqar.transport.sqs.requests import (
     SendMessage,
     SendMessageBatch,
 )
-
-#: Bytes of the messages of a request, at most.
-MOST_BYTES = 1_048_576
 
 _TRACE = 'AWSTraceHeader'
 
@@ -101,7 +100,7 @@ def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
         raise faults.missing('MessageBody')
     attributes = message_attributes.to_ours(request.message_attributes or {})
     texts = [body, *(item['value'] for item in attributes.values())]
-    if any(map(query_protocol.UNSAFE.search, texts)):
+    if any(map(query_protocol.is_unsafe, texts)):
         raise Fault(
             'InvalidMessageContents',
             'A message holds a character that XML cannot hold.',
@@ -123,7 +122,7 @@ def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
         output['MD5OfMessageSystemAttributes'] = message_attributes.checksum(
             traces
         )
-        attributes[message_attributes.TRACE] = traces[_TRACE]
+        attributes[message_fields.TRACE] = traces[_TRACE]
     document: dict[str, Any] = {'body': body}
     group = request.message_group_id
     if queue.endswith(names.FIFO):
@@ -131,12 +130,12 @@ def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
             raise faults.missing('MessageGroupId')
         document['group'] = group
     elif group is not None:
-        attributes[message_attributes.FAIR_GROUP] = {
+        attributes[message_fields.FAIR_GROUP] = {
             'type': 'String',
             'value': group,
         }
     delay = request.delay_seconds
-    faults.check_range('DelaySeconds', delay, 0, 900)
+    ranges.DELAY.check(delay)
     # 0 says nothing to a FIFO queue, whose messages have none of their own.
     if delay or (delay == 0 and 'group' not in document):
         document['delay'] = delay
@@ -173,4 +172,4 @@ def sequence_number(message_id: str) -> str:
 
 
 def _most_bytes(call: Call) -> int:
-    return min(MOST_BYTES, call.limits.max_messages_post_size)
+    return min(ranges.MESSAGE_SIZE.most, call.limits.max_messages_post_size)

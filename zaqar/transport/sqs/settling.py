@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from zaqar.controllers.settling import NOT_HELD
 from zaqar.errors import InvalidDeletion, MessageClaimed, NotFound
-from zaqar.transport.sqs import batches, faults, names
+from zaqar.transport.sqs import batches, faults, names, ranges
 from zaqar.transport.sqs.batches import Outcome, Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
@@ -19,9 +20,6 @@ from zaqar.transport.sqs.requests import (
     DeleteMessage,
     DeleteMessageBatch,
 )
-
-#: Seconds for which a message can be held.
-MOST_SECONDS = 43_200
 
 
 def delete_message(call: Call, request: DeleteMessage) -> Output:
@@ -39,10 +37,10 @@ def delete_message_batch(call: Call, request: DeleteMessageBatch) -> Output:
     for entry in request.entries:
         with outcome.of(entry.id):
             receipts[entry.id] = names.receipt(entry.receipt_handle)
-    for claim_id, keys in _by_claim(receipts).items():
+    for keys in _by_claim(receipts):
         with outcome.of(*keys):
             ids = {receipts[key].message_id for key in keys}
-            held = _settle(call, queue, claim_id, {'delete': [*ids]})
+            held = _settle(call, queue, receipts[keys[0]], {'delete': [*ids]})
             for key in keys:
                 if not held.get(receipts[key].message_id):
                     _delete(call, queue, receipts[key])
@@ -56,7 +54,7 @@ def change_message_visibility(
     queue = call.queue(request.queue_url)
     receipt = names.receipt(request.receipt_handle)
     change = _change(receipt, request.visibility_timeout)
-    held = _settle(call, queue, receipt.claim_id, {'extend': [change]})
+    held = _settle(call, queue, receipt, {'extend': [change]})
     if not held.get(receipt.message_id):
         call.describe(queue)
         raise _not_in_flight()
@@ -79,12 +77,15 @@ def change_message_visibility_batch(
             changes[entry.id] = _change(receipt, entry.visibility_timeout)
             receipts[entry.id] = receipt
     is_any_held = False
-    for claim_id, keys in _by_claim(receipts).items():
+    for keys in _by_claim(receipts):
         with outcome.of(*keys):
             # The last one of a message counts.
             latest = {receipts[key].message_id: changes[key] for key in keys}
             held = _settle(
-                call, queue, claim_id, {'extend': [*latest.values()]}
+                call,
+                queue,
+                receipts[keys[0]],
+                {'extend': [*latest.values()]},
             )
             for key in keys:
                 if held.get(receipts[key].message_id):
@@ -97,21 +98,35 @@ def change_message_visibility_batch(
     return outcome.output()
 
 
-def _by_claim(receipts: Mapping[str, Receipt]) -> Mapping[str, list[str]]:
-    """Return the entries of each claim, which are settled in one step."""
+def _by_claim(receipts: Mapping[str, Receipt]) -> Iterable[list[str]]:
+    """Return the entries of each claim, which are settled in one step.
+
+    Those of claims whose ids were chosen are alone: an old and a new receipt
+    of a message may be among them.
+    """
     claims: dict[str, list[str]] = {}
     for key, receipt in receipts.items():
-        claims.setdefault(receipt.claim_id, []).append(key)
-    return claims
+        name = receipt.handle if receipt.is_of_attempt else receipt.claim_id
+        claims.setdefault(name, []).append(key)
+    return claims.values()
 
 
 def _settle(
-    call: Call, queue: str, claim_id: str, document: Mapping[str, Any]
+    call: Call, queue: str, receipt: Receipt, document: Mapping[str, Any]
 ) -> Mapping[str, bool]:
-    """Settle messages of a claim; tell of each whether it was held."""
+    """Settle messages of a claim; tell of each whether it was held.
+
+    :param receipt: of any of them
+    """
+    if receipt.is_of_attempt:
+        counts = {receipt.message_id: receipt.hand_outs}
+        document = {**document, 'claim_counts': counts}
     try:
         result = call.run(
-            'claim_settle', queue, document=document, claim_id=claim_id
+            'claim_settle',
+            queue,
+            document=document,
+            claim_id=receipt.claim_id,
         )
     except NotFound:
         return {}
@@ -120,24 +135,25 @@ def _settle(
 
 
 def _delete(call: Call, queue: str, receipt: Receipt) -> None:
-    try:
-        call.run(
-            'message_delete',
-            queue,
-            query={
-                'claim_id': receipt.claim_id,
-                'claim_count': receipt.hand_outs,
-                'existing': 'true',
-            },
-            message_id=receipt.message_id,
-        )
-    except (InvalidDeletion, MessageClaimed):
-        # Somebody else has received it: an old receipt deletes nothing.
-        return
+    query: Output = {'claim_id': receipt.claim_id, 'existing': 'true'}
+    counts: list[int | None] = [receipt.hand_outs]
+    if not receipt.is_of_attempt:
+        # In one step, as long as the claim lives.
+        counts.insert(0, None)
+    for count in counts:
+        with contextlib.suppress(InvalidDeletion, MessageClaimed):
+            call.run(
+                'message_delete',
+                queue,
+                query={**query, 'claim_count': count},
+                message_id=receipt.message_id,
+            )
+            return
+    # Somebody else has received it: an old receipt deletes nothing.
 
 
 def _change(receipt: Receipt, seconds: int) -> Output:
-    faults.check_range('VisibilityTimeout', seconds, 0, MOST_SECONDS)
+    ranges.VISIBILITY.check(seconds)
     return {'id': receipt.message_id, 'ttl': seconds}
 
 

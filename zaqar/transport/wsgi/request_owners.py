@@ -3,9 +3,14 @@
 
 Only an earlier answer to the same caller tells. What a caller has proved its
 project by is remembered as a number, so that it cannot be read from memory.
+
+A client of Amazon SQS is known by its access key, since each signature is
+another one. Who sends that of others without their secret is refused, but
+waits for that in their line.
 """
 
 from zaqar.bounded_cache import BoundedCache
+from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.wsgi_types import Environ
 
 #: Callers that are remembered.
@@ -26,8 +31,7 @@ class KnownCallers(BoundedCache[int, str]):
         """Note that a caller has been answered on behalf of a project."""
         number = caller(environ)
         if not number:
-            # Others who show nothing are not of this project: clients of
-            # Amazon SQS are all known by their signatures alone.
+            # Others who show nothing are not of this project.
             return
         if number not in self or self[number] != project:
             self[number] = project
@@ -35,6 +39,11 @@ class KnownCallers(BoundedCache[int, str]):
 
 def caller(environ: Environ) -> int:
     """Return the number of the caller of a request, 0 for nobody."""
+    if sqs.is_below(environ.get('PATH_INFO', '')):
+        # The credential ends with the first comma. Links have it in their
+        # query, and are rare.
+        credential = environ.get('HTTP_AUTHORIZATION', '').partition(',')[0]
+        return hash(credential) if credential else 0
     if 'HTTP_X_AUTH_TOKEN' in environ:
         return hash(environ['HTTP_X_AUTH_TOKEN'])
     if 'HTTP_URL_SIGNATURE' in environ:

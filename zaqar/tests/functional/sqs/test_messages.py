@@ -108,6 +108,61 @@ def test_groups_keep_their_order_on_every_store(
     assert shown['SequenceNumber'] < rest[1]['Attributes']['SequenceNumber']
 
 
+def test_an_old_receipt_of_a_repeated_attempt_changes_nothing(
+    client: Any,
+) -> None:
+    url = client.create_queue(
+        QueueName='jobs.fifo', Attributes={'FifoQueue': 'true'}
+    )['QueueUrl']
+    client.send_message(
+        QueueUrl=url,
+        MessageBody='m',
+        MessageGroupId='g',
+        MessageDeduplicationId='d',
+    )
+    old, new = (
+        _receive(
+            client,
+            url,
+            ReceiveRequestAttemptId='one',
+            VisibilityTimeout=seconds,
+        )[0]['ReceiptHandle']
+        for seconds in (0, 60)
+    )
+    client.delete_message(QueueUrl=url, ReceiptHandle=old)
+    entry = {'Id': 'a', 'ReceiptHandle': old}
+    deleted = client.delete_message_batch(QueueUrl=url, Entries=[entry])
+    assert deleted['Successful'] == [{'Id': 'a'}]
+    change = {'ReceiptHandle': old, 'VisibilityTimeout': 0}
+    with pytest.raises(client.exceptions.MessageNotInflight):
+        client.change_message_visibility(QueueUrl=url, **change)
+    entries = [
+        {'Id': str(n), 'ReceiptHandle': handle, 'VisibilityTimeout': 90}
+        for n, handle in enumerate((old, new))
+    ]
+    changed = client.change_message_visibility_batch(
+        QueueUrl=url, Entries=entries
+    )
+    assert [one['Id'] for one in changed['Successful']] == ['1']
+    names = ['ApproximateNumberOfMessagesNotVisible']
+
+    def held() -> str:
+        answer = client.get_queue_attributes(
+            QueueUrl=url, AttributeNames=names
+        )
+        return str(answer['Attributes'][names[0]])
+
+    assert held() == '1'
+    client.delete_message_batch(
+        QueueUrl=url,
+        Entries=[
+            {'Id': str(n), 'ReceiptHandle': handle}
+            for n, handle in enumerate((new, old))
+        ],
+    )
+    assert held() == '0'
+
+
 def test_a_wait_ends_with_a_message(
     client: Any, url: str, zaqar: Zaqar, project: str
 ) -> None:
@@ -226,6 +281,35 @@ def test_attributes_are_chosen_by_name(client: Any, url: str) -> None:
             client, url, VisibilityTimeout=0, MessageAttributeNames=wanted
         )
         assert message.get('MessageAttributes', {}).keys() == names
+
+
+def test_trace_and_group_are_beside_ten_attributes(
+    client: Any, url: str
+) -> None:
+    value = {'DataType': 'String', 'StringValue': 'v'}
+    trace = {'DataType': 'String', 'StringValue': 'Root=1'}
+    message = {
+        'QueueUrl': url,
+        'MessageBody': 'm',
+        'MessageSystemAttributes': {'AWSTraceHeader': trace},
+        'MessageGroupId': 'g',
+    }
+    attributes = {f'a{n}': value for n in range(10)}
+    client.send_message(**message, MessageAttributes=attributes)
+    (received,) = _receive(
+        client,
+        url,
+        MessageAttributeNames=['All'],
+        MessageSystemAttributeNames=['AWSTraceHeader', 'MessageGroupId'],
+    )
+    assert received['MessageAttributes'] == attributes
+    assert received['Attributes'] == {
+        'AWSTraceHeader': 'Root=1',
+        'MessageGroupId': 'g',
+    }
+    attributes['a10'] = value
+    with pytest.raises(client.exceptions.ClientError, match='at most 10'):
+        client.send_message(**message, MessageAttributes=attributes)
 
 
 def test_large_messages_are_refused(client: Any, url: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from keystoneauth1 import exceptions
+from msgspec import structs
 
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.keystone_credentials import Ec2Credentials
@@ -58,19 +59,12 @@ class _Session:
         return _Answer({'credential': {'blob': blob}})
 
 
-class _Signed(Signature, frozen=True):
-    """A signature that one secret makes."""
-
-    def is_made_with(self, secret: str) -> bool:
-        return secret == self.value
-
-
-def _signed(secret: str) -> Signature:
-    return _Signed(
+def _signed(secret: str, region: str = 'r', **more: Any) -> Signature:
+    signature = Signature(
         access='key',
-        scope=('20300101', 'r', 'sqs'),
+        scope=('20300101', region, 'sqs'),
         moment='20300101T000000Z',
-        value=secret,
+        value='',
         expires=None,
         headers=[('host', 'h')],
         method='POST',
@@ -78,6 +72,9 @@ def _signed(secret: str) -> Signature:
         query=[],
         body_hash='',
     )
+    signature = structs.replace(signature, **more)
+    key = signature.signing_key(secret)
+    return structs.replace(signature, value=signature.made_with(key))
 
 
 class _Timer:
@@ -157,3 +154,28 @@ def test_access_rules_admit_nobody(session: _Session, timer: _Timer) -> None:
     session.token['application_credential'] = {'access_rules': []}
     with pytest.raises(Fault, match='AccessDenied'):
         _credentials(session, timer).prove(_signed('right'))
+
+
+def test_each_region_has_a_key_of_its_own(
+    session: _Session, timer: _Timer
+) -> None:
+    known = _credentials(session, timer)
+    for _ in range(2):
+        for region in 'abcdef':
+            known.prove(_signed('right', region))
+            with pytest.raises(Fault, match='SignatureDoesNotMatch'):
+                known.prove(_signed('wrong', region))
+    assert session.posts == 1
+
+
+@pytest.mark.proves('signatures of Amazon SQS')
+def test_what_keystone_does_not_verify_is_refused(
+    session: _Session, timer: _Timer
+) -> None:
+    known = _credentials(session, timer)
+    query = [('Action', 'PurgeQueue')]
+    for _ in range(2):
+        for expires in (None, 60):
+            with pytest.raises(Fault, match='IncompleteSignature'):
+                known.prove(_signed('right', query=query, expires=expires))
+        assert known.prove(_signed('right', query=query, method='GET'))

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attributes of queues as metadata, and numbers of parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+from zaqar.transport.sqs import names, queue_attributes, ranges
+from zaqar.transport.sqs.faults import Fault
+from zaqar.transport.sqs.ranges import Range
+
+
+def _own(queue: names.QueueName) -> str:
+    return queue.name
+
+
+@pytest.mark.parametrize(
+    ('attributes', 'is_encrypted'),
+    [
+        ({'SqsManagedSseEnabled': 'true'}, True),
+        ({'SqsManagedSseEnabled': 'false'}, False),
+        ({'KmsMasterKeyId': 'alias/aws/sqs'}, True),
+    ],
+)
+def test_encryption_is_that_of_the_queue(
+    attributes: dict[str, str], is_encrypted: bool
+) -> None:
+    metadata = queue_attributes.to_metadata(attributes, _own, {})
+    assert metadata == {'_enable_encrypt_messages': is_encrypted}
+    present = {
+        **dict.fromkeys(('_default_claim_ttl', '_default_message_ttl'), 60),
+        **dict.fromkeys(('_default_message_delay', '_default_wait'), 0),
+        '_max_messages_post_size': 1024,
+    }
+    shown = queue_attributes.shown({**present, **metadata}, str, 'q')
+    assert shown['SqsManagedSseEnabled'] == str(is_encrypted).lower()
+
+
+@pytest.mark.parametrize(
+    ('range_', 'least', 'most'),
+    [
+        (ranges.VISIBILITY, 0, 43_200),
+        (ranges.WAIT, 0, 20),
+        (ranges.DELAY, 0, 900),
+        (ranges.RECEIVED, 1, 10),
+        (ranges.QUEUES, 1, 1000),
+        (ranges.TASKS, 1, 10),
+        (ranges.RATE, 1, 500),
+    ],
+)
+def test_numbers_have_both_ends(range_: Range, least: int, most: int) -> None:
+    for fine in (None, least, most):
+        range_.check(fine)
+    for wrong in (least - 1, most + 1):
+        with pytest.raises(Fault, match=range_.name):
+            range_.check(wrong)
