@@ -51,7 +51,11 @@ from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.configured_stores import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
-from zaqar.transport import caller_identity, keystone_log_filter
+from zaqar.transport import (
+    caller_identity,
+    keystone_log_filter,
+    sqs_path,
+)
 from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
@@ -304,7 +308,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
                 '[DEFAULT] auth_strategy is not set: below %s the access key '
                 'of a request is taken for its project, and any signature is '
                 'valid.',
-                sqs.PATH,
+                sqs_path.PATH,
             )
 
     _warn_if_mail_waits(conf)

@@ -73,7 +73,9 @@ def settle(
         ]
         if rejects:
             _move(ctx, store, queue, claim_id, settled, now)
-        results = settled and store.settle(
+        if not settled:
+            return [False] * len(entries)
+        results = store.settle(
             queue.qid,
             claim_id,
             [entry.settlement for entry in settled],

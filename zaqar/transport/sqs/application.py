@@ -18,14 +18,13 @@ from zaqar.api.operation import Body
 from zaqar.api.waiting_requests import Postponable
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest, ZaqarError
-from zaqar.transport import caller_identity
+from zaqar.transport import caller_identity, sqs_path
 from zaqar.transport.large_page_fairness import TURN, Turn
 from zaqar.transport.sqs import (
     callers,
     faults,
     json_protocol,
     query_protocol,
-    settings,
     signatures,
 )
 from zaqar.transport.sqs.actions import ACTIONS
@@ -33,7 +32,6 @@ from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.callers import Prover
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.settings import PATH
 from zaqar.transport.wsgi import log_context, request_reading
 from zaqar.transport.wsgi.middleware import GLOBAL_ID_KEY
 from zaqar.transport.wsgi.responses import Response
@@ -70,7 +68,7 @@ def with_sqs(
     served = Application(dispatcher, waiting, _prover(conf))
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        if settings.is_below(environ.get('PATH_INFO', '')):
+        if sqs_path.is_below(environ.get('PATH_INFO', '')):
             return served(environ, start)
         return app(environ, start)
 
@@ -156,7 +154,7 @@ class Application:
         if name not in ACTIONS:
             raise Fault('InvalidAction', f'The action {name} is not valid.')
         action = ACTIONS[name]
-        path = environ['PATH_INFO'].removeprefix(PATH).rstrip('/')
+        path = environ['PATH_INFO'].removeprefix(sqs_path.PATH).rstrip('/')
         call = Call(
             self._dispatcher,
             caller,
@@ -224,4 +222,5 @@ def _endpoint(environ: Environ) -> str:
     host = environ.get('HTTP_HOST')
     if not host:
         host = f'{environ["SERVER_NAME"]}:{environ["SERVER_PORT"]}'
-    return f'{scheme}://{host}{environ.get("SCRIPT_NAME", "")}{PATH}'
+    mounted = environ.get('SCRIPT_NAME', '')
+    return f'{scheme}://{host}{mounted}{sqs_path.PATH}'

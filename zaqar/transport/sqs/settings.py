@@ -8,8 +8,6 @@ from oslo_config import cfg
 
 GROUP = 'drivers:transport:sqs'
 
-PATH = '/sqs'
-
 OPTS = [
     cfg.BoolOpt(
         'enabled',
@@ -28,11 +26,6 @@ OPTS = [
         'without that right, and with 0, Keystone verifies every request.',
     ),
 ]
-
-
-def is_below(path: str) -> bool:
-    """Tell whether a path is one of this transport."""
-    return path == PATH or path.startswith(f'{PATH}/')
 
 
 def is_enabled(conf: cfg.ConfigOpts) -> bool:

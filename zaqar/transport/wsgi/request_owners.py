@@ -10,7 +10,7 @@ waits for that in their line.
 """
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.transport.sqs import settings as sqs
+from zaqar.transport import sqs_path
 from zaqar.transport.wsgi_types import Environ
 
 #: Callers that are remembered.
@@ -39,7 +39,7 @@ class KnownCallers(BoundedCache[int, str]):
 
 def caller(environ: Environ) -> int:
     """Return the number of the caller of a request, 0 for nobody."""
-    if sqs.is_below(environ.get('PATH_INFO', '')):
+    if sqs_path.is_below(environ.get('PATH_INFO', '')):
         # The credential ends with the first comma. Links have it in their
         # query, and are rare.
         credential = environ.get('HTTP_AUTHORIZATION', '').partition(',')[0]
