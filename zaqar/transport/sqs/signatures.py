@@ -49,7 +49,7 @@ _HEADER = re.compile(
     rf'{ALGORITHM} +Credential=([^, ]+) *, *SignedHeaders=([^, ]+) *, *'
     'Signature='
 )
-_VALUE = re.compile('[0-9a-f]{64}')
+_VALUE = re.compile(r'\A[0-9a-f]{64}')
 _SCOPE = re.compile(
     r'\A(\d{8})/([A-Za-z0-9-]{1,64})/([a-z0-9]{1,32})/aws4_request', re.ASCII
 )

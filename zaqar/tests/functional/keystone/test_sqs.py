@@ -74,22 +74,6 @@ def test_projects_do_not_see_each_other(make: Make) -> None:
     assert sender.replace('-', '') == first.user
 
 
-def test_the_policy_is_that_of_the_operations(
-    keystone: Keystone, origin: str
-) -> None:
-    project = keystone.project()
-    clients = []
-    for role in ('member', 'reader'):
-        user = keystone.user(project, role)
-        credential = keystone.ec2_credential(user, project)
-        clients.append(sqs(origin, credential.access, credential.secret))
-    member, reader = clients
-    url = member.create_queue(QueueName='jobs')['QueueUrl']
-    assert reader.list_queues()['QueueUrls'] == [url]
-    with pytest.raises(ClientError, match='AccessDenied'):
-        reader.send_message(QueueUrl=url, MessageBody='m')
-
-
 def test_what_is_not_signed_by_the_secret_is_refused(
     make: Make, origin: str
 ) -> None:
