@@ -41,8 +41,10 @@ text and whose place is behind all messages.
 A queue, in the collection ``queue``, by its qid: ``key``, ``next`` number,
 ``sub`` (epoch of the flag, negative without subscribers), ``live`` (an upper
 bound of the number of messages, if a limit was ever set), ``gone`` (when it
-was dropped), ``old`` (former keys, whose messages are to be swept) and ``grp``
-(whether it has ever had groups: 1 if some processes may not know it yet).
+was dropped), ``old`` (former keys, whose messages are to be swept), ``grp``
+(whether it has ever had groups: 1 if some processes may not know it yet); and
+while its bytes are counted (see :mod:`.held_bytes`) ``hk`` (as ``key``),
+``hn`` and ``hb`` (messages and bytes), and ``ht`` (when the count began).
 
 Documents of groups: see :mod:`.groups`.
 """
@@ -59,6 +61,9 @@ from zaqar.models import Message, NewMessage
 from zaqar.storage.message_ids import id_of, parse_id
 
 Document = dict[str, Any]
+
+#: Bytes of the key of a queue.
+KEY_SIZE = 16
 
 #: Seconds after which the server removes what the sweeper has not.
 EXPIRE_AFTER = 3600
@@ -90,6 +95,7 @@ GROUP_INDEXES: Sequence[pymongo.IndexModel] = (
 QUEUE_INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel([('gone', 1)], name='gone', sparse=True),
     pymongo.IndexModel([('old', 1)], name='old', sparse=True),
+    pymongo.IndexModel([('hk', 1)], name='counted', sparse=True),
 )
 RECORD_INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel([('p', 1), ('name', 1)], name='name'),

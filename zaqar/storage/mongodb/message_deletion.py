@@ -17,6 +17,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     in_time,
 )
 from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.held_bytes import HeldBytes
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 #: Tries for a message that changes between two commands.
@@ -25,11 +26,16 @@ MAX_TRIES = 4
 
 class Deleter:
     def __init__(
-        self, database: MongoDatabase, cache: QueueCache, claimer: Claimer
+        self,
+        database: MongoDatabase,
+        cache: QueueCache,
+        claimer: Claimer,
+        held: HeldBytes,
     ) -> None:
         self._database = database
         self._cache = cache
         self._claimer = claimer
+        self._held = held
 
     def delete(
         self, qid: str, message_id: str, now: int, claim_id: str | None
@@ -43,6 +49,7 @@ class Deleter:
             if key is None:
                 return
             if self._delete_one(queue, key, now, claim_id):
+                self._held.subtract(queue, 1)
                 return
             row = self._database.step(
                 queue.messages.find_one,
@@ -63,13 +70,14 @@ class Deleter:
         if queue is None or not keys:
             return
         if queue.grouped:
-            self._database.atomically(
+            count = self._database.atomically(
                 lambda session: _delete_any(queue, keys, now, session)
             )
         else:
-            self._database.step(
+            count = self._database.step(
                 queue.messages.delete_many, {'_id': {'$in': keys}}
-            )
+            ).deleted_count
+        self._held.subtract(queue, count)
 
     def delete_held(
         self, qid: str, ids: Sequence[str], now: int, claim_ids: Sequence[str]
@@ -89,9 +97,10 @@ class Deleter:
         if queue is None or not keys:
             return
 
-        self._database.atomically(
+        count = self._database.atomically(
             lambda session: _delete_held(queue, keys, now, claim_ids, session)
         )
+        self._held.subtract(queue, count)
 
     def _delete_one(
         self, queue: CachedQueue, key: Binary, now: int, claim_id: str | None
@@ -134,8 +143,11 @@ def _delete_held(
     now: int,
     claim_ids: Sequence[str],
     session: ClientSession | None,
-) -> None:
-    """Delete messages, within a transaction that a refusal rolls back."""
+) -> int:
+    """Delete messages, within a transaction that a refusal rolls back.
+
+    :returns: how many
+    """
     where: Document = {
         '_id': {'$in': list(keys)},
         'e': {'$gt': documents.date(now)},
@@ -150,10 +162,11 @@ def _delete_held(
         if row['h'] <= now or row['ci'] not in claim_ids:
             raise deletion_errors.message_claimed()
     with in_time():
-        queue.messages.delete_many(
+        count = queue.messages.delete_many(
             {'_id': {'$in': list(keys)}}, session=session
-        )
+        ).deleted_count
     groups.regroup_of(queue, rows, now, session)
+    return count
 
 
 def _delete_any(
@@ -161,14 +174,17 @@ def _delete_any(
     keys: Sequence[Binary],
     now: int,
     session: ClientSession | None,
-) -> None:
+) -> int:
     """Delete messages, some with a group, within a transaction."""
     where: Document = {'_id': {'$in': list(keys)}}
     with in_time():
         rows = list(queue.messages.find(where, {'og': 1}, session=session))
     with in_time():
-        queue.messages.delete_many(where, session=session)
+        count = queue.messages.delete_many(
+            where, session=session
+        ).deleted_count
     groups.regroup_of(queue, rows, now, session)
+    return count
 
 
 def _delete_of_group(

@@ -7,6 +7,7 @@ from typing import Any
 from zaqar import store_clock
 from zaqar.errors import StaleMetadata
 from zaqar.models import (
+    Act,
     Claim,
     Message,
     NewMessage,
@@ -29,6 +30,7 @@ from zaqar.storage.mongodb.claim_fields import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
+from zaqar.storage.mongodb.held_bytes import HeldBytes
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster
@@ -58,7 +60,10 @@ class MongoMessageStore(base.MessageStore):
         self._poster = Poster(database, self._cache, self._queues)
         self._claimer = Claimer(database, self._reader, strictly=strictly)
         self._grouped = GroupedClaimer(database, self._reader, self._claimer)
-        self._deleter = Deleter(database, self._cache, self._claimer)
+        self._held = HeldBytes(database, self._cache)
+        self._deleter = Deleter(
+            database, self._cache, self._claimer, self._held
+        )
         self._sweeper = DatabaseSweeper(database)
         self._batcher: Batcher[PostCall, Sequence[str]] = Batcher(
             self._poster.post_together, self._poster.post, BATCH_TIMEOUT
@@ -130,7 +135,9 @@ class MongoMessageStore(base.MessageStore):
         if queue is None:
             return []
         claimer = self._grouped if queue.grouped else self._claimer
-        return claimer.pop(queue, now, limit)
+        messages = claimer.pop(queue, now, limit)
+        self._held.subtract(queue, len(messages))
+        return messages
 
     def claim(
         self, qid: str, *, limit: int, version: int | None = None, **terms: Any
@@ -172,9 +179,11 @@ class MongoMessageStore(base.MessageStore):
         queue = self._cache.get(qid)
         if queue is None or not is_claim_id(claim_id):
             return None
-        return settling.settle(
+        results = settling.settle(
             self._database, queue, claim_id, settlements, now
         )
+        self._held.subtract(queue, _deleted(settlements, results))
+        return results
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         queue = self._cache.get(qid)
@@ -207,6 +216,9 @@ class MongoMessageStore(base.MessageStore):
     def volume(self, *, now: int) -> Stats:
         return message_volume.count_messages(self._database, now)
 
+    def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
+        return self._held.total(qids, now)
+
     def purge(self, qid: str, *, now: int) -> None:
         self._queues.purge(qid)
 
@@ -217,4 +229,15 @@ class MongoMessageStore(base.MessageStore):
         return self._sweeper.sweep(now, batch)
 
     def close(self) -> None:
+        self._held.close()
         self._database.close()
+
+
+def _deleted(
+    settlements: Sequence[Settlement], results: Sequence[bool] | None
+) -> int:
+    """Return how many messages were deleted."""
+    return sum(
+        was_held and item.act is Act.DELETE
+        for item, was_held in zip(settlements, results or (), strict=False)
+    )

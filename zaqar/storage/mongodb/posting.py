@@ -141,9 +141,10 @@ class Poster:
         session: ClientSession | None,
     ) -> list[Sequence[str]]:
         count = sum(len(post.messages) for post in posts)
+        size = sum(len(item.body) for post in posts for item in post.messages)
         now = max(post.now for post in posts)
         start = time.monotonic()
-        record = self._queues.take_numbers(qid, count, now, session)
+        record = self._queues.take_numbers(qid, count, now, session, size)
         queue = self._cache.update(qid, record, start)
         least = int(record.get('least', 0))
         if any(
@@ -155,6 +156,9 @@ class Poster:
             queue, posts, record['next'] - count, session
         )
         more = sum(map(len, places))
+        if more < count and queue.is_counted:
+            size -= sum(len(row['b']) for row in rows if 'b' in row)
+            self._queues.subtract(qid, count - more, size, session)
         if limit and more:
             self._check_room(queue, record, count, more, limit, now, session)
         notices: list[Document] = []

@@ -36,17 +36,23 @@ class QueueDocuments:
         self._cache = cache
 
     def take_numbers(
-        self, qid: str, count: int, now: int, session: ClientSession | None
+        self,
+        qid: str,
+        count: int,
+        now: int,
+        session: ClientSession | None,
+        size: int = 0,
     ) -> Document:
         """Assign sequence numbers, within a transaction.
 
+        :param size: bytes of the bodies of their messages
         :returns: the document, whose ``next`` is behind those numbers
         """
         with in_time():
             document: Document | None
             document = self._documents(qid).find_one_and_update(
                 {'_id': qid},
-                [{'$set': {**_defaults(now), **_more(count, now)}}],
+                [{'$set': {**_defaults(now), **_more(count, size, now)}}],
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
                 session=session,
@@ -62,6 +68,22 @@ class QueueDocuments:
         with in_time():
             self._documents(qid).update_one(
                 {'_id': qid}, {'$set': {'live': live}}, session=session
+            )
+
+    def subtract(
+        self, qid: str, count: int, size: int, session: ClientSession | None
+    ) -> None:
+        """Count messages no longer that have numbers, but are not stored.
+
+        Within the same transaction.
+        """
+        change = {
+            'hn': {'$subtract': ['$hn', count]},
+            'hb': {'$subtract': ['$hb', size]},
+        }
+        with in_time():
+            self._documents(qid).update_one(
+                {'_id': qid}, [{'$set': change}], session=session
             )
 
     def purge(self, qid: str) -> None:
@@ -208,28 +230,35 @@ def _announced() -> Document:
     return {'$ifNull': ['$grp', value]}
 
 
-def _more(count: int, now: int) -> Document:
+def _more(count: int, size: int, now: int) -> Document:
     return {
         'next': {'$add': [{'$ifNull': ['$next', now * 1000]}, count]},
-        'live': _if_counted({'$add': ['$live', count]}),
+        'live': _if_there('live', {'$add': ['$live', count]}),
+        'hn': _if_there('hn', {'$add': ['$hn', count]}),
+        'hb': _if_there('hb', {'$add': ['$hb', size]}),
     }
 
 
 def _purged() -> Document:
+    key = secrets.token_bytes(16)
     return {
-        'key': secrets.token_bytes(16),
+        'key': key,
         'old': {
             '$concatArrays': [
                 {'$ifNull': ['$old', []]},
                 {'$cond': [_missing('$key'), [], ['$key']]},
             ]
         },
-        'live': _if_counted(0),
+        'live': _if_there('live', 0),
+        'hk': _if_there('hk', key),
+        'hn': _if_there('hn', 0),
+        'hb': _if_there('hb', 0),
     }
 
 
-def _if_counted(value: Any) -> Document:
-    return {'$cond': [_missing('$live'), '$$REMOVE', value]}
+def _if_there(field: str, value: Any) -> Document:
+    """Return a new value of a field that only some documents have."""
+    return {'$cond': [_missing(f'${field}'), '$$REMOVE', value]}
 
 
 def _missing(field: str) -> Document:

@@ -56,6 +56,7 @@ class CachedQueue:
     :ivar next: the number of the next message
     :ivar grouped: whether it has ever had groups; see :mod:`.documents`
     :ivar groups: the collection of their documents
+    :ivar is_counted: whether its bytes are; see :mod:`.held_bytes`
     """
 
     qid: str
@@ -69,6 +70,7 @@ class CachedQueue:
     least: int = 0
     next: int = 0
     grouped: int = 0
+    is_counted: bool = False
 
     def wakes_by(self, now: int) -> bool:
         """Tell whether a claim or a delay may have ended."""
@@ -147,6 +149,7 @@ class QueueCache:
         queue.least = max(queue.least, int(document.get('least', 0)))
         queue.next = max(queue.next, int(document.get('next', 0)))
         queue.grouped = max(queue.grouped, int(document.get('grp', 0)))
+        queue.is_counted = 'hk' in document
         queue.until = max(queue.until, start + CACHE_TTL)
         return queue
 

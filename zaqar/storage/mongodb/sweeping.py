@@ -2,11 +2,12 @@
 """Removal of expired messages, purged queues and old tombstones."""
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.mongodb import documents, groups, leases
+from zaqar.storage.mongodb import documents, groups, held_bytes, leases
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     Documents,
@@ -46,9 +47,16 @@ class DatabaseSweeper:
         queues = self._database.collection('queue', partition)
         lanes = self._database.collection(groups.COLLECTION, partition)
         dead: Document = {'e': {'$lte': documents.date(now)}}
-        touched: set[bytes] = set()
-        removed = self._remove(messages, dead, limit, touched)
-        self._regroup(messages, lanes, sorted(touched), now)
+        rows: list[Document] = []
+        removed = self._remove(messages, dead, limit, rows)
+        self._regroup(messages, lanes, groups.ids_of(rows), now)
+        by_queue = Counter(
+            bytes(row['_id'])[: documents.KEY_SIZE]
+            for row in rows
+            # That of a token is text.
+            if not isinstance(row['_id'], str)
+        )
+        held_bytes.subtract(self._database, partition, by_queue)
         removed += self._remove(lanes, dead, limit - removed)
         removed += self._empty_garbage(
             messages, lanes, queues, limit - removed
@@ -64,11 +72,11 @@ class DatabaseSweeper:
         documents: Documents,
         where: Document,
         limit: int,
-        touched: set[bytes] | None = None,
+        seen: list[Document] | None = None,
     ) -> int:
         """Remove documents, ``limit`` at most; return how many.
 
-        :param touched: takes the groups of messages
+        :param seen: takes their names and groups
         """
         removed = 0
         while removed < limit:
@@ -79,8 +87,8 @@ class DatabaseSweeper:
             if not rows:
                 break
             ids = [row['_id'] for row in rows]
-            if touched is not None:
-                touched.update(groups.ids_of(rows))
+            if seen is not None:
+                seen += rows
             # The condition again: a claim may have prolonged a lifetime.
             removed += self._database.step(
                 documents.delete_many, {'_id': {'$in': ids}, **where}

@@ -89,6 +89,7 @@ class MongoDB(harnesses.Harness):
             'test_duplicates',
             'test_extending',
             'test_groups',
+            'test_held_bytes',
             'test_message_fields',
             'test_notices',
             'test_popping',

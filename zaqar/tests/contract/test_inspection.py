@@ -132,37 +132,3 @@ def test_each_message_shows_the_end_of_its_own_hold(
     extended = inspected(queue, one)
     assert extended is not None
     assert extended.claim_id == claim.id
-
-
-def test_the_bytes_of_queues_are_counted_as_they_come_and_go(
-    queue: Probe, hand: Hand
-) -> None:
-    def held() -> int | None:
-        return queue.store.held_bytes([queue.qid, '0' * 32], now=hand.now)
-
-    ids = queue.post('a' * 998, 'b' * 998, ttl=60)
-    if held() is None:
-        # The driver does not count.
-        return
-    first = held()
-    assert first is not None
-    assert 2000 <= first <= 2400
-    ids = [*ids, *queue.post('c' * 2998, 'd' * 2998, ttl=3600)]
-    whole = held()
-    assert whole is not None
-    assert 8000 <= whole <= 8800
-    # What goes counts with the mean of what is there.
-    mean = whole // 4
-    queue.delete(ids[2])
-    assert held() in range(whole - mean - 9, whole - mean + 9)
-    queue.pop(1)
-    assert held() in range(whole - 2 * mean - 9, whole - 2 * mean + 9)
-    claim = queue.take(1)
-    queue.settle(claim.id, Settlement(claim.messages[0].id, Act.DELETE))
-    assert held() in range(mean - 9, mean + 9)
-    hand.move(3601)
-    queue.sweep()
-    queue.post('e' * 98, ttl=60)
-    assert held() in range(100, 300)
-    queue.purge()
-    assert held() == 0
