@@ -20,7 +20,9 @@ def run(
     now: int,
     *arguments: Any,
 ) -> dict[str, Any]:
-    """Return what a script that changes nothing answers for each queue.
+    """Return what a script answers for each queue.
+
+    It may run several times.
 
     Usually one pipeline for each server. A queue in which very many messages
     have just expired or come back takes several calls.

@@ -3,7 +3,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from zaqar import request_deadline, store_clock
@@ -25,6 +24,7 @@ from zaqar.storage.redis import (
     availability,
     guarantees,
     keys,
+    many_queues,
     message_codec,
     message_volume,
     posting,
@@ -252,11 +252,11 @@ class RedisMessageStore(base.MessageStore):
         return guarantees.read(self._client, qid)
 
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
-        total = 0
-        for qid in qids:
-            with suppress(QueueGone):
-                total += int(self._run(scripts.BYTES, qid, now, SAMPLE)[0])
-        return total
+        answers = many_queues.run(
+            self._client, scripts.BYTES, qids, now, SAMPLE
+        )
+        # One that was dropped has no size.
+        return sum(int(size) for _, *rest in answers.values() for size in rest)
 
     def availability(
         self, qids: Sequence[str], *, now: int

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- ARGV: now, messages that stand for all when the count begins. Returns the
--- bytes that a queue holds.
+-- ARGV: now, budget, messages that stand for all when the count begins.
+-- Returns the bytes that a queue holds.
 
 if not bytes then
     local held, size = call('ZCARD', own.all), 0
-    local some = call('ZRANGE', own.all, 0, tonumber(ARGV[2]) - 1)
+    local some = call('ZRANGE', own.all, 0, tonumber(ARGV[3]) - 1)
     for _, seq in ipairs(some) do
         size = size + call('HSTRLEN', own.messages, seq)
     end
