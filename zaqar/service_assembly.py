@@ -24,17 +24,18 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
+    delivery_quotas,
     health,
+    message_quotas,
     outbox_notices,
     quotas,
     redrive_records,
     subscription_records,
 )
+from zaqar.controllers.approximate_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.delivery_quotas import DeliveryBacklog
-from zaqar.controllers.message_quotas import StoredBytes
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.controllers.quotas import LimitSource, Quotas, RecordedLimits
@@ -113,12 +114,12 @@ class Service:
             source = RecordedLimits(management)
         rejected = self.metrics.rejection_observer(RESOURCES)
         self._quotas = Quotas(quota_settings, source, rejected=rejected)
-        self._stored: StoredBytes | None = None
-        self._backlog: DeliveryBacklog | None = None
+        self._stored: ApproximateUsage | None = None
+        self._backlog: ApproximateUsage | None = None
         if quota_settings.are_on:
             self.catalogue.room = quotas.queue_room(self._quotas, management)
-            self._stored = StoredBytes(self._quotas, self.catalogue)
-            self._backlog = DeliveryBacklog(self._quotas, self.catalogue)
+            self._stored = message_quotas.usage(self._quotas, self.catalogue)
+            self._backlog = delivery_quotas.usage(self._quotas, self.catalogue)
         self.internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,

@@ -10,11 +10,10 @@ import msgspec
 from msgspec import structs
 
 from zaqar.api_versions import V2_0, Version
+from zaqar.controllers.approximate_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.delivery_quotas import DeliveryBacklog
 from zaqar.controllers.guarantees_cache import GuaranteesCache
-from zaqar.controllers.message_quotas import StoredBytes
 from zaqar.controllers.pending_counts import PendingCounts
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quotas import Quotas
@@ -57,8 +56,8 @@ class Context(msgspec.Struct, frozen=True):
     )
     pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
     quotas: Quotas = msgspec.field(default_factory=Quotas)
-    stored: StoredBytes | None = None
-    backlog: DeliveryBacklog | None = None
+    stored: ApproximateUsage | None = None
+    backlog: ApproximateUsage | None = None
     throttle: Throttle | None = None
 
     def called_by(

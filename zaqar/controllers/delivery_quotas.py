@@ -2,28 +2,21 @@
 """The bytes of pending deliveries of projects, for their quota.
 
 Notifiers keep a running count for each project and pool, in records; a process
-that posts reads them twice a minute, in the background.
+that posts reads them twice a minute, and adds what it posts itself meanwhile,
+once however many subscribers there are.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import logging
-import time
-from collections.abc import Callable
 
-import msgspec
-
-from zaqar.bounded_cache import BoundedCache
-from zaqar.controllers.background_reads import BackgroundReads
-from zaqar.controllers.quotas import CACHED, Quotas
-from zaqar.errors import StoreUnavailable
-from zaqar.models import Data, Record, Scope
+from zaqar.controllers.approximate_usage import ApproximateUsage
+from zaqar.controllers.quotas import Quotas
+from zaqar.models import Data, Record
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update
-
-LOG = logging.getLogger(__name__)
 
 RESOURCE = 'delivery_bytes'
 
@@ -33,76 +26,14 @@ KIND = 'pending_bytes'
 #: Parent for the store that the configuration names.
 _CONFIGURED = ':'
 
-#: Seconds for which a count is used, and after which a project that is refused
-#: is looked at again.
+#: Seconds for which a count is used.
 FRESH = 30.0
-AGAIN = 5.0
 
 
-class _Known(msgspec.Struct, frozen=True):
-    """What a project had pending, and when that was read."""
-
-    size: int
-    read_at: float
-
-
-class DeliveryBacklog:
-    """The bytes of pending deliveries, as one process knows them.
-
-    :param timer: seconds by a clock that never goes back
-    """
-
-    def __init__(
-        self,
-        quotas: Quotas,
-        catalogue: Catalogue,
-        timer: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._quotas = quotas
-        self._catalogue = catalogue
-        self._timer = timer
-        self._known: BoundedCache[str, _Known] = BoundedCache(CACHED)
-        self._reads = BackgroundReads('pending-bytes', self._read)
-
-    def check(
-        self, scope: Scope, size: int, is_delivered: Callable[[], bool]
-    ) -> None:
-        """Check that a post may be delivered.
-
-        :param size: bytes of its bodies
-        :param is_delivered: tells whether anybody gets it; called only if
-            there is no room
-        :raises QuotaExceeded: there is no room
-        """
-        project = scope.project
-        limit = self._quotas.limits(project).get(RESOURCE)
-        if limit is None:
-            return
-        known = self._known.get(project) or self._read(project)
-        has_room = known.size + size <= limit
-        age = self._timer() - known.read_at
-        if age >= (FRESH if has_room else AGAIN):
-            self._reads.later(project)
-        if not has_room and is_delivered():
-            used = known.size
-            raise self._quotas.exceeded(project, RESOURCE, limit, used, size)
-
-    def close(self) -> None:
-        self._reads.close()
-
-    def _read(self, project: str) -> _Known:
-        former = self._known.get(project)
-        size = 0 if former is None else former.size
-        try:
-            size = pending(self._catalogue, project)
-        except StoreUnavailable:
-            LOG.info('What a project has pending cannot be read at present')
-        except Exception:
-            LOG.exception('What a project has pending cannot be read')
-        known = _Known(size, self._timer())
-        self._known.pop(project, None)
-        self._known[project] = known
-        return known
+def usage(quotas: Quotas, catalogue: Catalogue) -> ApproximateUsage:
+    """Return what projects have pending, as one process knows it."""
+    read = functools.partial(pending, catalogue)
+    return ApproximateUsage(quotas, RESOURCE, read, fresh=FRESH)
 
 
 def pending(catalogue: Catalogue, project: str) -> int:

@@ -18,12 +18,14 @@ def of_post(
     ctx: Context,
     queue: Queue,
     messages: Sequence[NewMessage],
+    made: list[NewMessage] | None = None,
 ) -> Callable[[Sequence[int]], NewMessage] | None:
     """Return a function that makes the notice of a post, if there are any.
 
     It takes the places of the messages that were stored.
 
     :param messages: with bodies in the clear
+    :param made: takes the notice, too
     """
     if not ctx.pipeline.notifies:
         return None
@@ -46,7 +48,10 @@ def of_post(
             str(queue.scope.kind),
             sealed,
         )
-        return outbox_notices.encode(ctx.cipher if sealed else None, notice)
+        item = outbox_notices.encode(ctx.cipher if sealed else None, notice)
+        if made is not None:
+            made.append(item)
+        return item
 
     return make
 

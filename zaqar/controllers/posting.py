@@ -97,14 +97,15 @@ def post(
 
     # Before the queue is created: an invalid post changes nothing.
     first = sent = _first_draft(ctx, scope, make_draft)
+    pending = 0
     if ctx.backlog is not None and is_bounded:
         size = sum(len(item.body) for item in first.clear)
-        ctx.backlog.check(
-            scope, size, lambda: post_notices.are_sent(ctx, scope)
+        pending = ctx.backlog.check(
+            scope.project, size, lambda: post_notices.are_sent(ctx, scope)
         )
     if ctx.stored is not None and is_bounded:
         size = sum(len(item.body) for item in first.stored)
-        ctx.stored.add(scope.project, size)
+        ctx.stored.check(scope.project, size)
     if ctx.throttle is not None and is_bounded:
         ctx.throttle.check_post(scope.project, len(first.stored), ctx.size)
     call: dict[str, Any] = {'token': token_hex(16)}
@@ -115,6 +116,8 @@ def post(
             'fingerprint': idempotency.fingerprint(document),
             'token_lifetime': idempotency.LIFETIME,
         }
+
+    notices: list[NewMessage] = []
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
         nonlocal sent
@@ -134,7 +137,9 @@ def post(
             draft.stored,
             now=store.clock.now(),
             limit=most,
-            notice=post_notices.of_post(ctx, queue, draft.clear),
+            notice=post_notices.of_post(
+                ctx, queue, draft.clear, notices if pending else None
+            ),
             version=queue.version,
             **call,
         )
@@ -151,6 +156,10 @@ def post(
             )
     except TokenReused:
         raise KeyReused from None
+    finally:
+        if pending and not notices:
+            assert ctx.backlog is not None
+            ctx.backlog.give_back(scope.project, pending)
     if key is None or not isinstance(ids, RepeatedIds):
         return Posted(ids)
     # No other post has the random halves of this one, which the store may

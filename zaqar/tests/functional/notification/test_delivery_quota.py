@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from zaqar.api_versions import V2_1
-from zaqar.controllers import delivery_quotas
-from zaqar.controllers.delivery_quotas import DeliveryBacklog
+from zaqar.controllers import delivery_quotas, posting
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.quotas import Quotas
 from zaqar.errors import QuotaExceeded
+from zaqar.models import Scope
 from zaqar.notification import delivery_ledger, fanout
+from zaqar.tests.contract.crowd import each
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
@@ -64,7 +66,7 @@ def test_posts_that_would_wait_for_subscribers_are_refused(
     rejected: list[str] = []
     quotas = Quotas(QUOTAS.settings, rejected=rejected.append)
     rig.ctx = structs.replace(
-        rig.ctx, backlog=DeliveryBacklog(quotas, rig.catalogue)
+        rig.ctx, backlog=delivery_quotas.usage(quotas, rig.catalogue)
     )
     with pytest.raises(QuotaExceeded, match=r'delivery_bytes.*3000.*2000'):
         rig.post('x' * 999)
@@ -76,6 +78,34 @@ def test_posts_that_would_wait_for_subscribers_are_refused(
     rig.rests()
     rig.stop()
     assert _pending(rig) == 0
+
+
+def test_eight_posts_at_once_exceed_it_by_one_for_each_process(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig(running=False, quotas=QUOTAS)
+    rig.subscribe('http://localhost/a')
+    delivery_quotas.add(rig.management, '', 'p', 2000)
+    usages = [delivery_quotas.usage(QUOTAS, rig.catalogue) for _ in range(2)]
+    body = msgspec.Raw(b'"%b"' % (b'x' * 998))
+
+    def is_refused(number: int, queue: str = 'q') -> bool:
+        ctx = structs.replace(rig.ctx, backlog=usages[number % 2])
+        document = posting.Post([posting.PostedMessage(body=body)])
+        try:
+            posting.post(ctx, scope=Scope('p', queue), document=document)
+        except QuotaExceeded:
+            return True
+        return False
+
+    # What is known to have no subscribers takes no room.
+    rig.queue('other')
+    queue = rig.catalogue.read(Scope('p', 'other'))
+    assert queue is not None
+    assert rig.store.unmark_subscribed(queue.qid, 1, now=rig.now())
+    rig.post('x', queue='other')
+    assert not any(is_refused(number, 'other') for number in range(4))
+    assert each(is_refused, range(8)).count(False) == len(usages)
 
 
 def test_what_a_dead_notifier_has_not_written_is_put_right(

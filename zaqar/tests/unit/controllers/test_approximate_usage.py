@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What projects have, as it is read now and then."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from zaqar.controllers.approximate_usage import AGAIN, ApproximateUsage
+from zaqar.controllers.quota_settings import QuotaSettings
+from zaqar.controllers.quotas import Quotas
+from zaqar.errors import QuotaExceeded, StoreUnavailable
+from zaqar.tests.contract.crowd import each
+
+FRESH = 60.0
+
+
+class Rig:
+    """A usage with a limit of 100 of which reads and the time are ours."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.stored: int | None = 90
+        self.was_read = threading.Semaphore(0)
+        self.together = threading.Barrier(1)
+        self.usage = ApproximateUsage(
+            Quotas(QuotaSettings(message_bytes=100)),
+            'message_bytes',
+            self._read,
+            fresh=FRESH,
+            timer=lambda: self.now,
+        )
+
+    def _read(self, _: str) -> int:
+        self.together.wait(10)
+        self.was_read.release()
+        if self.stored is None:
+            raise StoreUnavailable
+        return self.stored
+
+    def is_refused(self, size: int = 10) -> bool:
+        try:
+            self.usage.check('p', size)
+        except QuotaExceeded:
+            return True
+        return False
+
+    def reread(self) -> None:
+        """Wait for the read that was begun."""
+        assert self.was_read.acquire(timeout=10)
+        self.usage.close()
+
+
+def test_eight_that_are_the_first_exceed_nothing_together() -> None:
+    rig = Rig()
+    # All of them look, since nothing is known yet.
+    rig.together = threading.Barrier(8)
+    refused = each(lambda _: rig.is_refused(), range(8))
+    assert refused.count(False) == 1
+
+
+def test_what_is_added_counts_until_the_next_look() -> None:
+    rig = Rig()
+    assert not rig.is_refused()
+    rig.reread()
+    assert rig.is_refused()
+    # Nothing has been looked at meanwhile, though it is free again.
+    rig.stored = 50
+    assert rig.is_refused()
+    rig.now += AGAIN
+    assert rig.is_refused()
+    rig.reread()
+    assert not rig.is_refused(50)
+
+
+def test_what_is_given_back_does_not_count() -> None:
+    rig = Rig()
+    assert rig.usage.check('p', 10) == 10
+    rig.usage.give_back('p', 10)
+    assert rig.usage.check('p', 10) == 10
+    # It would get nothing of it anyway.
+    assert rig.usage.check('p', 10, lambda: False) == 0
+    assert rig.is_refused()
+
+
+def test_half_of_the_room_is_used_before_the_next_look() -> None:
+    rig = Rig()
+    rig.stored = 0
+    assert not rig.is_refused(50)
+    rig.reread()
+    rig.now += AGAIN
+    # Nothing of it is there any more.
+    assert not rig.is_refused(10)
+    rig.reread()
+    assert not rig.is_refused(90)
+
+
+def test_what_cannot_be_read_is_used_as_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig()
+    rig.stored = None
+    with caplog.at_level('INFO'):
+        assert not rig.is_refused()
+    assert 'message_bytes of a project cannot be read' in caplog.text
+    rig.stored = 100
+    rig.now += AGAIN
+    assert not rig.is_refused()
+    assert rig.was_read.acquire(timeout=10)
+    rig.reread()
+    assert rig.is_refused(1)
