@@ -55,7 +55,7 @@ _OURS = (__file__, cProfile.__file__, "'disable'")
 _HEAD = ('operation', 'calls', 'most', 'with the server', 'most')
 
 
-class _Queue:
+class Queue:
     """A queue of a project of ours."""
 
     project = 'bench-calls'
@@ -194,8 +194,8 @@ def _scope(request: bytes) -> tuple[dict[str, Any], bytes]:
 
 def steps() -> Mapping[str, Step]:
     """Return the requests that are counted."""
-    sender = requests.Requests(_Queue())
-    ping = requests.request(_Queue.project, 'GET', '/v2/ping')
+    sender = requests.Requests(Queue())
+    ping = requests.request(Queue.project, 'GET', '/v2/ping')
     return {
         'ping': Step(ping, 204),
         'show': sender.show(),
@@ -238,12 +238,15 @@ def _place(code: Any) -> str:
 
 
 @contextlib.contextmanager
-def service(url: str) -> Iterator[service_assembly.Service]:
-    """Give a service on a database."""
+def service(url: str, more: str = '') -> Iterator[service_assembly.Service]:
+    """Give a service on a database.
+
+    :param more: further lines of its configuration
+    """
     with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
         file = pathlib.Path(folder, 'zaqar.conf')
         state = f'[DEFAULT]\nstate_path = {folder}\n'
-        file.write_text(state + target.settings(url))
+        file.write_text(state + target.settings(url) + more)
         conf = target.configuration([f'--config-file={file}'])
         opened = service_assembly.Service(conf)
         try:
@@ -257,7 +260,7 @@ def profiles(
 ) -> Mapping[str, Sequence[cProfile.Profile]]:
     """Return the calls of each operation, without the server and with it."""
     sides = (Application(opened), Served(opened))
-    sides[0].exchange(requests.Requests(_Queue()).post(DEPTH))
+    sides[0].exchange(requests.Requests(Queue()).post(DEPTH))
     return {
         name: [count(side, step) for side in sides]
         for name, step in steps().items()

@@ -93,9 +93,14 @@ class Side:
         return machine.cpu_seconds(*pids)
 
     @property
+    def rates(self) -> list[float]:
+        """Requests per second, by slice."""
+        return [item.rate for item in self.slices]
+
+    @property
     def rate(self) -> float:
         """Requests per second in the middle one of all slices."""
-        return statistics.median(item.rate for item in self.slices)
+        return statistics.median(self.rates)
 
     def quantiles(self, part: float) -> list[float]:
         """Return the latency that a part stayed below, by slice."""
@@ -140,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             sides = [
                 stack.enter_context(
-                    _side(source, pathlib.Path(folder, word), root, options)
+                    started(source, pathlib.Path(folder, word), root, options)
                 )
                 for word, root in (
                     ('base', options.base),
@@ -151,7 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for kind in itertools.starmap(
                 Kind, itertools.product(options.operation, options.queues)
             ):
-                rows.append(_measure(kind, sides, options))
+                measure(kind, sides, options)
+                rows.append(_row(kind, *sides))
                 print(*rows[-1], sep='  ', flush=True)
             table = report.Table(f'{source.title or name}', _HEAD, rows)
             print(table.text(), flush=True)
@@ -194,15 +200,21 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def _side(
+def started(
     source: sources.Source,
     folder: pathlib.Path,
     root: pathlib.Path,
     options: argparse.Namespace,
+    more: str = '',
 ) -> Iterator[Side]:
+    """Give a side that ends afterwards.
+
+    :param root: top of its tree
+    :param more: further lines of its configuration
+    """
     folder.mkdir()
     url = source.database()
-    rest = target.settings(url)
+    rest = target.settings(url) + more
     rest += f'[drivers:transport:wsgi]\nthreads = {options.threads}\n'
     server = Server(folder, rest=rest, workers=options.workers)
     server.root = root
@@ -217,10 +229,10 @@ def _side(
         server.stop()
 
 
-def _measure(
+def measure(
     kind: Kind, sides: Sequence[Side], options: argparse.Namespace
-) -> Sequence[str]:
-    """Measure an operation; return its row."""
+) -> None:
+    """Measure an operation in turns."""
     project = f'bench-{secrets.token_hex(6)}'
     queues = {
         id(side): [
@@ -244,20 +256,20 @@ def _measure(
     for number in range(options.rounds):
         for side in sides[:: -1 if number % 2 else 1]:
             turn(side, options.seconds)
-    return _row(kind, *sides)
+
+
+def ratio(base: Sequence[float], new: Sequence[float]) -> float:
+    """Return the middle one of the ratios of neighbouring turns."""
+    return statistics.median(n / b for b, n in zip(base, new, strict=True))
 
 
 def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:
-    pairs = zip(base.slices, new.slices, strict=True)
-    ratio = statistics.median(n.rate / b.rate for b, n in pairs)
-    tails = zip(base.quantiles(0.99), new.quantiles(0.99), strict=True)
-    tail_ratio = statistics.median(n / b for b, n in tails)
-    cpu_ratios = [n / b for b, n in zip(base.cpu, new.cpu, strict=True)]
+    tail_ratio = ratio(base.quantiles(0.99), new.quantiles(0.99))
     return (
         kind.title,
         f'{base.rate:.0f}',
         f'{new.rate:.0f}',
-        f'{ratio:.2f}',
+        f'{ratio(base.rates, new.rates):.2f}',
         *(
             f'{side.quantile(part) * 1000:.1f}'
             for part in (0.5, 0.99)
@@ -265,7 +277,7 @@ def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:
         ),
         f'{tail_ratio:.2f}',
         *(f'{statistics.median(side.cpu) * 1e6:.0f}' for side in (base, new)),
-        f'{statistics.median(cpu_ratios):.2f}',
+        f'{ratio(base.cpu, new.cpu):.2f}',
     )
 
 
