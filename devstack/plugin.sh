@@ -37,12 +37,23 @@ function install_zaqarclient {
     fi
 }
 
-function install_zaqarui {
-    local ui=${GITDIR["zaqar-ui"]}
-    git_clone_by_name zaqar-ui
-    setup_dev_lib zaqar-ui
-    cp -a "$ui"/zaqar_ui/enabled/* \
-        "$HORIZON_DIR/openstack_dashboard/local/enabled/"
+# Install our panels from the checkout. They have no static files, and Horizon's
+# are collected and compressed after this phase, when it is initialized.
+function install_zaqar_dashboard {
+    setup_develop "$ZAQAR_DASHBOARD_DIR"
+    remove_zaqar_dashboard
+    cp "$ZAQAR_DASHBOARD_DIR"/enabled/_[0-9]*.py "$(_zaqar_enabled)/"
+}
+
+# Disable our panels, and those of zaqar-ui, which has the same ones.
+function remove_zaqar_dashboard {
+    local file
+    for file in "$(_zaqar_enabled)"/*.py; do
+        if grep -qsE 'zaqar_(dashboard|ui)|^PANEL_GROUP = .messaging.' \
+            "$file"; then
+            rm -f "$file"
+        fi
+    done
 }
 
 function install_zaqartempest {
@@ -173,6 +184,9 @@ function cleanup_zaqar {
             sudo rm -f "$module"
         fi
     done
+    if is_service_enabled horizon; then
+        remove_zaqar_dashboard
+    fi
     remove_uwsgi_config "$ZAQAR_UWSGI_CONF" zaqar-wsgi
 }
 
@@ -205,6 +219,11 @@ function _zaqar_extras {
         extras+=("$DATABASE_TYPE")
     fi
     (IFS=, && echo "${extras[*]}")
+}
+
+# Print where Horizon looks for files that enable panels.
+function _zaqar_enabled {
+    echo "$HORIZON_DIR/openstack_dashboard/local/enabled"
 }
 
 function _configure_zaqar_service {
@@ -375,7 +394,7 @@ function _run_zaqar_phase {
         "stack install")
             install_zaqarclient
             if is_service_enabled horizon; then
-                install_zaqarui
+                install_zaqar_dashboard
             fi
             if is_service_enabled tempest; then
                 install_zaqartempest

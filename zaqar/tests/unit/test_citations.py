@@ -22,6 +22,7 @@ REFERENCE = ROOT / 'doc' / 'source'
 FOLDERS = (
     *('api-ref', 'benchmarks', 'devstack', 'doc', 'etc', 'examples'),
     *('findings', 'heat_plugins', 'releasenotes', 'tools', 'zaqar'),
+    'zaqar_dashboard',
 )
 
 _GENERATED = {'__pycache__', 'build'}

@@ -55,7 +55,8 @@ def test_settings_enable_both_services_and_keep_what_is_set(
     done = devstack.script(
         f'source {PLUGIN}/settings\n'
         f'for name in {names}; do echo "$name=${{!name}}"; done\n'
-        'echo "${GITDIR[python-zaqarclient]} ${GITREPO[zaqar-ui]}" '
+        'echo "${GITDIR[python-zaqarclient]}" '
+        '"${GITREPO[zaqar-tempest-plugin]}" '
         '"${GITBRANCH[zaqar-tempest-plugin]}"'
     )
     assert done.returncode == 0, done.stderr
@@ -74,7 +75,7 @@ def test_settings_enable_both_services_and_keep_what_is_set(
         'ZAQAR_BRANCH=mine',
         'ZAQAR_REPO=https://opendev.org/openstack/zaqar.git',
         f'{devstack.env["DEST"]}/python-zaqarclient '
-        'https://opendev.org/openstack/zaqar-ui.git master',
+        'https://opendev.org/openstack/zaqar-tempest-plugin.git master',
     ]
 
 
@@ -129,16 +130,20 @@ def test_clients_come_from_the_index_or_from_git(devstack: Devstack) -> None:
 
 
 def test_panels_are_enabled_where_horizon_is(devstack: Devstack) -> None:
-    panel = '_1510_project_queues.py'
-    source = devstack.folder / 'dest/zaqar-ui/zaqar_ui/enabled'
-    target = devstack.folder / 'horizon/openstack_dashboard/local/enabled'
-    for path in (source, target):
-        path.mkdir(parents=True)
-    (source / panel).write_text('')
+    enabled = devstack.folder / 'horizon/openstack_dashboard/local/enabled'
+    enabled.mkdir(parents=True)
+    (enabled / '_1510_old.py').write_text("ADD_PANEL = 'zaqar_ui.content'")
+    (enabled / '_90_other.py').write_text("ADD_PANEL = 'other'")
     devstack.env['ENABLED_SERVICES'] += ',horizon'
-    calls = devstack.phase('stack', 'install')
-    assert 'git_clone_by_name zaqar-ui' in calls
-    assert (target / panel).exists()
+    source = PLUGIN.parent / 'zaqar_dashboard'
+    ours = {path.name for path in source.glob('enabled/_[0-9]*.py')}
+    for _ in range(2):
+        calls = devstack.phase('stack', 'install')
+        assert f'setup_develop {source}' in calls
+        names = {path.name for path in enabled.iterdir()}
+        assert names == {*ours, '_90_other.py'}
+    devstack.phase('clean')
+    assert [path.name for path in enabled.iterdir()] == ['_90_other.py']
 
 
 @pytest.mark.parametrize('backend', EXTRAS)

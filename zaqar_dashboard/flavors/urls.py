@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses of the panel."""
+
+from django.urls import path
+
+from zaqar_dashboard.flavors import views
+
+urlpatterns = [
+    path('', views.IndexView.as_view(), name='index'),
+    path('create/', views.CreateView.as_view(), name='create'),
+    path('flavor/<str:name>/', views.UpdateView.as_view(), name='update'),
+]
