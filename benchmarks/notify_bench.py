@@ -208,17 +208,22 @@ def _backlog(options: argparse.Namespace) -> str:
         for number in range(subscribers):
             _subscribe(server, f'{receiver.url}/{number}', 'b', 'other')
         _post_all(server, posts, 1, 'b', 'other')
-        result = _paced(server)
-        count = len(receiver.got())
+        result = _paced(server, receiver)
+        count = receiver.count()
     receiver.stop()
     return f'{result}; of the {posts * subscribers} pending, {count} came'
 
 
-def _paced(server: Build) -> str:
-    """Post at a pace while a notifier works; return how that is delivered."""
+def _paced(server: Build, other: Receiver | None = None) -> str:
+    """Post at a pace while a notifier works; return how that is delivered.
+
+    :param other: begins when this one has got something
+    """
     receiver = Receiver(0.001)
     _subscribe(server, receiver.url)
     notifier = server.notifier()
+    if other is not None:
+        _wait(other, 1)
     time.sleep(3)
     began = time.monotonic()
     with requests.Session() as session:
