@@ -89,7 +89,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
 
 
 def _of_trustee() -> list[Group]:
-    from zaqar.notification import keystone_trusts
+    from zaqar.keystone import keystone_trusts
 
     return [(keystone_trusts.GROUP, keystone_trusts.trustee_opts())]
 

@@ -208,8 +208,8 @@ class Service:
 
     def notifier(self) -> Notifier:
         """Return the notifier, which is still to be started."""
+        from zaqar.keystone.service_catalog import ServiceCatalog
         from zaqar.notification.notifier_service import Notifier
-        from zaqar.notification.service_catalog import ServiceCatalog
 
         settings = dataclasses.replace(
             self._notification, management=self.catalogue.management
@@ -335,7 +335,7 @@ def _trusts(conf: cfg.ConfigOpts) -> Trusts | None:
     """Return what makes trusts, None if the service has no user for them."""
     if not configuration.may_have(conf, 'trustee'):
         return None
-    from zaqar.notification.keystone_trusts import KeystoneTrusts
+    from zaqar.keystone.keystone_trusts import KeystoneTrusts
 
     return KeystoneTrusts.from_conf(conf)
 

@@ -12,7 +12,7 @@ from oslo_config import cfg
 from zaqar.cmd import store_upgrade_checks
 from zaqar.controllers.subscription_records import SUBSCRIPTION
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.webhook_address_guard import (
+from zaqar.webhook_client.webhook_address_guard import (
     PORTS,
     AddressRefused,
     Guard,

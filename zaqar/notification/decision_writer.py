@@ -20,11 +20,7 @@ from zaqar.controllers.call_context import Context
 from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Subscription
-from zaqar.notification import (
-    attempt_records,
-    dead_letters,
-    notifier_metrics,
-)
+from zaqar.notification import attempt_records, dead_letters, notifier_metrics
 from zaqar.notification.claimed_delivery import (
     Attempted,
     ClaimedDelivery,

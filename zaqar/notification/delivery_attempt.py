@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.subscription_validation import SOCKET
+from zaqar.daemon_threads import DaemonThreads
+from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.models import Subscription
 from zaqar.notification import confirmation_request_content, notifier_metrics
 from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
-from zaqar.notification.daemon_threads import DaemonThreads
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import (
@@ -29,7 +30,6 @@ from zaqar.notification.sender_interface import (
     Sender,
     Verdict,
 )
-from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )

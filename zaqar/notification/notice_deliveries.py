@@ -31,8 +31,8 @@ from zaqar.notification.pending_delivery import (
     host_of,
     is_socket,
 )
-from zaqar.notification.push_frames import MAX_CONNECTIONS
 from zaqar.notification.shared_notices import is_long
+from zaqar.socket_pushes.push_frames import MAX_CONNECTIONS
 
 #: What one fan-out may evaluate: about half a second.
 EVALUATED = 4 << 20

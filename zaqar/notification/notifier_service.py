@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.controllers.call_context import Context
+from zaqar.controllers.redrive_worker import RedriveWorker
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable
+from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.notification import (
     attempt_records,
     notifier_metrics,
@@ -28,9 +30,7 @@ from zaqar.notification.delivery_ledger import DeliveryLedger
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.outbox_reader import OutboxReader
-from zaqar.notification.redrive_worker import RedriveWorker
 from zaqar.notification.sender_interface import Sender
-from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.socket_deliveries import SocketDeliveries
 from zaqar.notification.subscription_delivery_statistics import (

@@ -28,8 +28,8 @@ from zaqar.controllers.outbox_notices import (
 )
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Message, NewMessage, Scope
-from zaqar.notification.webhook_address_guard import port_of
 from zaqar.storage.base import PENDING, MessageStore
+from zaqar.webhook_client.webhook_address_guard import port_of
 
 #: Pending deliveries that are read at a time.
 _PAGE = 500

@@ -12,6 +12,7 @@ from zaqar import options_as_dataclass_fields
 from zaqar.controllers import (
     delivery_attempts,
     mail_building,
+    url_signatures,
     webhook_secret_format,
 )
 from zaqar.options_as_dataclass_fields import Network, networks, option
@@ -251,3 +252,15 @@ class NotificationSettings:
 
 
 OPTS = options_as_dataclass_fields.options(NotificationSettings)[GROUP]
+
+
+def socket_secrets(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return secrets for hand-overs to sockets; notifiers use the first."""
+    conf.register_opts(OPTS, GROUP)
+    conf.register_opts(url_signatures.OPTS, url_signatures.GROUP)
+    if secret := conf[GROUP].socket_secret:
+        return [secret]
+    keys = conf[url_signatures.GROUP]
+    if keys.secret_key:
+        return [keys.secret_key, *keys.verification_keys]
+    return []

@@ -17,16 +17,16 @@ from urllib.parse import urlsplit
 
 from zaqar import configuration
 from zaqar.controllers import trust_interface
-from zaqar.notification.daemon_threads import DaemonThreads
+from zaqar.daemon_threads import DaemonThreads
+from zaqar.keystone.service_catalog import HostPort
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
-from zaqar.notification.senders.http_client import WebhookClient
-from zaqar.notification.service_catalog import HostPort
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.webhook_address_guard import Guard, port_of
+from zaqar.webhook_client.http_client import WebhookClient
+from zaqar.webhook_client.webhook_address_guard import Guard, port_of
 
 if TYPE_CHECKING:
-    from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
+    from zaqar.keystone.keystone_trusts import KeystoneTrusts, Token
 
 _PREFIX = 'trust+'
 
@@ -143,7 +143,7 @@ def create(settings: NotificationSettings) -> TrustSender:
     conf = settings.conf
     if conf is None or not configuration.may_have(conf, 'trustee'):
         return TrustSender(settings, None)
-    from zaqar.notification.keystone_trusts import KeystoneTrusts
+    from zaqar.keystone.keystone_trusts import KeystoneTrusts
 
     return TrustSender(settings, KeystoneTrusts.from_conf(conf))
 

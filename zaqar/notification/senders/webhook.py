@@ -14,13 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from zaqar import version
 from zaqar.controllers import subscription_keys, subscription_validation
+from zaqar.keystone.service_catalog import ServiceCatalog
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
-from zaqar.notification.senders.http_client import NoResponse, WebhookClient
-from zaqar.notification.senders.http_connection import HttpResponse
-from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.webhook_address_guard import AddressRefused, Guard
+from zaqar.webhook_client.http_client import NoResponse, WebhookClient
+from zaqar.webhook_client.http_connection import HttpResponse
+from zaqar.webhook_client.webhook_address_guard import AddressRefused, Guard
 
 #: Placeholder of the message in a template, with its quotes.
 MARKER = b'"$zaqar_message$"'

@@ -13,17 +13,16 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from zaqar.controllers.subscription_validation import SOCKET
+from zaqar.daemon_threads import DaemonThreads
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.notification import push_frames
-from zaqar.notification.daemon_threads import DaemonThreads
-from zaqar.notification.push_frames import Key
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.senders.websocket_server_client import (
+from zaqar.notification.settings import NotificationSettings, socket_secrets
+from zaqar.socket_pushes.push_frames import Key
+from zaqar.socket_pushes.websocket_node_directory import SCHEME, NodeDirectory
+from zaqar.socket_pushes.websocket_server_client import (
     PushClient,
     TooLong,
 )
-from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.websocket_node_directory import SCHEME, NodeDirectory
 from zaqar.storage.base import ManagementStore
 
 #: Seconds after which a message for a connection that takes none is given up.
@@ -173,5 +172,5 @@ def _key(secret: str) -> Key:
 def create(settings: NotificationSettings) -> SocketSender:
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')
-    secrets = push_frames.secrets_from_conf(settings.conf)
+    secrets = socket_secrets(settings.conf)
     return SocketSender(settings.management, secrets[0] if secrets else None)

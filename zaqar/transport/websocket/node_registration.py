@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from zaqar.controllers.socket_quotas import Sockets
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import websocket_node_directory
+from zaqar.socket_pushes import websocket_node_directory
 from zaqar.storage.base import ManagementStore
 
 LOG = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 
 Whoever knows the secret hands messages over, any number of times on each
 connection, and is answered with a status for each connection of a client; see
-:mod:`zaqar.notification.push_frames`. Others are dropped.
+:mod:`zaqar.socket_pushes.push_frames`. Others are dropped.
 
 :source: reference/websocket, "Pushes"
 """
@@ -12,8 +12,8 @@ import asyncio
 import logging
 import socket
 
-from zaqar.notification import push_frames
-from zaqar.notification.push_frames import Channel, Key, Refused
+from zaqar.socket_pushes import push_frames
+from zaqar.socket_pushes.push_frames import Channel, Key, Refused
 from zaqar.transport.websocket.connection_state_machine import Pushed
 from zaqar.transport.websocket.message_pushes import MessagePushes
 

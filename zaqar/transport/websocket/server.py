@@ -17,8 +17,9 @@ from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
 from zaqar.controllers.socket_quotas import Sockets
 from zaqar.errors import ConfigurationError
-from zaqar.notification import push_frames, websocket_node_directory
-from zaqar.notification.push_frames import Key
+from zaqar.notification.settings import socket_secrets
+from zaqar.socket_pushes import push_frames, websocket_node_directory
+from zaqar.socket_pushes.push_frames import Key
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.large_page_fairness import Job
@@ -77,7 +78,7 @@ class Server:
         limits = dispatcher.limits
         self._store = store
         self._settings = options.from_conf(conf, limits)
-        self._shared = push_frames.secrets_from_conf(conf)
+        self._shared = socket_secrets(conf)
         self._own = '' if self._shared else push_frames.new_secret()
         mount = self._settings.http_prefix.rstrip('/')
         authenticator = Authenticator.from_conf(

@@ -32,10 +32,10 @@ from zaqar.controllers.quotas import Quotas
 from zaqar.controllers.rates import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
+from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.models import Identity, Message, Scope
 from zaqar.notification.notifier_service import Notifier
 from zaqar.notification.sender_interface import Sender
-from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import (

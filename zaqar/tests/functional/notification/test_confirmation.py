@@ -21,9 +21,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from zaqar.controllers import subscriptions
 from zaqar.controllers.result_types import SubscriptionPage
+from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.models import Scope
 from zaqar.notification import confirmation_request_content
-from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,

@@ -14,11 +14,7 @@ from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
-from zaqar.notification import (
-    dead_letters,
-    fanout,
-    outbox_limit_per_project,
-)
+from zaqar.notification import dead_letters, fanout, outbox_limit_per_project
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

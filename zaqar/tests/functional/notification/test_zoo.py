@@ -14,10 +14,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from zaqar.notification.senders.http_client import NoResponse, WebhookClient
-from zaqar.notification.senders.http_connection import MAX_READ
 from zaqar.notification.senders.webhook import WebhookSender
-from zaqar.notification.webhook_address_guard import Guard
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
@@ -31,6 +28,9 @@ from zaqar.tests.servers.receivers import (
     certificate,
     in_turn,
 )
+from zaqar.webhook_client.http_client import NoResponse, WebhookClient
+from zaqar.webhook_client.http_connection import MAX_READ
+from zaqar.webhook_client.webhook_address_guard import Guard
 
 #: Three attempts at once, no later ones.
 THREE = {**FEW, 'retries_with_no_delay': 2}

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from zaqar.notification import push_frames
-from zaqar.notification.push_frames import LENGTH, SIGNATURE, Key
-from zaqar.notification.senders.websocket_server_client import PushClient
+from zaqar.socket_pushes import push_frames
+from zaqar.socket_pushes.push_frames import LENGTH, SIGNATURE, Key
+from zaqar.socket_pushes.websocket_server_client import PushClient
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.functional.websocket.conftest import (
     KEY,

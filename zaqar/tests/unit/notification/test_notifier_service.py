@@ -40,7 +40,7 @@ def test_a_sender_that_cannot_be_loaded_refuses_the_start(
 def test_threads_that_hang_do_not_hold_up_the_end_of_a_process() -> None:
     program = (
         'import threading; '
-        'from zaqar.notification.daemon_threads import DaemonThreads; '
+        'from zaqar.daemon_threads import DaemonThreads; '
         'pool = DaemonThreads(2, "x"); '
         'pool.submit(threading.Event().wait); '
         'print(pool.submit(int, "7").result())'

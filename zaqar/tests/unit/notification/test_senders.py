@@ -18,7 +18,7 @@ from zaqar.notification import confirmation_request_content
 from zaqar.notification.pending_delivery import host_of, is_socket
 from zaqar.notification.sender_interface import Delivery, Verdict
 from zaqar.notification.senders import webhook, webhook_signature
-from zaqar.notification.senders.http_connection import HttpResponse
+from zaqar.webhook_client.http_connection import HttpResponse
 
 BODY = '{"body":"ü"}'.encode()
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from zaqar.notification import push_frames
-from zaqar.notification.push_frames import LENGTH, SIGNATURE, Channel, Key
+from zaqar.socket_pushes import push_frames
+from zaqar.socket_pushes.push_frames import LENGTH, SIGNATURE, Channel, Key
 from zaqar.tests.unit.websocket.bare import Loop, turn
 from zaqar.transport.websocket import notifier_endpoint
 from zaqar.transport.websocket.connection_state_machine import Pushed

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from oslo_config import cfg
 
-from zaqar.notification import push_frames
-from zaqar.notification.push_frames import (
+from zaqar.notification.settings import socket_secrets
+from zaqar.socket_pushes import push_frames
+from zaqar.socket_pushes.push_frames import (
     LENGTH,
     MAGIC,
     MAX_CONNECTIONS,
@@ -124,9 +125,9 @@ def test_nothing_else_is(value: object) -> None:
 def test_an_option_of_its_own_comes_first() -> None:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar', default_config_files=[])
-    assert push_frames.secrets_from_conf(conf) == []
+    assert socket_secrets(conf) == []
     conf.set_override('secret_key', 'k' * 16, 'signed_url')
     conf.set_override('verification_keys', ['o' * 16], 'signed_url')
-    assert push_frames.secrets_from_conf(conf) == ['k' * 16, 'o' * 16]
+    assert socket_secrets(conf) == ['k' * 16, 'o' * 16]
     conf.set_override('socket_secret', 's' * 16, 'notification')
-    assert push_frames.secrets_from_conf(conf) == ['s' * 16]
+    assert socket_secrets(conf) == ['s' * 16]

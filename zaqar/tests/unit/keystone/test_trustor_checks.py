@@ -9,8 +9,8 @@ import pytest
 from keystoneauth1 import exceptions
 
 from zaqar.errors import InvalidRequest
+from zaqar.keystone import keystone_trust_errors, trustor_checks
 from zaqar.models import Identity
-from zaqar.notification import keystone_trust_errors, trustor_checks
 
 TRUST = {
     'trustee_user_id': 'service',

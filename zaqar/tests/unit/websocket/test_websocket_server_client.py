@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from zaqar.notification import push_frames
-from zaqar.notification.push_frames import LENGTH, SIGNATURE, Channel, Key
-from zaqar.notification.senders import websocket_server_client
-from zaqar.notification.senders.websocket_server_client import (
+from zaqar.socket_pushes import push_frames, websocket_server_client
+from zaqar.socket_pushes.push_frames import LENGTH, SIGNATURE, Channel, Key
+from zaqar.socket_pushes.websocket_server_client import (
     PushClient,
     TooLong,
 )

@@ -22,10 +22,6 @@ import secrets
 from collections.abc import Sequence
 
 import msgspec
-from oslo_config import cfg
-
-from zaqar.controllers import url_signatures
-from zaqar.notification import settings
 
 #: First bytes of what both ends send, with the version of all this.
 MAGIC = b'zaqar\x00\x00\x01'
@@ -174,19 +170,6 @@ def decode(data: bytes) -> HandOver:
     if len(hand_over.connections) > MAX_CONNECTIONS:
         raise Refused('too many connections')
     return hand_over
-
-
-def secrets_from_conf(conf: cfg.ConfigOpts) -> Sequence[str]:
-    """Return the configured secrets, of which notifiers use the first."""
-    conf.register_opts(settings.OPTS, settings.GROUP)
-    conf.register_opts(url_signatures.OPTS, url_signatures.GROUP)
-    socket_secret = conf[settings.GROUP].socket_secret
-    if socket_secret:
-        return [socket_secret]
-    keys = conf[url_signatures.GROUP]
-    if keys.secret_key:
-        return [keys.secret_key, *keys.verification_keys]
-    return []
 
 
 def new_secret() -> str:

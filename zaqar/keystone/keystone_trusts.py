@@ -23,14 +23,14 @@ from oslo_config import cfg
 from zaqar import store_clock
 from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Identity
-from zaqar.notification import (
+from zaqar.keystone import (
     keystone_trust_errors,
     service_catalog,
     trustor_checks,
 )
-from zaqar.notification.service_catalog import HostPort
-from zaqar.notification.trustor_checks import Trustor, trustor
+from zaqar.keystone.service_catalog import HostPort
+from zaqar.keystone.trustor_checks import Trustor, trustor
+from zaqar.models import Identity
 
 LOG = logging.getLogger(__name__)
 

@@ -22,13 +22,13 @@ from urllib.parse import unquote
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from zaqar.notification.senders.http_connection import (
+from zaqar.webhook_client.http_connection import (
     Connection,
     HttpResponse,
     MalformedResponse,
 )
-from zaqar.notification.senders.name_resolution import NameResolution
-from zaqar.notification.webhook_address_guard import (
+from zaqar.webhook_client.name_resolution import NameResolution
+from zaqar.webhook_client.webhook_address_guard import (
     PORTS,
     Guard,
     is_public,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from zaqar.notification.senders import name_resolution
-from zaqar.notification.senders.name_resolution import NameResolution
+from zaqar.webhook_client import name_resolution
+from zaqar.webhook_client.name_resolution import NameResolution
 
 #: Seconds after which a look-up that should end at once has failed.
 GIVEN_UP = 30

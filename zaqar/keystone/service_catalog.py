@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from oslo_config import cfg
 
 from zaqar import configuration
-from zaqar.notification.webhook_address_guard import port_of
+from zaqar.webhook_client.webhook_address_guard import port_of
 
 LOG = logging.getLogger(__name__)
 

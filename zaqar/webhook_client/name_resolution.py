@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from zaqar.notification.daemon_threads import DaemonThreads
+from zaqar.daemon_threads import DaemonThreads
 
 #: Threads, which cost little while they wait.
 THREADS = 64

@@ -13,8 +13,8 @@ import collections
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from zaqar.notification import push_frames
-from zaqar.notification.push_frames import Channel, Key, Refused
+from zaqar.socket_pushes import push_frames
+from zaqar.socket_pushes.push_frames import Channel, Key, Refused
 
 #: Seconds for connecting, and for an answer.
 CONNECT_TIMEOUT = 2.0

@@ -20,15 +20,15 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 import uvloop
 
-from zaqar.notification.senders import http_client
-from zaqar.notification.senders.http_client import NoResponse, WebhookClient
-from zaqar.notification.senders.http_connection import (
+from zaqar.tests.servers.receivers import certificate
+from zaqar.webhook_client import http_client
+from zaqar.webhook_client.http_client import NoResponse, WebhookClient
+from zaqar.webhook_client.http_connection import (
     MAX_HEAD,
     MAX_INTERIM,
     HttpResponse,
 )
-from zaqar.notification.webhook_address_guard import Guard
-from zaqar.tests.servers.receivers import certificate
+from zaqar.webhook_client.webhook_address_guard import Guard
 
 PATIENCE = 30.0
 

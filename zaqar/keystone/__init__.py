@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keystone: its service catalogue, and trusts for subscribers."""

@@ -1,0 +1,1 @@
+"""Keystone, without a server."""
