@@ -20,6 +20,7 @@ from zaqar.api.waiting_requests import Postponable
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import idempotency, subscriptions
 from zaqar.controllers.call_context import Context
+from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.top_projects import TopProjects
@@ -74,6 +75,11 @@ class Dispatcher:
         self._observe = observe
         self._top_projects = top_projects
         self.waiters = waiters
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Whether subscribers are notified, and have to confirm."""
+        return self._context.pipeline
 
     def serves(self, operation: Operation, version: Version) -> bool:
         """Tell whether a version has an operation whose features are on."""

@@ -52,11 +52,12 @@ class Zaqar:
         socket: str = '',
         workers: int = 1,
         port: int | None = None,
+        socket_port: int | None = None,
     ) -> None:
         self.folder = folder
         self.port = port or process.free_port()
         self.url = f'http://127.0.0.1:{self.port}'
-        self.socket_port = process.free_port()
+        self.socket_port = socket_port or process.free_port()
         self.socket_url = f'ws://127.0.0.1:{self.socket_port}'
         self.conf = folder / 'zaqar.conf'
         self.conf.write_text(

@@ -199,7 +199,12 @@ _LISTENERS = [
         ('authentication_timeout', 'i', 30, 0),
         ('node_id', 's', None),
     ),
-    *_rows('console', ('enabled', 'b', True), ('identity_url', 's', None)),
+    *_rows(
+        'console',
+        ('enabled', 'b', True),
+        ('identity_url', 's', None),
+        ('websocket_url', 's', None),
+    ),
     *_rows(
         'drivers:transport:sqs',
         ('enabled', 'b', False),

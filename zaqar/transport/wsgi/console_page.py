@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 from oslo_config import cfg
 
+from zaqar.api.dispatch import Dispatcher
 from zaqar.transport import caller_identity
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
@@ -40,6 +41,14 @@ OPTS = [
         '(its [cors] allowed_origin). Without it, users of the console enter '
         'a token.',
     ),
+    cfg.URIOpt(
+        'websocket_url',
+        schemes=['ws', 'wss'],
+        help='Public address of the WebSocket server, from which the live '
+        'tail of the console has a stream. That server has to allow the '
+        'origin of the console ([cors] allowed_origin), unless both have the '
+        'same host. Without it, the live tail uses lists that wait.',
+    ),
 ]
 
 PATH = '/console'
@@ -49,6 +58,16 @@ _TYPES = {
     'html': 'text/html; charset=utf-8',
     'js': 'text/javascript; charset=utf-8',
 }
+
+#: Limits that the page shows in its form, and keeps to in its lists.
+_LIMITS = (
+    'max_claim_ttl',
+    'max_message_delay',
+    'max_message_ttl',
+    'max_messages_post_size',
+    'max_queues_per_page',
+    'max_wait',
+)
 
 #: What the page reads first.
 _SETTINGS = f'{PATH}/settings.json'
@@ -61,14 +80,16 @@ class _File:
     tag: str
 
 
-def with_console(app: App, conf: cfg.ConfigOpts) -> App:
+def with_console(
+    app: App, conf: cfg.ConfigOpts, dispatcher: Dispatcher
+) -> App:
     """Serve the console, if it is enabled, without authentication."""
     conf.register_opts(OPTS, GROUP)
     settings = conf[GROUP]
     if not settings.enabled:
         return app
-    files = _files(conf)
-    headers = _headers(settings.identity_url)
+    files = _files(conf, dispatcher)
+    headers = _headers(settings.identity_url, settings.websocket_url)
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         path = environ.get('PATH_INFO', '')
@@ -90,13 +111,20 @@ def with_console(app: App, conf: cfg.ConfigOpts) -> App:
     return call
 
 
-def _files(conf: cfg.ConfigOpts) -> Mapping[str, _File]:
+def _files(
+    conf: cfg.ConfigOpts, dispatcher: Dispatcher
+) -> Mapping[str, _File]:
     """Return the files by path, read once."""
     folder = resources.files(__package__) / 'console'
     has_keystone = caller_identity.strategy(conf) == caller_identity.KEYSTONE
+    limits, pipeline = dispatcher.limits, dispatcher.pipeline
     document = {
         'keystone': has_keystone,
         'identity_url': conf[GROUP].identity_url,
+        'websocket_url': conf[GROUP].websocket_url,
+        'confirms': pipeline.confirms,
+        'confirms_mail': pipeline.confirms_mail,
+        'limits': {name: getattr(limits, name) for name in _LIMITS},
     }
     text = msgspec.json.encode(document)
     files = {_SETTINGS: _file(text, 'application/json')}
@@ -114,11 +142,16 @@ def _file(content: bytes, kind: str) -> _File:
     return _File(content, kind, f'"{tag}"')
 
 
-def _headers(identity_url: str | None) -> Mapping[str, str]:
+def _headers(*others: str | None) -> Mapping[str, str]:
+    """Return the headers of all files.
+
+    :param others: addresses beside our own that the page may connect to
+    """
     connect = "'self'"
-    if identity_url:
-        parts = urlsplit(identity_url)
-        connect += f' {parts.scheme}://{parts.netloc}'
+    for url in others:
+        if url:
+            parts = urlsplit(url)
+            connect += f' {parts.scheme}://{parts.netloc}'
     return {
         # Kept, but compared at each use: an upgrade shows at once.
         'Cache-Control': 'no-cache',

@@ -84,7 +84,7 @@ def layers(
     # Documents without authentication.
     app = middleware.with_public_documents(app)
     app = confirm_page.with_confirmation(app, dispatcher)
-    app = console_page.with_console(app, conf)
+    app = console_page.with_console(app, conf, dispatcher)
     app = middleware.with_health(app, conf)
     app = middleware.with_short_accept(app)
     # Responses of all middleware so far carry an id.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests to the API. Tokens stay in the memory of this module.
-import { ask, el, field, warn } from './page.js';
+import { ask, choice, el, field, warn } from './page.js';
 
 const BASE = new URL('v2/', document.baseURI);
 const PAUSE = 3000;
@@ -10,25 +10,56 @@ let settings;
 let token = '';
 let project = '';
 let signing;
+let ways;
 let isDown = false;
 
-const random = crypto.getRandomValues(new Uint8Array(16));
-const digits = [...random].map((one) => one.toString(16).padStart(2, '0'));
-const CLIENT = digits.join('').replace(
-  /^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, '$1-$2-4$3-8$4-$5');
+// A UUID; crypto.randomUUID is for pages that came by HTTPS.
+export function uuid() {
+  const random = [...crypto.getRandomValues(new Uint8Array(16))];
+  return random.map((one) => one.toString(16).padStart(2, '0')).join('')
+    .replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, '$1-$2-4$3-8$4-$5');
+}
 
-export const projectName = () => project;
+const CLIENT = uuid();
+
+// Public address of the server of streams, undefined without one. Its frames
+// name the project, which this page may not know of a token.
+export const socketUrl = () => (project && settings.websocket_url) || undefined;
+
+// What the service takes at most, as its operator has configured it.
+export const limits = () => settings.limits;
+
+// Whether a subscriber gets nothing before it confirms.
+export const needsConfirmation = (subscriber) => settings.confirms
+  || (settings.confirms_mail && /^mailto:/i.test(subscriber));
+
+export const headers = () => ({
+  'Client-ID': CLIENT,
+  'OpenStack-API-Version': 'messaging 2.1',
+  ...(settings.keystone ? { 'X-Auth-Token': token }
+    : { 'X-Project-ID': project }),
+});
 
 const sleep = (time) => new Promise((resolve) => {
   setTimeout(resolve, time);
 });
 
 export async function start() {
-  const answer = await fetch(new URL('console/settings.json',
-    document.baseURI));
-  settings = await answer.json();
+  const url = new URL('console/settings.json', document.baseURI);
+  while (!settings) {
+    const answer = await fetch(url).catch(() => null);
+    if (answer?.ok) {
+      settings = await answer.json();
+    } else {
+      warn('The API cannot be reached; trying again.');
+      await sleep(PAUSE);
+    }
+  }
+  warn('');
   await signIn();
 }
+
+export const frameHeaders = () => ({ ...headers(), 'X-Project-ID': project });
 
 // Asks for credentials once, however many requests need them.
 function signIn(reason = '') {
@@ -37,20 +68,18 @@ function signIn(reason = '') {
 }
 
 async function signInNow(reason) {
+  ways ??= waysIn();
   for (;;) {
     const said = el('p', { role: 'alert' }, reason);
-    const fields = settings.keystone ? keystoneFields() : {
-      project: input('Project', { value: project, required: true }),
-    };
-    const labels = Object.values(fields).map((one) => one.label);
-    if (!await ask('Sign in', el('h2', {}, 'Sign in'), said, ...labels)) {
+    const agreed = await ask('Sign in', el('h2', {}, 'Sign in'), said,
+      ...ways.nodes);
+    if (!agreed) {
       reason = 'Nothing can be shown without it.';
       continue;
     }
-    const values = Object.fromEntries(Object.entries(fields).map(
-      ([name, one]) => [name, one.input.value.trim()]));
     try {
-      await use(values);
+      await use(ways.values());
+      ways.forget();
       document.getElementById('leave').hidden = false;
       return;
     } catch (error) {
@@ -59,22 +88,62 @@ async function signInNow(reason) {
   }
 }
 
-function input(text, values) {
-  const label = field(text, { autocomplete: 'off', ...values });
-  return { label, input: label.querySelector('input') };
+const input = (text, values = {}) => field(text,
+  { autocomplete: 'off', required: true, ...values });
+
+const secret = (text) => input(text, { type: 'password' });
+
+// Returns what a user may fill in, one way of signing in at a time.
+function waysIn() {
+  if (!settings.keystone) {
+    return fieldsOf({ project: input('Project', { value: project }) });
+  }
+  const forms = {
+    password: ['Password', {
+      user: input('User'),
+      password: secret('Password'),
+      domain: input('Domain of user and project', { value: 'Default' }),
+      project: input('Project'),
+    }],
+    credential: ['Application credential', {
+      credential: input('Id of the application credential'),
+      secret: secret('Its secret'),
+    }],
+    token: ['Token', { token: secret('Token') }],
+  };
+  if (!settings.identity_url) return fieldsOf(forms.token[1]);
+  const parts = Object.fromEntries(Object.entries(forms).map(
+    ([name, [, fields]]) => [name, fieldsOf(fields)]));
+  const sets = Object.fromEntries(Object.entries(parts).map(
+    ([name, part]) => [name, el('fieldset', {},
+      el('legend', {}, forms[name][0]), ...part.nodes)]));
+  const select = choice('Sign in with', Object.entries(forms).map(
+    ([name, [text]]) => [name, text]));
+  const chosen = () => select.querySelector('select').value;
+  // What is not shown is neither required nor sent.
+  const turn = () => Object.entries(sets).forEach(([name, set]) => {
+    set.disabled = set.hidden = name !== chosen();
+  });
+  select.addEventListener('change', turn);
+  turn();
+  return {
+    nodes: [select, ...Object.values(sets)],
+    values: () => parts[chosen()].values(),
+    forget: () => Object.values(parts).forEach((part) => part.forget()),
+  };
 }
 
-function keystoneFields() {
-  const fields = { token: input('Token', { type: 'password' }) };
-  if (!settings.identity_url) return fields;
+function fieldsOf(labels) {
+  const inputs = Object.entries(labels).map(
+    ([name, label]) => [name, label.querySelector('input')]);
   return {
-    ...fields,
-    user: input('… or user'),
-    domain: input('Domain of user and project', { value: 'Default' }),
-    password: input('Password', { type: 'password' }),
-    project: input('Project'),
-    credential: input('… or id of an application credential'),
-    secret: input('Its secret', { type: 'password' }),
+    nodes: Object.values(labels),
+    values: () => Object.fromEntries(inputs.map(
+      ([name, one]) => [name,
+        one.type === 'password' ? one.value : one.value.trim()])),
+    forget: () => inputs.forEach(([, one]) => {
+      if (one.type === 'password') one.value = '';
+    }),
   };
 }
 
@@ -84,15 +153,25 @@ async function use(values) {
     project = values.project;
   } else if (values.token) {
     token = values.token;
+    project = await projectOf(token);
   } else {
-    token = await tokenFor(values);
+    await getToken(values);
   }
 }
 
-async function tokenFor(values) {
-  if (!values.credential && !values.user) {
-    throw new Error('Enter a token or credentials.');
-  }
+// Returns the id of a token's project, '' if Keystone does not tell this page.
+async function projectOf(shown) {
+  if (!settings.identity_url) return '';
+  const answer = await fetch(tokensUrl(), {
+    headers: { 'X-Auth-Token': shown, 'X-Subject-Token': shown },
+  }).catch(() => null);
+  return answer?.ok ? (await answer.json()).token.project?.id ?? '' : '';
+}
+
+const tokensUrl = () => (
+  `${settings.identity_url.replace(/\/$/, '')}/auth/tokens`);
+
+async function getToken(values) {
   const domain = { name: values.domain };
   const auth = values.credential ? {
     identity: {
@@ -108,21 +187,36 @@ async function tokenFor(values) {
     },
     scope: { project: { name: values.project, domain } },
   };
-  const url = `${settings.identity_url.replace(/\/$/, '')}/auth/tokens`;
-  const answer = await fetch(url, {
+  const answer = await fetch(tokensUrl(), {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ auth }),
-  }).catch(() => { throw new Error('Keystone cannot be reached.'); });
+  }).catch(() => {
+    throw new Error('Keystone cannot be reached, or does not allow this page '
+      + 'to ask it ([cors] allowed_origin).');
+  });
   const made = answer.headers.get('X-Subject-Token');
-  if (!answer.ok || !made) throw new Error('Keystone refuses them.');
-  return made;
+  if (!answer.ok) {
+    throw new Error(`Keystone refuses them (${answer.status}).`);
+  }
+  if (!made) throw new Error('Keystone shows this page no token.');
+  token = made;
+  project = (await answer.json()).token.project?.id ?? '';
+}
+
+// Keeps numbers as they were written that JavaScript would change, such as
+// those with more digits than it has: for bodies, which are shown as they are.
+function asWritten(key, value, context) {
+  const source = context?.source;
+  if (typeof value !== 'number' || !source || !JSON.rawJSON) return value;
+  return String(value) === source ? value : JSON.rawJSON(source);
 }
 
 // Returns the document of an answer, null without one. A read is repeated
 // until the API can be reached; a change is not, since it may have been made.
+// With "exact", numbers are as they were sent.
 export async function call(method, path, options = {}) {
-  const { query, document: sent, signal } = options;
+  const { query, document: sent, signal, exact } = options;
   const url = new URL(path, BASE);
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== '') {
@@ -136,10 +230,7 @@ export async function call(method, path, options = {}) {
         method,
         signal,
         headers: {
-          'Client-ID': CLIENT,
-          'OpenStack-API-Version': 'messaging 2.1',
-          ...(settings.keystone ? { 'X-Auth-Token': token }
-            : { 'X-Project-ID': project }),
+          ...headers(),
           ...(sent !== undefined && {
             'Content-Type': method === 'PATCH' ? PATCH : 'application/json',
           }),
@@ -171,7 +262,8 @@ export async function call(method, path, options = {}) {
     if (!answer.ok) throw new Error(reasonOf(answer, text));
     if (isDown) warn('');
     isDown = false;
-    return text ? JSON.parse(text) : null;
+    if (!text) return null;
+    return JSON.parse(text, exact ? asWritten : undefined);
   }
 }
 

@@ -6,12 +6,13 @@ import * as metadata from './metadata.js';
 import { el, guarded, show, tell, warn } from './page.js';
 import * as queues from './queues.js';
 import * as subscriptions from './subscriptions.js';
+import { tail } from './tail.js';
 
 const VIEWS = [
   ['messages', 'Messages', messages.browse],
   ['dead', 'Dead letters', messages.deadLetters],
   ['subscriptions', 'Subscriptions', subscriptions.list],
-  ['tail', 'Live tail', messages.tail],
+  ['tail', 'Live tail', tail],
   ['metadata', 'Metadata', metadata.edit],
   ['share', 'Pre-signed URLs', metadata.share],
 ];
@@ -30,6 +31,7 @@ const draw = guarded(async () => {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
+  const isFirst = !document.getElementById('main').hasChildNodes();
   warn('');
   tell('');
   const parts = window.location.hash.replace(/^#\/?/, '').split('/');
@@ -45,6 +47,8 @@ const draw = guarded(async () => {
   const place = el('section', { 'aria-label': view[1], id: view[0] },
     'Reading …');
   show(heading, tabs(queue, view[0]), place);
+  // What was pressed is gone: keys, and those who listen, begin here.
+  if (!isFirst) heading.focus();
   const nodes = await view[2](queue, signal);
   if (!signal.aborted) place.replaceChildren(...nodes);
 });

@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages of a queue: browse, post, delete, follow; dead letters.
+// Messages of a queue: browse, post, delete; dead letters.
 import { call, markerOf, queuePath } from './client.js';
 import {
-  body, button, el, field, form, seconds, sure, table, tell,
+  body, button, el, field, form, idOf, seconds, sure, table, tell,
 } from './page.js';
 
-const PAGE = 10;
+// Milliseconds between two looks at a redrive that is under way.
+const LOOK = 1000;
 
-// Messages that a tail shows at most.
-const NEWEST = 200;
-
-// Seconds for which a list waits for messages.
-const WAIT = 20;
-
+const FREE = { echo: true, include_claimed: false, include_delayed: false };
 const ALL = { echo: true, include_claimed: true, include_delayed: true };
 
-const idOf = (message) => (
-  message.id ?? message.href.split('?')[0].split('/').at(-1));
+function stateOf(message, free) {
+  if (message.visible_at) return `delayed until ${message.visible_at}`;
+  return free.has(idOf(message)) ? 'not claimed' : 'claimed now';
+}
 
-function card(queue, message, again) {
+function card(queue, message, free, again) {
   const id = idOf(message);
   const path = `${queuePath(queue)}/messages/${id}`;
   const facts = [
     `${seconds(message.age)} old`, `lives ${seconds(message.ttl)}`,
-    `claimed ${message.claim_count} times`,
+    `claimed ${message.claim_count === 1 ? 'once'
+      : `${message.claim_count} times`}`,
     message.group && `group ${message.group}`,
-    message.visible_at && `delayed until ${message.visible_at}`,
   ];
+  const state = stateOf(message, free);
   const letter = message.dead_letter;
   const why = el('div', { class: 'why', role: 'status' });
-  return el('article', {},
-    el('h3', {}, el('code', {}, id)),
+  return el('article', { id: `m-${id}` },
+    el('h3', {}, el('code', {}, id), ' ',
+      el('span', { class: 'state' }, state)),
     el('p', { class: 'hint' }, facts.filter(Boolean).join(' · ')),
     letter ? el('p', { class: 'letter' },
       `Dead letter of "${letter.queue}": ${letter.reason}, after `
@@ -55,25 +55,34 @@ function card(queue, message, again) {
     why);
 }
 
-function browser(queue, signal, chosen = () => true) {
+// Shows a queue page by page; what is free is a second list of the same place.
+function browser(queue, signal, chosen = () => true, nothing = 'None here.') {
   const place = el('div', { id: 'messages' });
   const markers = [undefined];
+  const list = (query) => call('GET', `${queuePath(queue)}/messages`,
+    { signal, exact: true, query: { ...query, marker: markers.at(-1) } });
   async function read() {
-    const page = await call('GET', `${queuePath(queue)}/messages`, {
-      signal, query: { ...ALL, limit: PAGE, marker: markers.at(-1) },
-    });
+    const [page, unclaimed] = await Promise.all([list(ALL), list(FREE)]);
+    const free = new Set((unclaimed?.messages ?? []).map(idOf));
     const messages = page?.messages ?? [];
     const next = markerOf(page);
     place.replaceChildren(
-      ...messages.filter(chosen).map((one) => card(queue, one, read)),
-      messages.some(chosen) ? '' : el('p', {}, 'None on this page.'),
+      ...messages.filter(chosen).map((one) => card(queue, one, free, read)),
+      messages.some(chosen) ? '' : el('p', {}, nothing),
       el('div', { class: 'row' },
         button('Back', () => { markers.pop(); return read(); },
           { disabled: markers.length < 2 }),
         button('Next', () => { markers.push(next); return read(); },
           { disabled: !next || messages.length === 0 }),
-        button('Again', read)));
+        button('Again', read),
+        form(() => {
+          const marker = jump.querySelector('input').value.trim();
+          if (marker) markers.push(marker);
+          else markers.splice(0, markers.length, undefined);
+          return read();
+        }, jump, el('button', {}, 'Go'))));
   }
+  const jump = field('After the marker or message');
   return [place, read];
 }
 
@@ -122,83 +131,95 @@ export async function browse(queue, signal) {
   ];
 }
 
-export async function deadLetters(queue, signal) {
-  const [place, read] = browser(queue, signal, (one) => one.dead_letter);
-  const past = el('div', {});
-  async function redrives() {
-    const answer = await call('GET', `${queuePath(queue)}/redrives`,
+// Says where the dead letters of a queue go, and leads there.
+async function destination(queue, signal) {
+  const metadata = await call('GET', queuePath(queue), { signal });
+  const name = metadata._dead_letter_queue;
+  if (!name) return '';
+  return el('p', { class: 'hint' }, `Messages that fail in "${queue}" go to `,
+    el('a', { href: `#/${encodeURIComponent(name)}/dead` }, name),
+    ': look there for them.');
+}
+
+// Shows the redrives of a queue, until none is under way.
+function history(queue, signal) {
+  const place = el('div', { id: 'redrives' });
+  async function look() {
+    const { redrives } = await call('GET', `${queuePath(queue)}/redrives`,
       { signal });
-    past.replaceChildren(table(
-      ['Started', 'Status', 'Moved', 'Matched', 'Error'],
-      answer.redrives.map((one) => [
-        one.started_at, one.status, one.moved, one.matched, one.error])));
+    place.replaceChildren(redrives.length ? table('Redrives',
+      ['Started', 'Status', 'Moved', 'Matched', 'Error', ''],
+      redrives.map((one) => [
+        one.started_at, one.status, one.moved, one.matched, one.error,
+        one.status === 'running' ? button('Cancel', async () => {
+          const text = 'Cancel the redrive. What was moved stays moved.';
+          if (!await sure(text, 'Cancel it')) return;
+          await call('DELETE', `${queuePath(queue)}/redrives/${one.id}`);
+          await look();
+        }) : '',
+      ])) : el('p', {}, 'None yet.'));
+    return redrives.some((one) => one.status === 'running');
   }
+  async function follow() {
+    while (!signal.aborted && await look()) {
+      await new Promise((resolve) => { setTimeout(resolve, LOOK); });
+    }
+  }
+  return [place, follow];
+}
+
+export async function deadLetters(queue, signal) {
+  const [place, read] = browser(queue, signal, (one) => one.dead_letter,
+    `No dead letters on this page of "${queue}".`);
+  const [past, follow] = history(queue, signal);
   const to = field('To queue (each to where it came from)');
+  const source = field('Only from queue');
   const reason = field('Only of reason');
   const limit = field('At most', { type: 'number', min: 1 });
+  const rate = field('Messages a second', { type: 'number', min: 1 });
   const said = el('p', { id: 'dry', role: 'status' });
+  const valueOf = (label) => label.querySelector('input').value.trim();
   function wanted() {
-    const [target, why, most] = [to, reason, limit].map(
-      (one) => one.querySelector('input').value.trim());
+    const [target, from, why, most, speed] = [
+      to, source, reason, limit, rate].map(valueOf);
+    const filter = {
+      ...(from && { source: from }), ...(why && { reason: why }),
+    };
     return {
       ...(target && { to: target }),
       ...(most && { limit: Number(most) }),
-      ...(why && { filter: { reason: why } }),
+      ...(speed && { rate: Number(speed) }),
+      ...(Object.keys(filter).length && { filter }),
     };
   }
   async function dry() {
-    const found = await call('POST', `${queuePath(queue)}/redrive`,
+    const count = await call('POST', `${queuePath(queue)}/redrive`,
       { document: { ...wanted(), dry_run: true } });
-    return `${found.complete ? '' : 'at least '}${found.matched} of `
-      + `${found.scanned} messages that were looked at`;
+    return `${count.complete ? '' : 'at least '}${count.matched} of `
+      + `${count.scanned} messages that were looked at`;
   }
   const showDry = async () => {
     said.textContent = `Would move ${await dry()}.`;
   };
-  await Promise.all([read(), redrives()]);
+  const [where] = await Promise.all(
+    [destination(queue, signal), read(), follow()]);
   return [
+    where,
+    el('h3', {}, 'Bring dead letters back'),
     form(async () => {
-      const count = await dry();
-      const text = `Move ${count} from "${queue}" to `
+      const text = `Move ${await dry()} from "${queue}" to `
         + `${wanted().to ? `"${wanted().to}"` : 'where they came from'}. `
         + 'There they are handed out anew.';
       if (!await sure(text, 'Redrive')) return;
       const { redrive_id: id } = await call('POST',
         `${queuePath(queue)}/redrive`, { document: wanted() });
       tell(`Redrive ${id} was started.`);
-      await redrives();
-    }, to, reason, limit, button('Dry run', showDry, { id: 'dry-run' }),
+      await follow();
+      await read();
+    }, to, source, reason, limit, rate,
+    button('Dry run', showDry, { id: 'dry-run' }),
     el('button', { id: 'redrive' }, 'Redrive')),
     said, el('h3', {}, 'Redrives'), past,
-    button('Look again', () => Promise.all([read(), redrives()])),
     el('h3', {}, 'Dead letters'), place,
   ];
-}
-
-// Lists that wait: they pass whatever a browser may send requests through.
-export async function tail(queue, signal) {
-  const list = el('ol', { id: 'tail' });
-  const state = el('p', { role: 'status' }, 'Waiting for new messages.');
-  const stats = await call('GET', `${queuePath(queue)}/stats`, { signal });
-  let marker = stats.messages.newest?.href.split('/').at(-1);
-  const path = `${queuePath(queue)}/messages`;
-  async function follow() {
-    while (!signal.aborted) {
-      const page = await call('GET', path, {
-        signal,
-        query: { ...ALL, marker, wait: WAIT },
-      });
-      for (const message of page?.messages ?? []) {
-        list.prepend(el('li', {}, body(message.body, idOf(message))));
-        if (list.children.length > NEWEST) list.lastChild.remove();
-      }
-      marker = markerOf(page) ?? marker;
-      const last = page?.messages?.at(-1);
-      if (last && !markerOf(page)) marker = idOf(last);
-    }
-  }
-  follow().catch((error) => {
-    if (error.name !== 'AbortError') state.textContent = error.message;
-  });
-  return [state, list];
 }

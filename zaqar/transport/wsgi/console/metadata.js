@@ -1,51 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
 // The metadata of a queue, and pre-signed URLs to it.
-import { call, queuePath } from './client.js';
+import { call, limits, queuePath, uuid } from './client.js';
 import { body, button, el, field, form, sure, tell } from './page.js';
 
-// Key, what it is, its type and its least value. The service knows the
-// greatest: operators choose it.
+// Key, what it is, its type, its unit, its least value, and its greatest: a
+// number, or the name of the operator's limit.
 const RESERVED = [
-  ['_default_message_ttl', 'Lifetime of messages, seconds', 'number', 60],
-  ['_default_message_delay', 'Delay of messages, seconds', 'number', 0],
-  ['_max_messages_post_size', 'Size of a post, bytes at most', 'number', 1],
-  ['_max_messages', 'Messages at most; 0 for any number', 'number', 0],
-  ['_default_claim_ttl', 'Lifetime of claims, seconds', 'number', 0],
-  ['_default_wait', 'Claims wait, seconds', 'number', 0],
-  ['_dedup_window', 'Duplicates are recognized for, seconds, at most 604800',
-    'number', 0],
+  ['_default_message_ttl', 'Lifetime of messages', 'number', 'seconds', 60,
+    'max_message_ttl'],
+  ['_default_message_delay', 'Delay of messages', 'number', 'seconds', 0,
+    'max_message_delay'],
+  ['_max_messages_post_size', 'Size of a post', 'number', 'bytes', 1,
+    'max_messages_post_size'],
+  ['_max_messages', 'Messages in the queue; 0: any number', 'number',
+    'messages', 0],
+  ['_default_claim_ttl', 'Lifetime of claims', 'number', 'seconds', 0,
+    'max_claim_ttl'],
+  ['_default_wait', 'Claims wait for messages', 'number', 'seconds', 0,
+    'max_wait'],
+  ['_dedup_window', 'Duplicates are recognized for', 'number', 'seconds', 0,
+    604800],
   ['_max_claim_count', 'Claims before a message is a dead letter', 'number',
-    0],
-  ['_dead_letter_queue', 'Queue for dead letters', 'text'],
-  ['_dead_letter_queue_messages_ttl', 'Lifetime of dead letters, seconds',
-    'number', 60],
-  ['_enable_encrypt_messages', 'Encrypt messages', 'checkbox'],
+    'claims', 0],
+  ['_dead_letter_queue', 'Queue for dead letters', 'text',
+    'name of another queue'],
+  ['_dead_letter_queue_messages_ttl', 'Lifetime of dead letters', 'number',
+    'seconds', 60, 'max_message_ttl'],
+  ['_retry_policy', 'How deliveries to subscribers are repeated', 'json',
+    'JSON object'],
+  ['_enable_encrypt_messages', 'Encrypt messages', 'checkbox', 'on or off'],
 ];
+
+const inputOf = (label) => label.querySelector('input, textarea');
 
 function read(input) {
   if (input.type === 'checkbox') return input.checked;
-  if (input.value === '') return null;
-  return input.type === 'number' ? Number(input.value) : input.value;
+  if (input.value.trim() === '') return null;
+  if (input.type === 'number') return Number(input.value);
+  if (input.type !== 'textarea') return input.value;
+  try { return JSON.parse(input.value); } catch {
+    throw new Error(`${input.name} is not JSON.`);
+  }
 }
+
+function range(unit, least, most) {
+  if (least === undefined) return unit;
+  if (most === undefined) return `${unit}, at least ${least}`;
+  return `${unit}, ${least} to ${most}`;
+}
+
+function entry([key, text, type, unit, least, bound], value) {
+  const most = typeof bound === 'string' ? limits()[bound] : bound;
+  const isJson = type === 'json';
+  const label = field(`${text} (${range(unit, least, most)})`, {
+    name: key,
+    ...(!isJson && { type }),
+    ...(type === 'number' && { min: least, max: most, step: 1 }),
+    ...(type === 'text' && { maxlength: 64 }),
+    ...(type === 'checkbox' ? { checked: value === true } : {}),
+    ...(type === 'number' || type === 'text' ? { value } : {}),
+  }, isJson ? 'textarea' : 'input');
+  if (isJson && value !== undefined && value !== null) {
+    inputOf(label).value = JSON.stringify(value);
+  }
+  label.append(el('code', { class: 'hint' }, key));
+  return label;
+}
+
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 export async function edit(queue, signal) {
   const present = await call('GET', queuePath(queue), { signal });
-  const inputs = RESERVED.map(([key, text, type, min]) => {
-    const value = present[key];
-    const label = field(`${text} (${key})`, {
-      type,
-      min,
-      step: type === 'number' && 1,
-      name: key,
-      maxlength: type === 'text' && 64,
-      ...(type === 'checkbox' ? { checked: value === true } : { value }),
-    });
-    return label;
-  });
+  const inputs = RESERVED.map((row) => entry(row, present[row[0]]));
   const save = async () => {
-    const changes = inputs.map((label) => label.querySelector('input'))
+    const changes = inputs.map(inputOf)
       .map((input) => [input.name, read(input)])
-      .filter(([key, value]) => value !== (present[key]
+      .filter(([key, value]) => !same(value, present[key]
         ?? (typeof value === 'boolean' ? false : null)))
       .map(([key, value]) => (value === null
         ? { op: 'remove', path: `/metadata/${key}` }
@@ -61,13 +91,19 @@ export async function edit(queue, signal) {
     if (!await sure(text, 'Save')) return;
     // A queue that was never posted to has to exist first.
     await call('PUT', queuePath(queue));
-    Object.assign(present, await call('PATCH', queuePath(queue),
-      { document: changes }));
+    const changed = await call('PATCH', queuePath(queue),
+      { document: changes });
+    for (const key of Object.keys(present)) delete present[key];
+    Object.assign(present, changed);
+    whole.replaceChildren(body(present, `${queue}-metadata`));
     tell('The metadata were changed.');
   };
+  const whole = el('div', {}, body(present, `${queue}-metadata`));
   return [
+    el('p', { class: 'hint' }, 'An empty field means the default. The service '
+      + 'shows the default of what is not set.'),
     form(save, ...inputs, el('button', { id: 'save' }, 'Save')),
-    el('h3', {}, 'All metadata'), body(present, `${queue}-metadata`),
+    el('h3', {}, 'All metadata'), whole,
     button('Delete the queue', async () => {
       const text = `Delete queue "${queue}" with all its messages and claims `
         + 'for good.';
@@ -81,23 +117,57 @@ export async function edit(queue, signal) {
 
 const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
 
-function command(share, path, method) {
-  const url = new URL(path.slice(1), document.baseURI);
-  const lines = [
-    `curl -X ${quoted(method)} ${quoted(url)}`,
+// What can be done with a collection by one command: a method, words after the
+// path, and a body.
+const COMMANDS = {
+  messages: [
+    ['GET', '?echo=true'],
+    ['POST', '', { messages: [{ body: 'hello', ttl: 3600 }] }],
+    ['DELETE', '?pop=1'],
+  ],
+  claims: [['POST', '?limit=1', { ttl: 300, grace: 60 }]],
+  subscriptions: [
+    ['GET', ''],
+    ['POST', '', { subscriber: 'https://example.org/hook', ttl: 3600 }],
+  ],
+};
+
+function command(share, client, path, [method, query, document]) {
+  const url = new URL(path.slice(1) + query, window.document.baseURI);
+  return [
+    `curl -X ${method} ${quoted(url)}`,
     ...[
       ['URL-Signature', share.signature], ['URL-Expires', share.expires],
       ['URL-Methods', share.methods.join(',')],
       ['URL-Paths', share.paths.join(',')], ['X-Project-ID', share.project],
-      ['OpenStack-API-Version', 'messaging 2.1'],
+      ['OpenStack-API-Version', 'messaging 2.1'], ['Client-ID', client],
       ['Content-Type', 'application/json'],
     ].map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`),
-    '-H "Client-ID: $(uuidgen)"',
+    ...(document ? [`-d ${quoted(JSON.stringify(document))}`] : []),
+  ].join(' \\\n  ');
+}
+
+function commands(share) {
+  const client = uuid();
+  const texts = share.paths.flatMap((path) => (
+    COMMANDS[path.split('/').at(-1)]
+      .filter(([method]) => share.methods.includes(method))
+      .map((one) => command(share, client, path, one))));
+  return [
+    ...texts.map((text) => el('div', {}, el('pre', { tabindex: '0' }, text),
+      copier(text))),
+    el('p', { class: 'hint' }, 'The same headers permit the chosen methods on '
+      + 'members of the collections as well, such as /claims/{id}.'),
   ];
-  if (method === 'POST' && path.endsWith('/messages')) {
-    lines.push(`-d ${quoted('{"messages": [{"body": "hello"}]}')}`);
-  }
-  return lines.join(' \\\n  ');
+}
+
+// Pages that came by plain HTTP from another machine have no clipboard.
+function copier(text) {
+  if (!navigator.clipboard) return '';
+  return button('Copy', async () => {
+    await navigator.clipboard.writeText(text);
+    tell('The command was copied.');
+  }, { 'aria-label': `Copy ${text.slice(0, text.indexOf(' \\'))}` });
 }
 
 export async function share(queue) {
@@ -121,9 +191,7 @@ export async function share(queue) {
     if (!await sure(text, 'Make it')) return;
     const made = await call('POST', `${queuePath(queue)}/share`,
       { document: { paths, methods, expires } });
-    place.replaceChildren(...made.paths.flatMap((path) => (
-      made.methods.map((method) => el('pre', { tabindex: '0' },
-        command(made, path, method))))));
+    place.replaceChildren(...commands(made));
   };
   return [
     form(make,

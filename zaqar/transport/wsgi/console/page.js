@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parts of the page. Whatever comes from elsewhere is text, never HTML.
 
-// Characters of a body that are shown; the rest is for download.
+// Bytes of a body that are shown; the rest is for download.
 const MOST_SHOWN = 64 * 1024;
+
+// Characters that show nothing, or turn the direction of a text around.
+const UNSEEN = new RegExp('[\\u007f-\\u009f\\u00ad\\u061c\\u200b-\\u200f'
+  + '\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'g');
 
 export function el(name, values = {}, ...children) {
   const node = document.createElement(name);
@@ -53,18 +57,29 @@ export function field(text, values = {}, name = 'input') {
   return el('label', {}, text, el(name, values));
 }
 
+export function choice(text, options) {
+  return el('label', {}, text, el('select', {}, ...options.map(
+    ([value, shown]) => el('option', { value }, shown))));
+}
+
 export function form(action, ...children) {
   return el('form', { onsubmit: guarded(action), class: 'row' }, ...children);
 }
 
-export function table(heads, rows) {
+export function table(name, heads, rows) {
   const head = heads.map((text) => (
     el('th', { scope: 'col' }, text)));
   const body = rows.map((cells) => el('tr', {}, ...cells.map((cell) => (
-    el('td', { class: typeof cell === 'number' && 'number' },
-      cell instanceof Node ? cell : String(cell ?? ''))))));
-  return el('div', { class: 'wide' }, el('table', {},
+    el('td', {}, cell instanceof Node ? cell : String(cell ?? ''))))));
+  return wide(name, el('table', {},
     el('thead', {}, el('tr', {}, ...head)), el('tbody', {}, ...body)));
+}
+
+// Lets a table that is wider than the screen be moved, by keys as well.
+export function wide(name, content) {
+  return el('div', {
+    class: 'wide', role: 'region', tabindex: '0', 'aria-label': name,
+  }, content);
 }
 
 // Shows a dialog with some nodes; resolves to whether it was agreed to.
@@ -95,16 +110,27 @@ export function download(name, text) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
+const escaped = (text) => text.replaceAll(UNSEEN, (one) => (
+  `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`));
+
+// Shows JSON as text. What cannot be seen is escaped, as JSON may be.
 export function body(value, name) {
   const text = JSON.stringify(value, null, 2) ?? '';
-  const nodes = [el('pre', { tabindex: '0' }, text.slice(0, MOST_SHOWN))];
-  if (text.length > MOST_SHOWN) {
-    nodes.push(el('p', { class: 'hint' },
-      `Cut: ${text.length} characters in all. Download the whole.`));
-  }
-  nodes.push(button('Download', () => download(`${name}.json`, text)));
-  return el('div', {}, ...nodes);
+  const bytes = new TextEncoder().encode(text);
+  const isCut = bytes.length > MOST_SHOWN;
+  const first = isCut ? new TextDecoder().decode(
+    bytes.subarray(0, MOST_SHOWN), { stream: true }) : text;
+  return el('div', {},
+    el('pre', { tabindex: '0' }, escaped(first)),
+    isCut ? el('p', { class: 'hint' },
+      `Cut after 64 KiB of ${bytes.length.toLocaleString('en')} bytes. `
+      + 'Download the whole.') : null,
+    button('Download', () => download(`${name}.json`, text),
+      { 'aria-label': `Download ${name}` }));
 }
+
+export const idOf = (message) => (
+  message.id ?? message.href.split('?')[0].split('/').at(-1));
 
 export function seconds(count) {
   if (count === null || count === undefined) return '–';

@@ -1,16 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // The queues of the project, with what they hold.
-import { call, markerOf, queuePath } from './client.js';
+import { call, limits, markerOf, queuePath } from './client.js';
 import {
-  button, el, field, form, seconds, show, sure, tell,
+  button, el, field, form, seconds, show, sure, tell, wide,
 } from './page.js';
 
 const PERIOD = 15 * 60 * 1000;
 const REFRESH = 5000;
 const PAGE = 20;
 
+// Milliseconds after which what was seen tells more than rates.
+const SEEN = 8000;
+
+// Queues that are read to be sorted all together, and how often they are.
+const MOST = 2000;
+const REFRESH_OF_ALL = 60000;
+
 // Depths of the last minutes, by queue: kept in this page alone.
 const history = new Map();
+
+// By how many messages it grows in a minute: as this page has seen it, or by
+// the rates before it has seen enough.
+function growth(one) {
+  const past = history.get(one.name) ?? [];
+  const [first, last] = [past[0], past.at(-1)];
+  const time = last ? last[0] - first[0] : 0;
+  if (time >= SEEN) return Math.round((last[1] - first[1]) * (60000 / time));
+  const { posted, deleted } = one.stats?.rates ?? {};
+  const isKnown = Number.isFinite(posted) && Number.isFinite(deleted);
+  return isKnown ? Math.round(posted - deleted) : undefined;
+}
+
+const signed = (count) => {
+  if (count === undefined) return '–';
+  return count > 0 ? `+${count}` : String(count);
+};
 
 const COLUMNS = [
   ['Name', (one) => one.name],
@@ -21,9 +45,12 @@ const COLUMNS = [
   ['Oldest', (one) => one.stats?.oldest_free_age, seconds],
   ['In / min', (one) => one.stats?.rates.posted],
   ['Out / min', (one) => one.stats?.rates.deleted],
+  ['Growth / min', growth, signed],
 ];
 
-const shown = { column: 0, down: false, markers: [undefined], prefix: '' };
+const shown = {
+  column: 0, down: false, markers: [undefined], prefix: '', all: false, page: 0,
+};
 
 function remember(queues) {
   const now = Date.now();
@@ -58,7 +85,7 @@ function sorted(queues) {
   const value = COLUMNS[shown.column][1];
   const sign = shown.down ? -1 : 1;
   return [...queues].sort((a, b) => {
-    const [one, other] = [value(a) ?? -1, value(b) ?? -1];
+    const [one, other] = [value(a) ?? -Infinity, value(b) ?? -Infinity];
     if (one === other) return 0;
     return one < other ? -sign : sign;
   });
@@ -70,6 +97,7 @@ function head(place, draw) {
   const sort = button(text, () => {
     shown.down = is ? !shown.down : place > 0;
     shown.column = place;
+    shown.page = 0;
     draw();
   }, { id: `sort-${place}` });
   return el('th', {
@@ -91,40 +119,105 @@ function row(one) {
 
 export async function list(signal) {
   const place = el('div', {});
-  let page = { queues: [] };
+  let queues = [];
+  let next;
+  let isCut = false;
+  let timer;
+
+  // A page of what is shown, and where there is another one.
+  function turns() {
+    if (!shown.all) {
+      return [
+        button('Back', () => { shown.markers.pop(); return read(); },
+          { disabled: shown.markers.length < 2, id: 'back' }),
+        button('Next', () => { shown.markers.push(next); return read(); },
+          { disabled: !next || queues.length < PAGE, id: 'next' }),
+        button('Sort all queues', () => {
+          shown.all = true;
+          return read();
+        }, {
+          disabled: shown.markers.length < 2 && queues.length < PAGE,
+          id: 'all',
+        }),
+      ];
+    }
+    const last = Math.ceil(queues.length / PAGE) - 1;
+    return [
+      button('Back', () => { shown.page -= 1; draw(); },
+        { disabled: shown.page < 1, id: 'back' }),
+      button('Next', () => { shown.page += 1; draw(); },
+        { disabled: shown.page >= last, id: 'next' }),
+      button('Page by page', () => {
+        shown.all = false;
+        return read();
+      }, { id: 'all' }),
+    ];
+  }
 
   function draw() {
     const focused = document.activeElement?.id;
     const heads = COLUMNS.map((_, at) => head(at, draw));
-    const rows = sorted(page.queues).map(row);
-    const next = markerOf(page);
+    const first = shown.all ? shown.page * PAGE : 0;
+    const rows = sorted(queues).slice(first, first + PAGE).map(row);
     place.replaceChildren(
-      el('div', { class: 'wide' }, el('table', { id: 'queues' },
+      el('p', { class: 'hint', id: 'extent' }, shown.all
+        ? `${isCut ? 'The first ' : ''}${queues.length} queues, sorted all `
+          + 'together; read again every minute.'
+        : 'The heads of columns sort this page.'),
+      wide('Queues', el('table', { id: 'queues' },
         el('thead', {}, el('tr', {}, ...heads,
           el('th', { scope: 'col' }, 'Depth, 15 min'))),
         el('tbody', {}, ...rows))),
       rows.length ? '' : el('p', {}, 'No queues here.'),
-      el('div', { class: 'row' },
-        button('Back', () => { shown.markers.pop(); return read(); },
-          { disabled: shown.markers.length < 2, id: 'back' }),
-        button('Next', () => { shown.markers.push(next); return read(); },
-          { disabled: !next || rows.length < PAGE, id: 'next' })),
+      el('div', { class: 'row' }, ...turns()),
     );
     if (focused) document.getElementById(focused)?.focus();
   }
 
+  const page = (marker) => call('GET', 'queues', {
+    signal,
+    query: {
+      with_stats: true,
+      limit: Math.min(PAGE, limits().max_queues_per_page),
+      marker,
+      prefix: shown.prefix,
+    },
+  });
+
+  async function everything() {
+    const all = [];
+    let marker;
+    do {
+      const one = await page(marker);
+      all.push(...one.queues);
+      marker = one.queues.length ? markerOf(one) : undefined;
+      tell(`${all.length} queues were read.`);
+    } while (marker && all.length < MOST && !signal.aborted);
+    isCut = Boolean(marker);
+    tell('');
+    return all;
+  }
+
   async function read() {
-    page = await call('GET', 'queues', {
-      signal,
-      query: {
-        with_stats: true,
-        limit: PAGE,
-        marker: shown.markers.at(-1),
-        prefix: shown.prefix,
-      },
-    });
-    remember(page.queues);
-    if (!signal.aborted) draw();
+    clearTimeout(timer);
+    if (shown.all) {
+      queues = await everything();
+    } else {
+      const one = await page(shown.markers.at(-1));
+      next = markerOf(one);
+      queues = one.queues;
+    }
+    remember(queues);
+    if (signal.aborted) return;
+    draw();
+    again();
+  }
+
+  function again() {
+    timer = setTimeout(() => {
+      if (document.hidden) again();
+      else read().catch(() => { if (!signal.aborted) again(); });
+    }, shown.all ? REFRESH_OF_ALL : REFRESH);
   }
 
   const prefix = field('Names that begin with', { value: shown.prefix });
@@ -135,6 +228,7 @@ export async function list(signal) {
     form(() => {
       shown.prefix = prefix.querySelector('input').value.trim();
       shown.markers = [undefined];
+      shown.page = 0;
       return read();
     }, prefix, el('button', {}, 'Show')),
     place,
@@ -146,9 +240,6 @@ export async function list(signal) {
       await read();
     }, name, el('button', {}, 'Create')),
   );
+  signal.addEventListener('abort', () => clearTimeout(timer));
   await read();
-  const timer = setInterval(() => {
-    if (!document.hidden) read().catch(() => {});
-  }, REFRESH);
-  signal.addEventListener('abort', () => clearInterval(timer));
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Subscriptions of a queue: whether their messages arrive, and why not.
-import { call, markerOf, queuePath } from './client.js';
+import { call, markerOf, needsConfirmation, queuePath } from './client.js';
 import { button, el, seconds, sure, table, tell } from './page.js';
-
-const PAGE = 10;
 
 function attempts(path, page, again) {
   const rows = (page?.attempts ?? []).map((one) => [
@@ -19,33 +17,66 @@ function attempts(path, page, again) {
       await again();
     }) : '',
   ]);
-  return table(['At', 'Attempt', 'Outcome', 'Status', 'Error', 'Next', ''],
+  return table('Attempts', ['At', 'Attempt', 'Outcome', 'Status', 'Error', 'Next', ''],
     rows);
+}
+
+// Says in a sentence what becomes of messages for a subscriber.
+function verdict(one, counts) {
+  const waits = counts.pending ? ` ${counts.pending} wait, the oldest since `
+    + `${counts.oldest_pending_at}.` : '';
+  const failure = counts.last_failure;
+  const last = counts.last_delivery_at;
+  if (needsConfirmation(one.subscriber) && !one.confirmed) {
+    const why = failure ? ` The request has failed: ${failure.reason}.` : '';
+    return 'Gets nothing: it has not been confirmed. The subscriber was sent a '
+      + `request for confirmation, and has to answer it.${why}`;
+  }
+  if (failure && !(last > failure.at)) {
+    return `Fails: ${failure.reason} (at ${failure.at}).${waits}`;
+  }
+  if (last) return `Gets messages, the last one at ${last}.${waits}`;
+  if (counts.filtered) {
+    return `Got nothing yet: its filter left out ${counts.filtered} `
+      + `messages.${waits}`;
+  }
+  return `Nothing was sent to it yet.${waits}`;
 }
 
 function card(queue, one) {
   const path = `${queuePath(queue)}/subscriptions/${one.id}`;
-  const place = el('div', {});
+  const said = el('p', { class: 'verdict' }, 'Reading …');
+  const figures = el('div', {});
+  const tries = el('div', {});
   async function look() {
-    const [counts, page] = await Promise.all([
-      call('GET', `${path}/deliveries`),
-      call('GET', `${path}/attempts`),
-    ]);
+    const counts = await call('GET', `${path}/deliveries`);
+    said.textContent = verdict(one, counts);
     const failure = counts.last_failure;
-    place.replaceChildren(
-      table(['Delivered', 'Repeated', 'Given up', 'Filtered', 'Pending',
-        'Oldest pending', 'Last delivery'],
+    figures.replaceChildren(
+      table('Deliveries', ['Delivered', 'Repeated', 'Given up', 'Filtered',
+        'Pending', 'Oldest pending', 'Last delivery'],
       [[counts.delivered, counts.retried, counts.given_up, counts.filtered,
         counts.pending, counts.oldest_pending_at, counts.last_delivery_at]]),
       el('p', { class: 'failure' }, failure
-        ? `Last failure at ${failure.at}: ${failure.reason}` : 'No failure.'),
-      attempts(path, page, look));
+        ? `Last failure at ${failure.at}: ${failure.reason}`
+        : 'No failure.'));
   }
-  return el('article', {},
-    el('h3', {}, one.subscriber),
-    el('p', { class: 'hint' }, `${one.confirmed ? '' : 'Not '}confirmed · `
-      + `${seconds(one.age)} old · lives ${seconds(one.ttl)} · ${one.id}`),
-    button('Deliveries', look), place);
+  async function lookCloser() {
+    const [page] = await Promise.all([call('GET', `${path}/attempts`), look()]);
+    tries.replaceChildren(page?.attempts.length
+      ? attempts(path, page, lookCloser) : el('p', {}, 'No attempts.'));
+  }
+  const { _filter: filter } = one.options ?? {};
+  const node = el('article', {},
+    el('h3', {}, one.subscriber), said,
+    el('p', { class: 'hint' },
+      `${seconds(one.age)} old · lives ${seconds(one.ttl)} · ${one.id}`),
+    filter ? el('p', {}, `Filter: ${JSON.stringify(filter)}`) : null,
+    figures,
+    button('Attempts', lookCloser,
+      { 'aria-label': `Attempts for ${one.subscriber}` }),
+    tries);
+  return [node, look];
 }
 
 export async function list(queue, signal) {
@@ -53,18 +84,20 @@ export async function list(queue, signal) {
   const markers = [undefined];
   async function read() {
     const page = await call('GET', `${queuePath(queue)}/subscriptions`, {
-      signal, query: { limit: PAGE, marker: markers.at(-1) },
+      signal, query: { marker: markers.at(-1) },
     });
     const next = markerOf(page);
-    const found = page?.subscriptions ?? [];
+    const cards = (page?.subscriptions ?? []).map((one) => card(queue, one));
     place.replaceChildren(
-      ...found.map((one) => card(queue, one)),
-      found.length ? '' : el('p', {}, 'No subscriptions here.'),
+      ...cards.map(([node]) => node),
+      cards.length ? '' : el('p', {}, 'No subscriptions here.'),
       el('div', { class: 'row' },
         button('Back', () => { markers.pop(); return read(); },
           { disabled: markers.length < 2 }),
         button('Next', () => { markers.push(next); return read(); },
-          { disabled: !next || found.length === 0 })));
+          { disabled: !next || cards.length === 0 }),
+        button('Again', read)));
+    await Promise.all(cards.map(([, look]) => look()));
   }
   await read();
   return [place];
