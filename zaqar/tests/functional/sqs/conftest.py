@@ -44,6 +44,7 @@ uri = {uri}
 _SWIFT = """
 [drivers]
 message_store = swift
+management_store = sqlalchemy
 [drivers:message_store:swift]
 uri = {uri}
 auth_url = {auth_url}
