@@ -18,6 +18,8 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec('P')
 T = TypeVar('T')
 
+_Work = queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
+
 
 class DaemonThreads(Executor):
     """A pool of at most ``count`` threads, for use by one thread."""
@@ -25,11 +27,7 @@ class DaemonThreads(Executor):
     def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._name = name
-        self._work: queue.SimpleQueue[
-            tuple[Future[Any], Callable[[], Any]] | None
-        ] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        self._started = 0
+        self._begin()
 
     def submit(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -41,7 +39,8 @@ class DaemonThreads(Executor):
         if not is_idle and self._started < self._count:
             self._started += 1
             threading.Thread(
-                target=self._live,
+                target=_live,
+                args=(self._work, self._idle),
                 name=f'{self._name}-{self._started}',
                 daemon=True,
             ).start()
@@ -50,21 +49,31 @@ class DaemonThreads(Executor):
     def shutdown(
         self, wait: bool = False, *, cancel_futures: bool = True
     ) -> None:
-        """Cancel what has not begun, and wait for nothing."""
+        """Cancel what has not begun, and wait for nothing.
+
+        Who is used after that begins anew.
+        """
         with contextlib.suppress(queue.Empty):
             while (item := self._work.get_nowait()) is not None:
                 item[0].cancel()
         for _ in range(self._started):
             self._work.put(None)
+        self._begin()
 
-    def _live(self) -> None:
-        while (item := self._work.get()) is not None:
-            future, call = item
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = call()
-                except BaseException as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-            self._idle.release()
+    def _begin(self) -> None:
+        self._work: _Work = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+
+def _live(work: _Work, idle: threading.Semaphore) -> None:
+    while (item := work.get()) is not None:
+        future, call = item
+        if future.set_running_or_notify_cancel():
+            try:
+                result = call()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+        idle.release()
