@@ -17,10 +17,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
+from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import (
     QueueFull,
     StaleMetadata,
@@ -39,7 +41,11 @@ from zaqar.storage.mongodb.commands_and_transactions import (
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.queue_state import QueueDocuments
-from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_state_cache import (
+    MAX_ENTRIES,
+    CachedQueue,
+    QueueCache,
+)
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 
@@ -56,6 +62,31 @@ SHARE = 0.1
 RANDOM_BITS = 20
 
 
+class _SlowCount(NamedTuple):
+    """What a count has shown that took long.
+
+    :ivar key: of the queue
+    :ivar live: how many messages it had
+    :ivar next: the number of its next message
+    :ivar until: when it may be counted again, monotonic
+    """
+
+    key: bytes
+    live: int
+    next: int
+    until: float
+
+    def most(self, queue: CachedQueue, first: int) -> int | None:
+        """Return how many messages a queue has at most.
+
+        :param first: the number of its next message
+        :returns: None if it was purged since, or its numbers went back
+        """
+        if self.key != queue.key or first < self.next:
+            return None
+        return self.live + first - self.next
+
+
 class Poster:
     """Stores the posts to the queues of a store."""
 
@@ -69,7 +100,9 @@ class Poster:
         self._cache = cache
         self._queues = queues
         self._unsubscribed = UnsubscribedQueues()
-        self._no_count_before: dict[str, float] = {}
+        self._slow_counts: BoundedCache[str, _SlowCount] = BoundedCache(
+            MAX_ENTRIES
+        )
 
     def note_subscriber_epoch(self, qid: str, epoch: int) -> None:
         """Remember the flag that a queue has subscribers."""
@@ -231,20 +264,31 @@ class Poster:
         :param more: those of them that are no duplicates
 
         The number in the document is an upper bound, since deletions do not
-        change it; when it reaches the limit, the messages are counted.
+        change it; when it reaches the limit, the messages are counted. What a
+        slow count has shown is used again: this transaction may be undone.
         """
+        first = record['next'] - count
         live = record['live'] - count if 'live' in record else None
         if live is not None and live + more <= limit:
             return
-        if time.monotonic() < self._no_count_before.get(queue.qid, 0):
-            raise QueueFull(limit if live is None else live, limit)
-        live = self._count(queue, now, session)
-        if live + more > limit:
-            raise QueueFull(live, limit)
-        self._queues.set_live(queue.qid, live + more, session)
+        slow = self._slow_counts.get(queue.qid)
+        known = slow.most(queue, first) if slow else None
+        if slow and known is not None and known + more > limit:
+            if time.monotonic() < slow.until:
+                raise QueueFull(known, limit)
+            known = None
+        if known is None:
+            known = self._count(queue, first, now, session)
+        if known + more > limit:
+            raise QueueFull(known, limit)
+        self._queues.set_live(queue.qid, known + more, session)
 
     def _count(
-        self, queue: CachedQueue, now: int, session: ClientSession | None
+        self,
+        queue: CachedQueue,
+        first: int,
+        now: int,
+        session: ClientSession | None,
     ) -> int:
         start = time.monotonic()
         places = documents.places(queue.key)
@@ -256,9 +300,12 @@ class Poster:
             live -= queue.messages.count_documents(dead, session=session)
         duration = time.monotonic() - start
         if duration > SLOW_COUNT:
-            self._no_count_before[queue.qid] = start + duration / SHARE
+            until = start + duration / SHARE
+            self._slow_counts[queue.qid] = _SlowCount(
+                queue.key, live, first, until
+            )
         else:
-            self._no_count_before.pop(queue.qid, None)
+            self._slow_counts.pop(queue.qid, None)
         return live
 
 

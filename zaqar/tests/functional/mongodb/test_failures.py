@@ -16,8 +16,9 @@ import pytest
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
-from zaqar.errors import StoreUnavailable
+from zaqar.errors import QueueFull, StoreUnavailable
 from zaqar.storage.base import MessageStore
+from zaqar.storage.mongodb import posting
 from zaqar.tests.contract.crowd import timed
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
@@ -94,6 +95,20 @@ def test_a_post_is_stored_once_while_the_primary_moves(
     assert queue.everything() == ['old', 'a', 'b']
     assert ids(queue.walk())[1:] == list(posted)
     assert call() == posted
+
+
+def test_a_slow_count_serves_the_next_try_of_a_post(
+    server: MongoDB, queue: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However fast it is; and no other one follows.
+    monkeypatch.setattr(posting, 'SLOW_COUNT', -1)
+    monkeypatch.setattr(posting, 'SHARE', 1e-9)
+    with failing(server, 'insert', 1, errorCode=NOT_PRIMARY):
+        queue.post('a', limit=3)
+    queue.post('b', limit=3)
+    with pytest.raises(QueueFull):
+        queue.post('c', 'd', limit=3)
+    assert queue.everything() == ['a', 'b']
 
 
 @pytest.mark.parametrize('fault', FAULTS)
