@@ -34,7 +34,10 @@ _LONG: dict[str, Sequence[str]] = {
         *(faults.KILL, faults.PAUSE),
         *(faults.POOLER_KILL, faults.POOLER_PAUSE),
     ),
-    conftest.STANDBY: (faults.STANDBY_PAUSE, faults.ROLLING),
+    conftest.STANDBY: (
+        *(faults.STANDBY_PAUSE, faults.STANDBY_KILL),
+        faults.ROLLING,
+    ),
 }
 
 FAULTS = [

@@ -23,6 +23,7 @@ KILL, PAUSE, ISOLATION = 'kill -9', 'SIGSTOP', 'isolation'
 QUORUM, ROLLING, DESYNC = 'no quorum', 'rolling restart', 'desync'
 NONE, POOLER_KILL = 'none', 'kill -9 of PgBouncer'
 POOLER_PAUSE, STANDBY_PAUSE = 'SIGSTOP of PgBouncer', 'SIGSTOP of the standby'
+STANDBY_KILL = 'kill -9 of the standby'
 
 #: What is done of each kind between two steps of a fault.
 STEP = 15
@@ -219,6 +220,7 @@ class Replicated(Topology):
             KILL: self._kill,
             PAUSE: self._pause,
             STANDBY_PAUSE: self._pause_standby,
+            STANDBY_KILL: self._kill_standby,
             ROLLING: self._restart_all,
         }
 
@@ -244,6 +246,13 @@ class Replicated(Topology):
     def _pause_standby(self, load: Load) -> None:
         with load.outage(), _paused(self._pair.standby.process):
             load.wait_for_refusal()
+        load.wait_for(STEP)
+
+    def _kill_standby(self, load: Load) -> None:
+        with load.outage():
+            self._pair.standby.kill()
+            load.wait_for_refusal()
+            self._pair.standby.start()
         load.wait_for(STEP)
 
     def _restart_all(self, load: Load) -> None:
