@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from zaqar import request_deadline
+from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import StoreUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -25,6 +26,12 @@ MAX_SIZE = 1 << 20
 #: the usual duration of a batch.
 MAX_WAIT = 0.5
 PATIENCE = 3
+
+#: The part of the usual duration of a batch, at most, for which the next one
+#: waits for as many calls as the last one had; and keys for which that number
+#: is remembered.
+GATHERING = 0.5
+MAX_KEYS = 10_000
 
 #: Seconds before its deadline from which on a call is late.
 LATE = 0.2
@@ -67,20 +74,43 @@ class _Waiter(Generic[Item, Result]):
         return self._called.acquire(timeout=timeout)
 
 
+class _Gathering:
+    """A thread that waits for calls to join its batch.
+
+    :ivar count: of calls that must wait
+    """
+
+    __slots__ = ('_complete', 'count')
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._complete = threading.Lock()
+        self._complete.acquire()
+
+    def complete(self) -> None:
+        if self._complete.locked():
+            self._complete.release()
+
+    def wait(self, timeout: float) -> None:
+        self._complete.acquire(timeout=timeout)
+
+
 class Batcher(Generic[Item, Result]):
     """Merges concurrent calls with the same key.
 
-    The first thread works at once, or the first ones. Those that arrive
-    meanwhile queue up; then the first of them does the work of all. What
-    cannot be done together is done alone: one that fails does not fail the
-    others.
+    The first thread works at once. Those that arrive meanwhile queue up; then
+    the first of them does the work of all. What cannot be done together is
+    done alone: one that fails does not fail the others.
+
+    Callers that are answered at once call again at once. So that the first of
+    them does not work alone while all others wait for it, a batch after one of
+    several calls waits for as many, for a part of the time that batches take.
 
     :param together: processes several items of one key in one commit
     :param alone: processes one item
     :param timeout: seconds that a caller waits beyond the usual duration of
         batches before it works by itself; 0 to never merge
     :param size: returns the size of an item
-    :param leaders: how many threads work for a key at the same time
     :param owner: returns whose an item is; where not all fit into a batch,
         owners take turns
     """
@@ -91,19 +121,19 @@ class Batcher(Generic[Item, Result]):
         alone: Callable[[Item], Result],
         timeout: float,
         size: Callable[[Item], int] = lambda _: 0,
-        leaders: int = 1,
         owner: Callable[[Item], Hashable] = lambda _: None,
     ) -> None:
         self._together = together
         self._alone = alone
         self._timeout = timeout
         self._size = size
-        self._most_leaders = leaders
         self._owner = owner
         #: Who waits, by the keys for which a thread works.
         self._waiting: dict[Hashable, list[_Waiter[Item, Result]]] = {}
-        #: How many threads work for a key.
-        self._leaders: Counter[Hashable] = Counter()
+        #: How many calls the last batch of a key had, if several.
+        self._sizes: BoundedCache[Hashable, int] = BoundedCache(MAX_KEYS)
+        #: The thread that gathers calls of a key.
+        self._gatherings: dict[Hashable, _Gathering] = {}
         self._mutex = threading.Lock()
         self._usual = 0.0
 
@@ -116,14 +146,13 @@ class Batcher(Generic[Item, Result]):
         """How many calls work for others or wait for them."""
         with self._mutex:
             waiting = sum(len(calls) for calls in self._waiting.values())
-            return self._leaders.total() + waiting
+            return len(self._waiting) + waiting
 
     def run(self, item: Item, key: Hashable = None) -> Result:
         """Process an item, by itself or in a batch."""
         waiter: _Waiter[Item, Result] = _Waiter(item)
-        if self._timeout and self._takes_lead(waiter, key):
-            self._lead([waiter], key)
-        elif waiter.leads:
+        if self._timeout and (self._takes_lead(waiter, key) or waiter.leads):
+            self._gather(key)
             self._lead(self._next_batch(waiter, key), key)
         elif not waiter.done:
             self._run_batch([waiter])
@@ -136,17 +165,20 @@ class Batcher(Generic[Item, Result]):
     def _takes_lead(
         self, waiter: _Waiter[Item, Result], key: Hashable
     ) -> bool:
-        """Tell whether too few threads work for this key, or wait.
+        """Tell whether no thread works for this key yet, or wait.
 
         Afterwards a call that neither leads nor is done is in no batch.
         """
         with self._mutex:
-            waiting = self._waiting.setdefault(key, [])
-            if self._leaders[key] < self._most_leaders:
-                self._leaders[key] += 1
+            waiting = self._waiting.get(key)
+            if waiting is None:
+                self._waiting[key] = []
                 return True
             waiter.queue()
             waiting.append(waiter)
+            gathering = self._gatherings.get(key)
+            if gathering is not None and len(waiting) >= gathering.count:
+                gathering.complete()
         wait = self._timeout + min(PATIENCE * self._usual, MAX_WAIT)
         if not waiter.wait(request_deadline.left(wait)):
             with self._mutex:
@@ -158,6 +190,18 @@ class Batcher(Generic[Item, Result]):
             if not waiter.leads and not waiter.wait(left):
                 raise StoreUnavailable
         return False
+
+    def _gather(self, key: Hashable) -> None:
+        """Wait for calls that are likely to come at once."""
+        patience = min(self._usual * GATHERING, self._timeout)
+        with self._mutex:
+            count = self._sizes.get(key, 1) - 1
+            if len(self._waiting[key]) >= count:
+                return
+            gathering = self._gatherings[key] = _Gathering(count)
+        gathering.wait(request_deadline.left(patience))
+        with self._mutex:
+            del self._gatherings[key]
 
     def _next_batch(
         self, waiter: _Waiter[Item, Result], key: Hashable
@@ -173,6 +217,10 @@ class Batcher(Generic[Item, Result]):
                 batch.append(other)
             taken = set(map(id, batch))
             waiting[:] = [one for one in waiting if id(one) not in taken]
+            if len(batch) > 1:
+                self._sizes[key] = len(batch)
+            else:
+                self._sizes.pop(key, None)
         return batch
 
     def _by_turns(
@@ -205,10 +253,8 @@ class Batcher(Generic[Item, Result]):
                     successor = waiting.pop(0)
                     successor.leads = True
                     successor.call()
-                elif self._leaders[key] > 1:
-                    self._leaders[key] -= 1
                 else:
-                    del self._leaders[key], self._waiting[key]
+                    del self._waiting[key]
             for other in batch[1:]:
                 other.call()
 

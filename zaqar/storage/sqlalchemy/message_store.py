@@ -90,7 +90,6 @@ class SqlMessageStore(base.MessageStore):
             self._claim,
             window,
             lambda request: request.limit * _CLAIMED_SIZE,
-            leaders=2,
             owner=lambda request: request.qid,
         )
         self._deletions: Batcher[Deletion, bool] = Batcher(

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
+from zaqar.storage import group_commit
 from zaqar.storage.group_commit import LATE, MAX_SIZE, Batcher, Sharing
 
 #: Seconds that no test should have to wait.
@@ -22,7 +25,6 @@ class Ledger:
     def __init__(
         self,
         timeout: float = LONG,
-        leaders: int = 1,
         size: Callable[[int], int] = lambda item: item,
         owner: Callable[[int], int] = lambda _: 0,
     ) -> None:
@@ -32,7 +34,7 @@ class Ledger:
         self.permits = threading.Semaphore(0)
         self.failure: Exception | None = None
         self.batcher: Batcher[int, int] = Batcher(
-            self._together, self._alone, timeout, size, leaders, owner
+            self._together, self._alone, timeout, size, owner
         )
 
     def _together(self, items: Sequence[int]) -> list[int | Sharing]:
@@ -106,19 +108,33 @@ def test_calls_that_arrive_meanwhile_share_the_next_commit() -> None:
     assert ledger.batcher.pending == 0
 
 
-def test_several_threads_may_work_for_a_key() -> None:
-    ledger = Ledger(leaders=2)
+def test_a_batch_waits_for_as_many_calls_as_the_last_one_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, 'GATHERING', 1e9)
+    ledger = Ledger()
     callers = crowd(ledger, 1, 2, 3, 4)
-    # Two work before one of them may end, and hand over.
-    assert ledger.begun.acquire(timeout=LONG)
-    ledger.permits.release()
-    assert ledger.begun.acquire(timeout=LONG)
-    ledger.permits.release(2)
-
+    ledger.permits.release(3)
     assert outcomes(callers) == [2, 4, 6, 8]
-    assert ledger.batches == [[1], [2], [3, 4]]
-    assert ledger.batcher.pending == 0
-    assert not ledger.batcher.is_busy(None)
+    again = [Caller(partial(ledger.batcher.run, item)) for item in (5, 6, 7)]
+    assert outcomes(again) == [10, 12, 14]
+    assert sorted(ledger.batches.pop()) == [5, 6, 7]
+
+
+def test_who_calls_alone_waits_once_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger = Ledger()
+    callers = crowd(ledger, 1, 2, 3)
+    ledger.permits.release(4)
+    assert outcomes(callers) == [2, 4, 6]
+    monkeypatch.setattr(group_commit, 'GATHERING', 0)
+    assert ledger.batcher.run(4) == 8
+    monkeypatch.setattr(group_commit, 'GATHERING', 1e9)
+    begin = time.monotonic()
+    assert ledger.batcher.run(5) == 10
+    assert time.monotonic() - begin < LONG
+    assert ledger.batches[-2:] == [[4], [5]]
 
 
 def test_keys_do_not_mix_or_wait_for_one_another() -> None:
