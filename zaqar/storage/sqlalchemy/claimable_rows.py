@@ -90,15 +90,49 @@ def select_free_of_each(
     session: SqlSession, wanted: Sequence[FreeRows]
 ) -> list[list[Row]]:
     """Return and lock the first free rows of each queue."""
-    results = session.several(
-        [query for one in wanted for query in queries(session, one)]
-    )
+    if session.takes_compounds and len(wanted) > 1:
+        results = _select_at_once(session, wanted)
+    else:
+        results = session.several(
+            [query for one in wanted for query in queries(session, one)]
+        )
     return [
         with_woken(session, one, free, numbers)
         for one, free, numbers in zip(
             wanted, results[::2], results[1::2], strict=True
         )
     ]
+
+
+def _select_at_once(
+    session: SqlSession, wanted: Sequence[FreeRows]
+) -> list[list[Row]]:
+    """Run the queries for each queue as two for all (MariaDB).
+
+    A result takes longer to begin and to describe than a few rows to read.
+
+    :returns: as :meth:`.SqlSession.several` does for the queries one by one
+    """
+    results: list[list[Row]] = [[] for _ in range(2 * len(wanted))]
+    kinds = zip(*(queries(session, one) for one in wanted), strict=True)
+    unions = [
+        ' UNION ALL '.join(
+            f'({_numbered(session.text(*query), place)})'
+            for place, query in enumerate(each)
+        )
+        for each in kinds
+    ]
+    for kind, rows in enumerate(
+        session.several([(sql, {}) for sql in unions])
+    ):
+        for place, *row in rows:
+            results[2 * place + kind].append(tuple(row))
+    return results
+
+
+def _numbered(query: str, number: int) -> str:
+    """Return a query with a number before its columns."""
+    return query.replace('SELECT ', f'SELECT {number}, ', 1)
 
 
 def queries(

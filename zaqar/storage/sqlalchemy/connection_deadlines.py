@@ -11,6 +11,8 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+from zaqar.storage.sqlalchemy.pymysql_results import with_fast_results
+
 #: Shortest wait, in seconds; PyMySQL takes 0 for "for ever".
 SHORTEST = 0.1
 
@@ -25,7 +27,9 @@ def pymysql_connection(base_class: Any) -> Any:
     """Return PyMySQL's connection class with a deadline for statements."""
     contexts: list[Any] = []
 
-    class DeadlineConnection(base_class):  # type: ignore[misc]
+    class DeadlineConnection(  # type: ignore[misc]
+        with_fast_results(base_class)
+    ):
         #: By the monotonic clock.
         deadline = math.inf
 

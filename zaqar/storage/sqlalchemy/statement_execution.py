@@ -35,6 +35,12 @@ def _translated(sql: str) -> str:
 _cached = functools.lru_cache(maxsize=1024)(_translated)
 
 
+@functools.lru_cache(maxsize=1024)
+def _names(sql: str) -> tuple[str, ...]:
+    """Return the parameters of a statement, each once."""
+    return tuple(dict.fromkeys(_PARAMETER.findall(sql)))
+
+
 def compact(sql: str) -> str:
     """Return SQL that was written in several lines in one, as caches count.
 
@@ -208,6 +214,9 @@ class SqlSession:
 
     def text(self, sql: str, params: Mapping[str, Any]) -> str:
         """Return SQL with its values (MySQL)."""
+        if len(sql) <= _USUAL:
+            # Whoever passes more, for several statements, pays nothing.
+            params = {name: params[name] for name in _names(sql)}
         text: str = self._cursor.mogrify(pyformat(sql), params)
         return text
 
