@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_posting, post_announcements
+from zaqar.storage.sqlalchemy.array_literals import array
 from zaqar.storage.sqlalchemy.deduplication import split_ids
 from zaqar.storage.sqlalchemy.posts_by_queue import (
     by_queue,
@@ -128,17 +130,17 @@ def post(
         'count': len(items),
         'size': sum(item.size for item in items),
         'version': oldest_version(group),
-        'places': [*range(len(items))],
-        'rnds': [item.rnd for item in items],
-        'ttls': [item.ttl for item in items],
-        'delays': [item.delay * 1000 for item in items],
-        'clients': [item.client for item in items],
-        'checksums': [item.checksum for item in items],
-        'public_ids': [item.id for item in items],
+        'places': array([*range(len(items))]),
+        'rnds': array([item.rnd for item in items]),
+        'ttls': array([item.ttl for item in items]),
+        'delays': array([item.delay * 1000 for item in items]),
+        'clients': array([item.client for item in items]),
+        'checksums': array([item.checksum for item in items]),
+        'public_ids': array([item.id for item in items]),
         'bodies': [item.body for item in items],
-        'tokens': [post.token for post, _ in flat],
-        'extras': [item.extras for item in items],
-        'group_tokens': [post.token for post in group],
+        'tokens': array([post.token for post, _ in flat]),
+        'extras': _extras(items),
+        'group_tokens': array([post.token for post in group]),
         'announcement': post_announcements.announcement(qid, items),
     }
     sql = _WITHOUT_NOTICES
@@ -156,18 +158,26 @@ def post(
     return results(posts, stored)
 
 
+def _extras(items: Sequence[NewMessage]) -> str | list[bytes | None]:
+    """Return an array of bytes, most of the time of no bytes."""
+    extras = [item.extras for item in items]
+    if any(item is not None for item in extras):
+        return extras
+    return array([None] * len(extras))
+
+
 def _notices(posts: Sequence[PostCall], now: int) -> dict[str, Any]:
     notices = [post.notice() for post in posts if post.notice]
     first = outbox_posting.NUMBERS.take(now, len(notices))
     return {
         'outbox': OUTBOX,
-        'n_tokens': [post.token for post in posts],
-        'n_seqs': [first + place for place in range(len(notices))],
-        'n_rnds': [item.rnd for item in notices],
-        'n_ttls': [item.ttl for item in notices],
-        'n_delays': [item.delay * 1000 for item in notices],
-        'n_clients': [item.client for item in notices],
-        'n_checksums': [item.checksum for item in notices],
+        'n_tokens': array([post.token for post in posts]),
+        'n_seqs': array([first + place for place in range(len(notices))]),
+        'n_rnds': array([item.rnd for item in notices]),
+        'n_ttls': array([item.ttl for item in notices]),
+        'n_delays': array([item.delay * 1000 for item in notices]),
+        'n_clients': array([item.client for item in notices]),
+        'n_checksums': array([item.checksum for item in notices]),
         'n_bodies': [item.body for item in notices],
         'n_announcement': post_announcements.announcement(OUTBOX, notices),
     }
