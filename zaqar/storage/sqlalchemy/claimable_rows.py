@@ -106,14 +106,14 @@ def select_free_of_each(
 
 def _select_at_once(
     session: SqlSession, wanted: Sequence[FreeRows]
-) -> list[list[Row]]:
+) -> list[Sequence[Row]]:
     """Run the queries for each queue as two for all (MariaDB).
 
     A result takes longer to begin and to describe than a few rows to read.
 
     :returns: as :meth:`.SqlSession.several` does for the queries one by one
     """
-    results: list[list[Row]] = [[] for _ in range(2 * len(wanted))]
+    lists: list[list[Row]] = [[] for _ in range(2 * len(wanted))]
     kinds = zip(*(queries(session, one) for one in wanted), strict=True)
     unions = [
         ' UNION ALL '.join(
@@ -126,8 +126,8 @@ def _select_at_once(
         session.several([(sql, {}) for sql in unions])
     ):
         for place, *row in rows:
-            results[2 * place + kind].append(tuple(row))
-    return results
+            lists[2 * place + kind].append(tuple(row))
+    return [*lists]
 
 
 def _numbered(query: str, number: int) -> str:

@@ -27,9 +27,9 @@ def pymysql_connection(base_class: Any) -> Any:
     """Return PyMySQL's connection class with a deadline for statements."""
     contexts: list[Any] = []
 
-    class DeadlineConnection(  # type: ignore[misc]
-        with_fast_results(base_class)
-    ):
+    fast_class: Any = with_fast_results(base_class)
+
+    class DeadlineConnection(fast_class):  # type: ignore[misc]
         #: By the monotonic clock.
         deadline = math.inf
 

@@ -87,6 +87,11 @@ def _result_class(base_class: Any, packet_class: Any) -> Any:
     known: BoundedCache[Any, _Columns] = BoundedCache(MAX_RESULTS)
 
     class FastResult(base_class):  # type: ignore[misc]
+        connection: Any
+        fields: Sequence[Any]
+        converters: Sequence[Any]
+        description: Sequence[Any]
+
         def _get_descriptions(self) -> None:
             connection = self.connection
             packets = [
