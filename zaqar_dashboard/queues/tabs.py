@@ -21,6 +21,7 @@ class OverviewTab(tabs.Tab):
     name = _('Overview')
     slug = 'overview'
     template_name = 'zaqar_dashboard/_overview.html'
+    preload = False
 
     def get_context_data(self, request: Any) -> dict[str, Any]:
         """Return what the template needs."""
