@@ -23,7 +23,10 @@ CHUNK = 200
 MOST_BEGUN = 20
 
 _BYTES = (
-    'SELECT qid, bytes FROM message_queue '
+    # Programs of earlier releases do not subtract what they remove: of an
+    # empty queue the count begins anew.
+    'SELECT qid, CASE WHEN live = 0 AND bytes <> 0 THEN NULL ELSE bytes END '
+    'FROM message_queue '
     'WHERE qid IN ({}) AND dropped_at IS NULL'
 )
 _MEAN = (
