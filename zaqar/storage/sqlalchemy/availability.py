@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from zaqar.storage.availability import MAX_FREE, Availability
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
-from zaqar.storage.sqlalchemy.groups import FREE_GROUP, WOKEN_GROUP
 from zaqar.storage.sqlalchemy.message_rows import index_hint
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 
@@ -19,17 +18,6 @@ _COUNT = (
 )
 _DUE = f'(SELECT m.wake_at {_ROWS} ORDER BY m.wake_at LIMIT 1)'
 _WAKING = 'm.state > 0 AND m.wake_at > :now'
-#: Those of groups are counted with these.
-_WOKEN = f'{WOKEN} AND m.group_key IS NULL'
-#: Groups of the queue ``q``, if it may have some. A claim makes a group busy,
-#: so each free one is worth one claim.
-_GROUPS = 'FROM message_group g{hint} WHERE g.queue_id = {queue} AND {where}'
-_COUNT_GROUPS = (
-    f'(SELECT count(*) FROM (SELECT 1 {_GROUPS} LIMIT {MAX_FREE}) s)'
-)
-_GROUP_DUE = f'(SELECT min(g.wake_at) {_GROUPS})'
-_WAKING_GROUP = 'g.state = 1 AND g.wake_at > :now'
-
 #: MySQL uses an index up to a range only for a queue that it knows before,
 #: and of many queues reads just the ends of each if it does nothing else.
 #: A derived table cannot refer to ``q`` on MariaDB, which turns lists of a
@@ -51,7 +39,7 @@ _FIRST_WAKING = (
 )
 _COUNT_WOKEN = (
     f'SELECT count(*) FROM (SELECT 1 FROM message m{_WAKING_HINT} '
-    f'WHERE m.queue_id = :id AND {_WOKEN} LIMIT {MAX_FREE}) s'
+    f'WHERE m.queue_id = :id AND {WOKEN} LIMIT {MAX_FREE}) s'
 )
 _LAST = 2**63 - 1
 
@@ -62,45 +50,20 @@ def look(
     """Tell what each queue offers, in their order."""
     read = _read_on_mysql if session.dialect == 'mysql' else _read
     offers = {
-        qid: Availability(
-            min(sum(counts), MAX_FREE), end, _first(dues), bool(grouped)
-        )
-        for qid, end, counts, dues, grouped in read(session, qids, now)
+        qid: Availability(min(free, MAX_FREE), end, due, bool(grouped))
+        for qid, end, free, due, grouped in read(session, qids, now)
     }
     return [offers.get(qid, Availability()) for qid in qids]
-
-
-def _first(dues: Sequence[int | None]) -> int | None:
-    return min((due for due in dues if due is not None), default=None)
-
-
-def _groups(dialect: str, queue: str) -> Mapping[str, str]:
-    """Return SQL that counts free groups of a queue, and the next one."""
-    parts = {
-        FREE_GROUP: (_COUNT_GROUPS, 'message_group_free'),
-        WOKEN_GROUP: (_COUNT_GROUPS, 'message_group_waking'),
-        _WAKING_GROUP: (_GROUP_DUE, 'message_group_waking'),
-    }
-    return {
-        where: sql.format(
-            hint=index_hint(dialect, index), queue=queue, where=where
-        )
-        for where, (sql, index) in parts.items()
-    }
 
 
 def _read(session: SqlSession, qids: Sequence[str], now: int) -> Sequence[Row]:
     free = index_hint(session.dialect, 'message_free')
     waking = index_hint(session.dialect, 'message_waking')
-    groups = ', '.join(
-        f'CASE WHEN q.grouped = 1 THEN {sql} END'
-        for sql in _groups(session.dialect, 'q.id').values()
-    )
     select = (
         'SELECT q.qid, q.next_seq, '
         f'{_COUNT.format(hint=free, where=FREE, order="m.seq")}, '
-        f'{_COUNT.format(hint=waking, where=_WOKEN, order="m.wake_at")}, '
-        f'{_DUE.format(hint=waking, where=_WAKING)}, q.grouped, {groups} '
+        f'{_COUNT.format(hint=waking, where=WOKEN, order="m.wake_at")}, '
+        f'{_DUE.format(hint=waking, where=_WAKING)}, q.grouped '
         'FROM message_queue q WHERE q.dropped_at IS NULL AND q.qid '
     )
     if session.dialect == 'postgresql':
@@ -113,16 +76,8 @@ def _read(session: SqlSession, qids: Sequence[str], now: int) -> Sequence[Row]:
             for row in session.all(f'{select}= :qid', {'now': now, 'qid': qid})
         ]
     return [
-        (
-            qid,
-            end,
-            (free, woken, groups or 0, ready or 0),
-            (due, group_due),
-            grouped,
-        )
-        for qid, end, free, woken, due, grouped, groups, ready, group_due in (
-            rows
-        )
+        (qid, end, free + woken, due, grouped)
+        for qid, end, free, woken, due, grouped in rows
     ]
 
 
@@ -141,29 +96,10 @@ def _read_on_mysql(
     woken_counts = {
         id: count for id, ((count,),) in zip(woken, counts, strict=True)
     }
-    groups = _groups_on_mysql(session, queues, now)
     return [
-        (
-            qid,
-            end,
-            (free, woken_counts.get(id, 0), *groups.get(id, (0,))[:2]),
-            (dues.get(id), *groups.get(id, ())[2:]),
-            grouped,
-        )
+        (qid, end, free + woken_counts.get(id, 0), dues.get(id), grouped)
         for id, qid, end, grouped, free in queues
     ]
-
-
-def _groups_on_mysql(
-    session: SqlSession, queues: Sequence[Row], now: int
-) -> Mapping[int, Row]:
-    """Count free groups of the queues that may have some."""
-    counts = ', '.join(_groups('mysql', ':id').values())
-    ids = [row[0] for row in queues if row[3]]
-    results = session.several(
-        [(f'SELECT {counts}', {'id': id, 'now': now}) for id in ids]
-    )
-    return {id: row for id, (row,) in zip(ids, results, strict=True)}
 
 
 def _in_chunks(

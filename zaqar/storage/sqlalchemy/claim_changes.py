@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -51,24 +51,11 @@ _END_CLAIM = (
 
 
 def renew(
-    session: SqlSession,
-    qid: str,
-    claim_id: str,
-    values: dict[str, Any],
-    *,
-    takes_groups: bool = False,
+    session: SqlSession, qid: str, claim_id: str, values: dict[str, Any]
 ) -> bool:
-    """Prolong a claim and its messages, within a transaction.
-
-    :raises GroupedQueueError: the queue has groups
-    """
+    """Prolong a claim and its messages, within a transaction."""
     values = {**values, 'qid': qid, 'claim_id': claim_id}
-    queue, values = queue_state.queue_for_change(
-        session, values, takes_groups=takes_groups
-    )
-    busy: Sequence[groups.Group] = ()
-    if takes_groups:
-        busy = groups.lock_those_of_claim(session, queue, values)
+    queue, values = queue_state.queue_for_change(session, values)
     renewed = session.run(
         'UPDATE claim SET ttl = :ttl, expires_at = :end '
         f'WHERE queue_id = {queue} AND id = :claim_id '
@@ -76,7 +63,7 @@ def renew(
         values,
     )
     if not renewed and not _is_unchanged(session, queue, values):
-        queue_state.check_gone(session, qid, takes_groups=takes_groups)
+        queue_state.check_gone(session, qid)
         return False
     session.run(
         f'UPDATE message{_by_claim(session)} SET wake_at = :end, {PROLONG} '
@@ -84,8 +71,6 @@ def renew(
         'AND state = 1 AND wake_at > :now AND expires_at > :now',
         values,
     )
-    keep_until = values['raised_end']
-    groups.regroup(session, busy, values['now'], keep_until=keep_until)
     return True
 
 
@@ -123,9 +108,10 @@ def release(
         {'qid': qid, 'claim_id': claim_id},
         takes_groups=takes_groups,
     )
-    busy: Sequence[groups.Group] = ()
+    queue_id = 0
+    left: Mapping[str, Collection[str]] = {}
     if takes_groups:
-        busy = groups.lock_those_of_claim(session, queue, values)
+        queue_id, left = groups.lock_those_of_claim(session, queue, values)
     freed = session.run(
         f'UPDATE message{_by_claim(session)} '
         f'SET {FREED} '
@@ -136,7 +122,7 @@ def release(
         f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
         values,
     )
-    groups.regroup(session, busy, now)
+    groups.go_on(session, queue_id, left, now)
     if not freed and not deleted:
         queue_state.check_gone(session, qid, takes_groups=takes_groups)
 
@@ -155,10 +141,10 @@ def settle(
     :raises GroupedQueueError: the queue has groups
     """
     values = {'qid': qid, 'claim_id': claim_id, 'now': now}
-    busy: Sequence[groups.Group] = ()
+    left: Mapping[str, Collection[str]] = {}
     if takes_groups:
         queue_state.lock_if_counted(session, qid)
-        busy = groups.lock_those_of_claim(session, QUEUE, values)
+        _, left = groups.lock_those_of_claim(session, QUEUE, values)
     queue = QUEUE if takes_groups else UNGROUPED
     sql = _HELD.format(hint=_by_claim(session), queue=queue)
     rows, counted = session.several(
@@ -190,7 +176,7 @@ def settle(
         _apply(session, item, sorted(seqs), values)
     end = max(ends.values())
     session.later(_END_CLAIM, {**values, 'end': end})
-    groups.regroup(session, busy, now, keep_until=end)
+    groups.go_on(session, rows[0][0], left, now)
     deleted = sum(
         len(seqs) for item, seqs in changed.items() if item.act is Act.DELETE
     )

@@ -4,6 +4,9 @@
 A row is free when its state says so, and also when its claim has expired or
 its delay has passed and it was not updated since: those are found by a second
 query, which is usually empty. Rows that a rival has locked are skipped.
+
+Of a group there is only the first message among them; the next ones, which
+may be taken with it, are in :mod:`.grouped_rows`.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import groups, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
-    UNGROUPED,
+    QUEUE,
+    group_of,
     index_hint,
     is_one_of,
     seq_of,
@@ -34,22 +38,31 @@ WOKEN = (
 )
 _INDEXES = {FREE: 'message_free', WOKEN: 'message_waking'}
 
+#: The number of the next message of its group, if there is one.
+_NEXT = (
+    'CASE WHEN m.group_key IS NOT NULL THEN (SELECT n.seq '
+    'FROM message n{hint} WHERE n.queue_id = m.queue_id '
+    'AND n.group_key = m.group_key AND n.seq > m.seq '
+    'ORDER BY n.seq LIMIT 1) END'
+)
+
 
 class FreeRows(NamedTuple):
-    """Free rows of a queue to be taken: how many, under which condition.
-
-    :ivar queue: SQL for the id of the queue; by default it has no groups
-    """
+    """Free rows of a queue to be taken: how many, under which condition."""
 
     values: Mapping[str, Any]
     limit: int
     condition: str = ''
-    queue: str = UNGROUPED
 
     def select(self, session: SqlSession, where: str) -> str:
-        """Return SQL that locks the first rows."""
+        """Return SQL that locks the first rows.
+
+        Behind the columns is the number of the next message of the group.
+        """
+        hint = index_hint(session.dialect, 'message_group_order')
+        columns = f'{COLUMNS}, {_NEXT.format(hint=hint)}'
         return queue_state.for_update(
-            session, self._first(session, where, COLUMNS), skip=True
+            session, self._first(session, where, columns), skip=True
         )
 
     def numbers(self, session: SqlSession, where: str) -> str:
@@ -65,8 +78,8 @@ class FreeRows(NamedTuple):
             hint = index_hint(session.dialect, 'PRIMARY')
         return queue_state.for_update(
             session,
-            f'SELECT {COLUMNS} FROM message m{hint} '
-            f'WHERE m.queue_id = {self.queue} '
+            f'SELECT {COLUMNS}, NULL FROM message m{hint} '
+            f'WHERE m.queue_id = {QUEUE} '
             f'AND {is_one_of(session.dialect, "m.seq", "s", count)} '
             f'AND {where} {self.condition}',
             skip=True,
@@ -76,7 +89,7 @@ class FreeRows(NamedTuple):
         hint = index_hint(session.dialect, _INDEXES[where])
         return (
             f'SELECT {columns} FROM message m{hint} '
-            f'WHERE m.queue_id = {self.queue} AND {where} {self.condition} '
+            f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition} '
             f'ORDER BY m.seq LIMIT {self.limit}'
         )
 
@@ -94,10 +107,10 @@ def select_free_of_each(
         results = _select_at_once(session, wanted)
     else:
         results = session.several(
-            [query for one in wanted for query in queries(session, one)]
+            [query for one in wanted for query in _queries(session, one)]
         )
     return [
-        with_woken(session, one, free, numbers)
+        _with_woken(session, one, free, numbers)
         for one, free, numbers in zip(
             wanted, results[::2], results[1::2], strict=True
         )
@@ -114,7 +127,7 @@ def _select_at_once(
     :returns: as :meth:`.SqlSession.several` does for the queries one by one
     """
     lists: list[list[Row]] = [[] for _ in range(2 * len(wanted))]
-    kinds = zip(*(queries(session, one) for one in wanted), strict=True)
+    kinds = zip(*(_queries(session, one) for one in wanted), strict=True)
     unions = [
         ' UNION ALL '.join(
             f'({_numbered(session.text(*query), place)})'
@@ -135,7 +148,7 @@ def _numbered(query: str, number: int) -> str:
     return query.replace('SELECT ', f'SELECT {number}, ', 1)
 
 
-def queries(
+def _queries(
     session: SqlSession, wanted: FreeRows
 ) -> Sequence[tuple[str, Mapping[str, Any]]]:
     """Return SQL that locks free rows, and reads the numbers of woken ones.
@@ -150,7 +163,7 @@ def queries(
     )
 
 
-def with_woken(
+def _with_woken(
     session: SqlSession,
     wanted: FreeRows,
     free: Sequence[Row],
@@ -158,7 +171,7 @@ def with_woken(
 ) -> list[Row]:
     """Return the first rows, having locked the woken ones as well.
 
-    :param free: rows that the first of :func:`queries` has locked
+    :param free: rows that the first of :func:`_queries` has locked
     :param numbers: what the other one has read
     """
     if not numbers:
@@ -171,5 +184,10 @@ def with_woken(
     if len(woken) < len(seqs):
         # Rivals were faster: there may be others.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)
+    if any(group_of(row) is not None for row in woken):
+        # Which of their groups are free is not to be seen in them alone.
+        groups.wake(session, QUEUE, wanted.values)
+        free = session.all(wanted.select(session, FREE), wanted.values)
+        woken = [row for row in woken if group_of(row) is None]
     ordered = sorted([*free, *woken], key=seq_of)
     return ordered[: wanted.limit]

@@ -10,11 +10,13 @@ import msgspec
 
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy import message_queries, queue_state
-from zaqar.storage.sqlalchemy.claimable_rows import (
-    FreeRows,
-    select_free,
+from zaqar.storage.sqlalchemy import (
+    grouped_rows,
+    message_queries,
+    queue_state,
 )
+from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.grouped_rows import Taken
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
@@ -59,9 +61,14 @@ INSERT_CLAIM = (
     'INSERT INTO claim (queue_id, id, ttl, expires_at) '
     'VALUES (:queue_id, :claim_id, :ttl, :end)'
 )
-#: The condition that rows are as :func:`select_free` has locked them: a Galera
-#: node ends locks of its own when another one gets ahead. An expression, so
-#: that the rows are found by their key.
+#: Makes a dead claim live again.
+_REVIVE = (
+    'UPDATE claim SET ttl = :ttl, expires_at = :end '
+    'WHERE queue_id = :queue_id AND id = :claim_id AND expires_at <= :now'
+)
+#: The condition that rows are as they were locked, or read behind one of their
+#: group that is: a Galera node ends locks of its own when another one gets
+#: ahead. An expression, so that the rows are found by their key.
 STILL_FREE = 'wake_at + 0 <= :selected_at'
 
 #: The condition that the metadata of a claim is not too old.
@@ -90,7 +97,6 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     """A call of :meth:`zaqar.storage.base.MessageStore.claim`.
 
     :ivar lifetime: see :func:`lifetime_values`
-    :ivar takes_groups: whether the queue may have groups
     """
 
     qid: str
@@ -99,7 +105,6 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     limit: int
     max_claims: int = 0
     version: int | None = None
-    takes_groups: bool = False
 
     def at(self, now: int) -> ClaimRequest:
         """Return it as of another time."""
@@ -178,16 +183,23 @@ def claim(
 
     :raises RepeatedClaimError: there is such a claim; roll back
     """
-    if only is None:
-        taken = select_free(session, request.free_rows(request.limit))
+    if only is not None:
+        taken = Taken(_select_named(session, request, only), [])
     else:
-        taken = _select_named(session, request, only)
-    exhausted = select_exhausted(session, request, taken, request.limit)
-    if not taken and not exhausted:
-        return repeated_claim(session, request)
-    share = Share(request, taken, exhausted)
+        taken = _select(session, request)
+    if not any(taken):
+        try:
+            return repeated_claim(session, request)
+        except grouped_rows.IncompleteSearchError:
+            if only is None and grouped_rows.reveal(session, request.values):
+                taken = _select(session, request)
+        if not any(taken):
+            return None
+    share = Share(request, *taken)
     insert = queue_state.insert_ignoring(session.dialect, INSERT_CLAIM)
-    if not session.run(insert, share.values):
+    if not session.run(insert, share.values) and not session.run(
+        _REVIVE, share.values
+    ):
         raise RepeatedClaimError
     hold(session, [share])
     return share.claim()
@@ -206,8 +218,8 @@ def _select_named(
         if is_free(row, now)
     ]
     if rows and request.version is not None:
-        least = queue_state.check_gone(session, request.qid)
-        queue_state.check_version(request.version, least)
+        queue = queue_state.check_gone(session, request.qid)
+        queue_state.check_version(request.version, queue.least_version)
     return rows[: request.limit]
 
 
@@ -223,6 +235,17 @@ def hold(session: SqlSession, shares: Sequence[Share]) -> None:
         _update(session, fresh, f'{COUNT} + 1')
         exhausted = [(one.values, one.exhausted) for one in group]
         _update(session, exhausted, COUNT_EXHAUSTED)
+
+
+def _select(session: SqlSession, request: ClaimRequest) -> Taken:
+    """Return and lock what a claim gets."""
+    limit = request.limit
+    return grouped_rows.select_all(
+        session,
+        request.free_rows(limit),
+        lambda rows: select_exhausted(session, request, rows, limit),
+        request.max_claims,
+    )
 
 
 def select_exhausted(
@@ -280,13 +303,16 @@ def _update(
 
 
 def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
-    """Return the claim that a call without free messages repeats, if any."""
-    least = queue_state.check_gone(
-        session, request.qid, takes_groups=request.takes_groups
-    )
+    """Return the claim that a call without free messages repeats, if any.
+
+    :raises IncompleteSearchError: there is none, but some groups may go on
+    """
+    queue = queue_state.check_gone(session, request.qid)
     claim = repeated(session, request)
     if claim is None:
-        queue_state.check_version(request.version, least)
+        queue_state.check_version(request.version, queue.least_version)
+        if queue.grouped and grouped_rows.has_hidden(session, request.values):
+            raise grouped_rows.IncompleteSearchError
     return claim
 
 

@@ -296,7 +296,10 @@ class ServerDatabase(SqlDatabase):
             connection.driver_connection.deadline = end
             cursor = connection.cursor()
             session = SqlSession(
-                cursor, self.dialect, takes_compounds=self.takes_compounds
+                cursor,
+                self.dialect,
+                takes_compounds=self.takes_compounds,
+                spans_nodes=self.is_galera,
             )
             if transaction:
                 session.begin(self._connector.begin)

@@ -1,26 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of messages: which are free, and which are busy until when.
+"""Groups of messages: of each, one claim at a time has messages.
 
-Each group with messages has a row, in the shape of a message: free, or busy
-until a moment. So a claim finds free groups as it finds free messages, and
-reads the first messages of each; those of busy groups it never meets.
+The first message of a group is free, or delayed, as one without a group is:
+claims find and lock it likewise. Those behind it have the state
+:data:`~.message_rows.IN_GROUP`, in which nobody looks for messages, and a
+``wake_at`` of 0, or of minus the end of their delay. A claim that has locked
+the first one may take the next ones with it.
 
-A message of a group that is neither claimed nor released with a delay has the
-state :data:`~.message_rows.IN_GROUP`, in which no other claim looks for
-messages, and a ``wake_at`` of 0, or of minus the end of its delay: a negative
-one is never due.
+So a claim makes its groups busy without a word: none of their messages is
+free. Those that are held are all of one claim; one that was released with a
+delay still names it. When the last of them is freed or removed, what is then
+the first message of the group becomes free.
 
-Rows are locked in this order: the queue's, groups by their keys, messages.
-Claims skip groups that are locked.
+Whoever frees, removes or adds messages of a group locks its first row before,
+whatever state that is in. Rows are locked in this order: the queue's, the
+first ones of groups by their keys, messages. Claims wait for none of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.sqlalchemy import queue_state
-from zaqar.storage.sqlalchemy.message_rows import index_hint
+from zaqar.storage.sqlalchemy.message_rows import (
+    DELAYED,
+    FREE,
+    IN_GROUP,
+    group_of,
+    hold_of,
+    index_hint,
+    is_one_of,
+)
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -28,131 +39,108 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     placeholders,
 )
 
-#: Groups of one query.
-CHUNK = 100
+#: Groups of one statement, and woken messages of groups that a claim deals
+#: with.
+CHUNK = 200
+MOST_WOKEN = 1000
 
-#: Milliseconds to which ``keep_until`` of new messages is rounded up: as long
-#: as no indexed column changes, a post leaves nothing behind on PostgreSQL.
-_HOUR = 3_600_000
-
-#: The conditions for free groups; the latter as that for messages, see
-#: :data:`.claimable_rows.WOKEN`.
-FREE_GROUP = 'g.state = 0'
-WOKEN_GROUP = 'g.state = 1 AND g.wake_at > 0 AND g.wake_at <= :now'
-
-_SELECT = (
-    'SELECT queue_id, group_key, head_seq, reached FROM message_group '
-    'WHERE queue_id = :id AND group_key IN ({}) ORDER BY group_key'
+_OF_GROUP = (
+    'FROM message {name}{hint} WHERE {name}.queue_id = :id '
+    'AND {name}.group_key = {key}'
 )
-#: In the order of the keys, and each by its key, whatever PostgreSQL thinks of
-#: the number of groups by a plan that it made while there were few.
-_SELECT_EACH = (
-    'SELECT g.* FROM unnest(:keys::text[]) AS k (key) CROSS JOIN LATERAL ('
-    'SELECT queue_id, group_key, head_seq, reached FROM message_group '
-    'WHERE queue_id = :id AND group_key = k.key LIMIT 1 {}) g'
+#: The first row of a group. By its number where locked rows are skipped: else
+#: the next one would be locked instead.
+_FIRST = (
+    'SELECT m.group_key, m.state, m.expires_at '
+    f'{_OF_GROUP} {{only}}ORDER BY m.seq LIMIT 1'
 )
-_OF_CLAIM = (
-    'SELECT DISTINCT m.queue_id, m.group_key FROM message m{hint} '
-    'WHERE m.queue_id = {queue} AND m.claim_id = :claim_id '
-    'AND m.group_key IS NOT NULL'
+_ONLY_FIRST = (
+    'AND m.seq = (SELECT f.seq '
+    f'{_OF_GROUP.replace("{name}", "f")} ORDER BY f.seq LIMIT 1) '
 )
-#: Messages of a group, by its place among some.
-_MESSAGES = (
-    'FROM message m{hint} WHERE m.queue_id = :id AND m.group_key = :key{at} '
-    'AND m.seq >= :head{at} AND m.expires_at > :now'
+_FIRST_LIVE = (
+    'SELECT m.group_key, m.seq, m.state, m.wake_at '
+    f'{_OF_GROUP} AND m.expires_at > :now ORDER BY m.seq LIMIT 1'
 )
-_STATE = (
-    f'SELECT {{at}}, (SELECT max(m.wake_at) {_MESSAGES} '
-    'AND m.seq <= :reached{at} AND m.state IN (1, 2) AND m.wake_at > :now), '
-    f'(SELECT m.seq {_MESSAGES} ORDER BY m.seq LIMIT 1), '
-    f'(SELECT -m.wake_at {_MESSAGES} ORDER BY m.seq LIMIT 1)'
+#: Another one than those behind the first, whether or not it has expired.
+_IN_FRONT = f'SELECT m.group_key {_OF_GROUP} AND m.state <> {IN_GROUP} LIMIT 1'
+_IS_HELD = 'm.state IN (1, 2)'
+_HIDE = f'SET state = {IN_GROUP}, wake_at = 0, claim_id = NULL'
+_SHOW = (
+    f'UPDATE message{{hint}} SET state = CASE WHEN wake_at < -:now '
+    f'THEN {DELAYED} ELSE {FREE} END, wake_at = CASE WHEN wake_at < -:now '
+    'THEN -wake_at ELSE 0 END WHERE queue_id = :id AND {seqs} '
+    f'AND state + 0 = {IN_GROUP}'
 )
-_UPDATE = (
-    'UPDATE message_group SET state = :state, wake_at = :wake_at, '
-    'head_seq = :head_seq, keep_until = CASE WHEN keep_until < :keep_until '
-    'THEN :keep_until ELSE keep_until END '
-    'WHERE queue_id = :id AND group_key = :key'
+_WAKE = (
+    f'UPDATE message{{hint}} SET state = {FREE}, wake_at = 0 '
+    f'WHERE queue_id = :id AND {{seqs}} AND state + 0 = {DELAYED}'
 )
-_DELETE = 'DELETE FROM message_group WHERE queue_id = :id AND group_key = :key'
-#: An expression, so that the rows are found by their key; see
-#: ``_STILL_FREE`` of :mod:`.claiming`.
-_OCCUPY = (
-    'UPDATE message_group SET state = 1, wake_at = :end, '
-    'reached = CASE WHEN reached < :last THEN :last ELSE reached END, '
-    'keep_until = CASE WHEN keep_until < :raised_end THEN :raised_end '
-    'ELSE keep_until END '
-    'WHERE queue_id = :id AND group_key IN ({}) AND wake_at + 0 <= :now'
+#: Woken rows of groups. Many may have, of a queue with a default delay: none
+#: but the first ones are read.
+_WOKEN = (
+    'SELECT m.queue_id, m.seq, m.group_key, m.claim_id '
+    'FROM message m{hint} WHERE m.queue_id = {queue} AND m.state > 0 '
+    'AND m.wake_at > 0 AND m.wake_at <= :now AND m.expires_at > :now '
+    f'AND m.group_key IS NOT NULL ORDER BY m.wake_at LIMIT {MOST_WOKEN}'
 )
-_INSERT = (
-    'INSERT INTO message_group (queue_id, group_key, state, wake_at, '
-    'head_seq, reached, tail_seq, keep_until) VALUES (:id, :key, :state, '
-    ':wake_at, :head_seq, 0, :tail_seq, :keep_until) '
+#: Groups whose first message has expired before it was taken.
+_DEAD = (
+    'SELECT m.queue_id, m.group_key FROM message m{hint} '
+    'WHERE m.queue_id = {queue} AND {where} AND m.expires_at <= :now '
+    f'AND m.group_key IS NOT NULL LIMIT {CHUNK}'
 )
-#: That the row is changed in any case keeps others, also on another Galera
-#: node, from removing it as that of a group without messages.
-_APPEND = (
-    'ON CONFLICT (queue_id, group_key) DO UPDATE '
-    'SET tail_seq = excluded.tail_seq, keep_until = CASE '
-    'WHEN message_group.keep_until < excluded.keep_until '
-    'THEN excluded.keep_until ELSE message_group.keep_until END'
+_DEAD_PARTS = (
+    ('message_free', 'm.state = 0'),
+    ('message_waking', 'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now'),
 )
-_APPEND_ON_MYSQL = (
-    'ON DUPLICATE KEY UPDATE tail_seq = VALUES(tail_seq), '
-    'keep_until = GREATEST(keep_until, VALUES(keep_until))'
+#: A write that another node of a Galera cluster sees: locks are those of one.
+_TOUCH_QUEUE = (
+    'UPDATE message_queue SET waited_until = waited_until + 1 WHERE id = :id'
 )
 _SET_GROUPED = 'UPDATE message_queue SET grouped = 1 WHERE qid = :qid'
 
 
-#: In which order they are taken, by the index of each. Many may have woken, of
-#: a queue with a default delay: none but the first ones are read.
-GROUP_ORDER = {FREE_GROUP: 'g.head_seq', WOKEN_GROUP: 'g.wake_at'}
+class First(NamedTuple):
+    """The first row of a group, locked."""
 
-
-class Group(NamedTuple):
-    """A locked row; see :data:`.tables.group`."""
-
-    queue_id: int
     key: str
-    head_seq: int
-    reached: int
+    state: int
+    expires_at: int
 
 
-def append(
+def place(
     session: SqlSession,
     queue: queue_state.QueueRow,
     qid: str,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    now: int,
 ) -> None:
-    """Note new messages of a queue in its groups, within a transaction.
+    """Make new messages of a locked queue the first ones of their groups.
 
-    :param rows: of :func:`.message_rows.new_row`, in order
+    Those that are; within a transaction.
+
+    :param rows: of :func:`.message_rows.new_row`, in order, to be changed
     """
-    groups: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        key, hidden_until = row['group_key'], -row['wake_at']
-        if key is None:
-            continue
-        group = groups.setdefault(
-            key,
-            {
-                'id': queue.id,
-                'key': key,
-                'state': int(hidden_until > 0),
-                'wake_at': hidden_until,
-                'head_seq': row['seq'],
-                'keep_until': 0,
-            },
-        )
-        group['tail_seq'] = row['seq']
-        end = -(-row['expires_at'] // _HOUR) * _HOUR
-        group['keep_until'] = max(group['keep_until'], end)
-    if not groups:
+    keys = {key for row in rows if (key := row['group_key']) is not None}
+    if not keys:
         return
     if not queue.grouped:
         session.later(_SET_GROUPED, {'qid': qid})
-    is_mysql = session.dialect == 'mysql'
-    sql = _INSERT + (_APPEND_ON_MYSQL if is_mysql else _APPEND)
-    _each(session, sql, [groups[key] for key in sorted(groups)])
+    firsts = lock(session, queue.id, keys)
+    odd = {
+        first.key
+        for first in firsts.values()
+        if first.state == IN_GROUP or first.expires_at <= now
+    }
+    present = {*firsts} - odd | repair(session, queue.id, odd, now)
+    for row in rows:
+        key = row['group_key']
+        if key is None or key in present:
+            continue
+        present.add(key)
+        row['wake_at'] = -row['wake_at']
+        row['state'] = DELAYED if row['wake_at'] else FREE
 
 
 def lock(
@@ -161,142 +149,248 @@ def lock(
     keys: Iterable[str | None],
     *,
     skip: bool = False,
-) -> list[Group]:
-    """Lock groups of a queue.
+) -> dict[str, First]:
+    """Lock the first rows of groups, by their keys.
 
     :param keys: those of messages; None for one without a group
     :param skip: leave out those that others have locked
+    :returns: those that there are
     """
     names = sorted({key for key in keys if key is not None})
-    if names and session.dialect == 'postgresql':
-        wait = queue_state.for_update(session, '', skip=skip)
-        rows = session.all(
-            _SELECT_EACH.format(wait), {'id': queue_id, 'keys': names}
-        )
-        return [Group(*row) for row in rows]
-    groups: list[Group] = []
-    for start in range(0, len(names), CHUNK):
-        chunk = names[start : start + CHUNK]
-        sql = _SELECT.format(placeholders('key', len(chunk)))
-        rows = session.all(
-            queue_state.for_update(session, sql, skip=skip),
-            {'id': queue_id, **placeholder_values('key', chunk)},
-        )
-        groups += [Group(*row) for row in rows]
-    return groups
+    if not names:
+        return {}
+    if session.spans_nodes:
+        session.run(_TOUCH_QUEUE, {'id': queue_id})
+    only = _ONLY_FIRST if skip else ''
+    sql = queue_state.for_update(
+        session, _FIRST.replace('{only}', only), skip=skip
+    )
+    firsts = [First(*row) for row in _of_each(session, sql, queue_id, names)]
+    return {first.key: first for first in firsts}
 
 
 def lock_those_of_claim(
     session: SqlSession, queue: str, values: Mapping[str, Any]
-) -> list[Group]:
+) -> tuple[int, Mapping[str, Collection[str]]]:
     """Lock the groups that a claim has messages of.
 
     :param queue: SQL for the id of the queue
     :param values: its parameters, and ``claim_id``
+    :returns: that id, and the groups, each with the claim; 0 and none if it
+        has none
     """
     hint = index_hint(session.dialect, 'message_claim')
-    rows = session.all(_OF_CLAIM.format(hint=hint, queue=queue), values)
+    rows = session.all(
+        f'SELECT DISTINCT m.queue_id, m.group_key FROM message m{hint} '
+        f'WHERE m.queue_id = {queue} AND m.claim_id = :claim_id '
+        'AND m.group_key IS NOT NULL',
+        values,
+    )
     if not rows:
-        return []
-    return lock(session, rows[0][0], [key for _, key in rows])
+        return 0, {}
+    keys = [key for _, key in rows]
+    lock(session, rows[0][0], keys)
+    return rows[0][0], dict.fromkeys(keys, (values['claim_id'],))
 
 
-def occupy(
+def holders(rows: Sequence[Row]) -> dict[str, set[str]]:
+    """Return the groups that lose their first messages with these.
+
+    :param rows: of :data:`.message_rows.COLUMNS`
+    :returns: with the claims that may hold others of each
+    """
+    left: dict[str, set[str]] = {}
+    for row in rows:
+        key, (state, _, claim_id) = group_of(row), hold_of(row)
+        if key is None or state == IN_GROUP:
+            continue
+        claims = left.setdefault(key, set())
+        if claim_id is not None:
+            claims.add(claim_id)
+    return left
+
+
+def go_on(
     session: SqlSession,
     queue_id: int,
-    keys: set[str],
-    last: int,
-    lifetime: Mapping[str, Any],
+    left: Mapping[str, Collection[str]],
+    now: int,
 ) -> None:
-    """Note that a new claim holds messages of groups that are locked.
+    """Free what is now first in locked groups that have lost what was.
 
-    :param last: the last of these messages
-    :param lifetime: see :func:`.claiming.lifetime_values`
+    Unless one of these claims holds more of them.
+
+    :param left: the claims, by the keys of the groups
     """
-    if not keys:
+    claims = sorted({name for names in left.values() for name in names})
+    keys = sorted(left)
+    if claims:
+        hint = index_hint(session.dialect, 'message_claim')
+        rows = session.all(
+            f'SELECT DISTINCT m.group_key FROM message m{hint} '
+            'WHERE m.queue_id = :id '
+            f'AND m.claim_id IN ({placeholders("c", len(claims))}) '
+            f'AND {_IS_HELD} AND m.group_key IS NOT NULL',
+            {'id': queue_id, **placeholder_values('c', claims)},
+        )
+        busy = {key for (key,) in rows}
+        keys = [key for key in keys if key not in busy]
+    _show(session, queue_id, keys, now)
+
+
+def repair(
+    session: SqlSession, queue_id: int, keys: Collection[str], now: int
+) -> set[str]:
+    """Free the first live messages of locked groups that have lost others.
+
+    By whatever way, expired ones that may still be first included.
+
+    :returns: the groups with live messages
+    """
+    names = sorted(keys)
+    hint = index_hint(session.dialect, 'message_group_order')
+    for start in range(0, len(names), CHUNK):
+        chunk = names[start : start + CHUNK]
+        session.run(
+            f'UPDATE message{hint} {_HIDE} WHERE queue_id = :id '
+            f'AND group_key IN ({placeholders("k", len(chunk))}) '
+            f'AND state <> {IN_GROUP} AND expires_at <= :now',
+            {'id': queue_id, 'now': now, **placeholder_values('k', chunk)},
+        )
+    in_front = {
+        key for (key,) in _of_each(session, _IN_FRONT, queue_id, names)
+    }
+    lost = [key for key in names if key not in in_front]
+    return in_front | _show(session, queue_id, lost, now)
+
+
+def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
+    """Let groups go on whose claims or delays have ended.
+
+    :param queue: SQL for the id of the queue
+    :param values: its parameters, and ``now``
+    """
+    hint = index_hint(session.dialect, 'message_waking')
+    sql = _WOKEN.format(hint=hint, queue=queue)
+    rows = session.all(queue_state.for_update(session, sql, skip=True), values)
+    if not rows:
         return
-    session.later(
-        _OCCUPY.format(placeholders('key', len(keys))),
+    queue_id, now = rows[0][0], values['now']
+    delayed = sorted(seq for _, seq, _, claim_id in rows if claim_id is None)
+    _change(session, _WAKE, queue_id, delayed, now)
+    lapsed: dict[str, set[str]] = {}
+    for *_, key, claim_id in rows:
+        if claim_id is not None:
+            lapsed.setdefault(key, set()).add(claim_id)
+    # Whoever has locked another one works on it.
+    locked = lock(session, queue_id, lapsed, skip=True)
+    lapsed = {key: lapsed[key] for key in locked}
+    if not lapsed:
+        return
+    keys, claims = sorted(lapsed), sorted(set().union(*lapsed.values()))
+    hint = index_hint(session.dialect, 'message_claim')
+    session.run(
+        f'UPDATE message{hint} {_HIDE} WHERE queue_id = :id '
+        f'AND claim_id IN ({placeholders("c", len(claims))}) '
+        f'AND group_key IN ({placeholders("k", len(keys))}) '
+        'AND state IN (1, 2) AND wake_at <= :now',
         {
             'id': queue_id,
-            'last': last,
-            **lifetime,
-            **placeholder_values('key', sorted(keys)),
+            'now': now,
+            **placeholder_values('c', claims),
+            **placeholder_values('k', keys),
         },
-        rows=len(keys),
     )
+    go_on(session, queue_id, lapsed, now)
 
 
-def regroup(
+def with_dead_first(
+    session: SqlSession, queue: str, values: Mapping[str, Any]
+) -> tuple[int, Collection[str]]:
+    """Return groups that wait for the sweeper: their first ones have expired.
+
+    :param queue: SQL for the id of the queue
+    :param values: its parameters, and ``now``
+    :returns: that id, and the groups; 0 and none if there are none
+    """
+    results = session.several(
+        [
+            (
+                _DEAD.format(
+                    hint=index_hint(session.dialect, index),
+                    queue=queue,
+                    where=where,
+                ),
+                values,
+            )
+            for index, where in _DEAD_PARTS
+        ]
+    )
+    rows = [row for part in results for row in part]
+    return (rows[0][0] if rows else 0), {key for _, key in rows}
+
+
+def _show(
+    session: SqlSession, queue_id: int, keys: Sequence[str], now: int
+) -> set[str]:
+    """Make the first live message of each group free, or delayed.
+
+    :returns: the groups that have one
+    """
+    rows = _of_each(session, _FIRST_LIVE, queue_id, keys, now)
+    seqs = sorted(seq for _, seq, state, _ in rows if state == IN_GROUP)
+    _change(session, _SHOW, queue_id, seqs, now)
+    return {row[0] for row in rows}
+
+
+def _change(
     session: SqlSession,
-    groups: Sequence[Group],
+    sql: str,
+    queue_id: int,
+    seqs: Sequence[int],
     now: int,
-    *,
-    keep_until: int = 0,
 ) -> None:
-    """Update locked groups after their messages have changed.
-
-    A group is busy until the last hold of its messages ends, else free from
-    its first message on, once that is no longer delayed. One without live
-    messages is removed.
-
-    :param keep_until: when the last message expires, if that was changed
-    """
-    for start in range(0, len(groups), CHUNK):
-        _regroup(session, groups[start : start + CHUNK], now, keep_until)
-
-
-def _regroup(
-    session: SqlSession, groups: Sequence[Group], now: int, keep_until: int
-) -> None:
-    states = _states(session, groups, now)
-    updates: list[dict[str, Any]] = []
-    empty: list[dict[str, Any]] = []
-    for place, hold_end, head, hidden_until in states:
-        group = groups[place]
-        key = {'id': group.queue_id, 'key': group.key}
-        if head is None:
-            empty.append(key)
-            continue
-        wake_at = hold_end or max(hidden_until, 0)
-        is_busy = wake_at > now
-        updates.append(
-            {
-                **key,
-                'state': int(is_busy),
-                'wake_at': wake_at if is_busy else 0,
-                'head_seq': head,
-                'keep_until': keep_until,
-            }
+    """Change rows by their numbers, or conflict with who has done so."""
+    hint = ''
+    if session.dialect == 'mysql':
+        hint = index_hint(session.dialect, 'PRIMARY')
+    for start in range(0, len(seqs), CHUNK):
+        chunk = seqs[start : start + CHUNK]
+        session.later(
+            sql.format(
+                hint=hint,
+                seqs=is_one_of(session.dialect, 'seq', 's', len(chunk)),
+            ),
+            {'id': queue_id, 'now': now, **placeholder_values('s', chunk)},
+            rows=len(chunk),
         )
-    _each(session, _UPDATE, updates)
-    _each(session, _DELETE, empty)
 
 
-def _states(
-    session: SqlSession, groups: Sequence[Group], now: int
-) -> Sequence[Row]:
-    """Return place, end of the last hold, and number and delay of the head.
+def _of_each(
+    session: SqlSession,
+    sql: str,
+    queue_id: int,
+    keys: Sequence[str],
+    now: int = 0,
+) -> list[Row]:
+    """Return the row, if there is one, that a query finds for each group.
 
-    By values that MySQL knows beforehand; else it would read whole groups.
+    In the order of the keys, and each by its key: PostgreSQL may have made the
+    plan while there were few groups.
     """
-    values: dict[str, Any] = {'id': groups[0].queue_id, 'now': now}
-    parts: list[str] = []
+    if not keys:
+        return []
     hint = index_hint(session.dialect, 'message_group_order')
-    for place, group in enumerate(groups):
-        parts.append(_STATE.format(at=place, hint=hint))
-        values[f'key{place}'] = group.key
-        values[f'head{place}'] = group.head_seq
-        values[f'reached{place}'] = group.reached
-    return session.all(' UNION ALL '.join(parts), values)
-
-
-def _each(
-    session: SqlSession, sql: str, params: Sequence[Mapping[str, Any]]
-) -> None:
-    """Run a statement once for each set of parameters, in order."""
-    if session.takes_compounds or len(params) == 1:
-        for values in params:
-            session.later(sql, values)
-    elif params:
-        session.many(sql, params)
+    values: dict[str, Any] = {'id': queue_id, 'now': now}
+    if session.dialect == 'postgresql':
+        one = sql.format(name='m', hint='', key='k.key')
+        return [
+            *session.all(
+                'SELECT g.* FROM unnest(:keys::text[]) AS k (key) '
+                f'CROSS JOIN LATERAL ({one}) g',
+                {**values, 'keys': [*keys]},
+            )
+        ]
+    one = sql.format(name='m', hint=hint, key=':key')
+    results = session.several([(one, {**values, 'key': key}) for key in keys])
+    return [row for rows in results for row in rows]

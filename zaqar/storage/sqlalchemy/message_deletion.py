@@ -16,7 +16,6 @@ from zaqar.storage.sqlalchemy import (
     message_queries,
     queue_state,
 )
-from zaqar.storage.sqlalchemy.groups import Group
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
     QUEUE,
@@ -149,7 +148,7 @@ def delete(
     :raises GroupedQueueError: it has a group
     """
     qid, now, claim_id = deletion.qid, deletion.now, deletion.claim_id
-    rows, busy = _find(session, qid, [deletion.message_id], now, takes_groups)
+    rows = _find(session, qid, [deletion.message_id], now, takes_groups)
     if not rows:
         queue_state.check_gone(session, qid)
         return
@@ -157,7 +156,7 @@ def delete(
     holder = _holder(row, now)
     if holder != claim_id:
         raise _reason(session, qid, holder, claim_id, now)
-    _remove(session, queue_id_of(row), rows, busy, now)
+    _remove(session, queue_id_of(row), rows, now)
 
 
 def delete_many(
@@ -179,7 +178,7 @@ def delete_many(
         _is_live(session, qid, claim_id, now) for claim_id in claim_ids
     ):
         raise deletion_errors.unknown_claim()
-    rows, busy = _find(session, qid, ids, now, takes_groups)
+    rows = _find(session, qid, ids, now, takes_groups)
     if not rows:
         queue_state.check_gone(session, qid)
         return
@@ -187,7 +186,7 @@ def delete_many(
         _holder(row, now) not in claim_ids for row in rows
     ):
         raise deletion_errors.message_claimed()
-    _remove(session, queue_id_of(rows[0]), rows, busy, now)
+    _remove(session, queue_id_of(rows[0]), rows, now)
 
 
 def _find(
@@ -196,27 +195,23 @@ def _find(
     ids: Sequence[str],
     now: int,
     takes_groups: bool,
-) -> tuple[list[Row], list[Group]]:
-    """Return messages and their groups, all locked."""
-    busy: list[Group] = []
+) -> list[Row]:
+    """Return messages that are locked, and their groups."""
     if takes_groups:
         queue_state.lock_if_counted(session, qid)
         rows = message_queries.find(session, qid, ids, now)
         if rows:
-            busy = groups.lock(
-                session, queue_id_of(rows[0]), map(group_of, rows)
-            )
+            groups.lock(session, queue_id_of(rows[0]), map(group_of, rows))
     rows = message_queries.find(session, qid, ids, now, lock=True)
     if not takes_groups and any(map(group_of, rows)):
         raise GroupedQueueError
-    return rows, busy
+    return rows
 
 
 def _remove(
     session: SqlSession,
     queue_id: int,
     rows: Sequence[Row],
-    busy: Sequence[Group],
     now: int,
 ) -> None:
     seqs = [*map(seq_of, rows)]
@@ -225,7 +220,7 @@ def _remove(
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
-    groups.regroup(session, busy, now)
+    groups.go_on(session, queue_id, groups.holders(rows), now)
     queue_state.subtract_live(session, queue_id, count)
 
 

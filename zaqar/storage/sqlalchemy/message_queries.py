@@ -323,8 +323,8 @@ def stats_of(
 
 def _stats(row: Row) -> Stats:
     posted, free, woken, delayed, claimed, *starts = row[:7]
-    in_group, delayed_in_group, held_by_groups, start = row[7:]
-    starts.append(start)
+    in_group, delayed_in_group, held_by_groups, *more = row[7:]
+    starts += more
     return Stats(
         free + woken + delayed + (in_group or 0),
         claimed,

@@ -12,7 +12,7 @@ from zaqar.storage.sqlalchemy.statement_execution import Row, placeholders
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
-#: Free or delayed, in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
+#: Behind another one in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
 IN_GROUP = 3
 
 #: Bit of ``claim_count``: the message was exhausted when it was claimed.
@@ -72,12 +72,15 @@ QUEUE = (
 UNGROUPED = f'{QUEUE[:-1]} AND grouped = 0)'
 
 #: Set the columns of a message that no claim holds any more: it is free, or
-#: delayed until ``:end``.
+#: delayed until ``:end``. In a group the latter still names its claim.
 FREED = (
     f'state = CASE WHEN group_key IS NULL THEN {FREE} ELSE {IN_GROUP} END, '
     'wake_at = 0, claim_id = NULL'
 )
-DELAY = f'state = {DELAYED}, wake_at = :end, claim_id = NULL'
+DELAY = (
+    f'state = {DELAYED}, wake_at = :end, '
+    'claim_id = CASE WHEN group_key IS NOT NULL THEN claim_id END'
+)
 
 
 def order(condition: str) -> str:

@@ -19,8 +19,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from msgspec import structs
-
 from zaqar import store_clock
 from zaqar.errors import QueueFull, QueueGone
 from zaqar.models import (
@@ -44,7 +42,6 @@ from zaqar.storage.sqlalchemy import (
     claim_changes,
     claiming,
     group_statistics,
-    grouped_claims,
     guarantees,
     message_deletion,
     message_queries,
@@ -59,6 +56,7 @@ from zaqar.storage.sqlalchemy import (
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
+from zaqar.storage.sqlalchemy.grouped_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import (
@@ -193,7 +191,7 @@ class SqlMessageStore(base.MessageStore):
         return self._grouped.run(
             qid,
             partial(write, popping.pop, qid, now, limit),
-            partial(write, grouped_claims.pop, qid, now, limit),
+            partial(write, popping.pop, qid, now, limit, takes_groups=True),
         )
 
     def claim(
@@ -209,13 +207,11 @@ class SqlMessageStore(base.MessageStore):
         lifetime = claiming.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if only is not None:
-            request = structs.replace(request, takes_groups=True)
-            return self._claim(request, only)
-        return self._grouped.run(
-            qid,
-            lambda: self._claim_ungrouped(request),
-            lambda: self._claim(structs.replace(request, takes_groups=True)),
-        )
+            return self._claim_alone(request, only)
+        if self._dialect == 'mysql':
+            is_shared = self._database.takes_compounds
+            return self._claims.run(request, None if is_shared else qid)
+        return self._claim(request)
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         if not is_claim_id(claim_id):
@@ -235,10 +231,7 @@ class SqlMessageStore(base.MessageStore):
         if not is_claim_id(claim_id):
             return False
         values = claiming.lifetime_values(now, ttl, grace)
-        write = partial(
-            self._database.write, claim_changes.renew, qid, claim_id, values
-        )
-        return self._grouped.run(qid, write, partial(write, takes_groups=True))
+        return self._database.write(claim_changes.renew, qid, claim_id, values)
 
     def settle(
         self,
@@ -341,23 +334,19 @@ class SqlMessageStore(base.MessageStore):
             return database.write_or_conflict(shared_claims.claim, requests)
         return database.write(shared_claims.claim, requests)
 
-    def _claim_ungrouped(self, request: ClaimRequest) -> Claim | None:
-        if self._dialect == 'mysql':
-            is_shared = self._database.takes_compounds
-            key = None if is_shared else request.qid
-            return self._claims.run(request, key)
-        return self._claim(request)
+    def _claim(self, request: ClaimRequest) -> Claim | None:
+        if self._dialect == 'postgresql':
+            with suppress(IncompleteSearchError):
+                return self._database.read(
+                    single_statement_claims.claim, request
+                )
+        return self._claim_alone(request)
 
-    def _claim(
+    def _claim_alone(
         self, request: ClaimRequest, only: Sequence[str] | None = None
     ) -> Claim | None:
-        database = self._database
-        if self._dialect == 'postgresql' and only is None:
-            return database.read(single_statement_claims.claim, request)
         try:
-            if request.takes_groups and only is None:
-                return database.write(grouped_claims.claim, request)
-            return database.write(claiming.claim, request, only)
+            return self._database.write(claiming.claim, request, only)
         except claiming.RepeatedClaimError:
             return self._database.read(claiming.repeated, request)
 

@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zaqar.models import Message
-from zaqar.storage.sqlalchemy import queue_state
-from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy import grouped_rows, groups, queue_state
+from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import STILL_FREE
 from zaqar.storage.sqlalchemy.message_rows import (
+    group_of,
     is_one_of,
     message,
     queue_id_of,
     seq_of,
 )
+from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -23,24 +25,43 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 
 
 def pop(
-    session: SqlSession, qid: str, now: int, limit: int
+    session: SqlSession,
+    qid: str,
+    now: int,
+    limit: int,
+    *,
+    takes_groups: bool = False,
 ) -> Sequence[Message]:
     """Take and delete free messages within a transaction.
 
-    :raises GroupedQueueError: the queue has groups
+    :raises GroupedQueueError: one has a group
     """
     values = {'qid': qid, 'now': now}
-    rows = select_free(session, FreeRows(values, limit))
+    if takes_groups:
+        queue_state.lock_if_counted(session, qid)
+    wanted = FreeRows(values, limit)
+    rows = grouped_rows.select_all(session, wanted).rows
+    if takes_groups and not rows and grouped_rows.reveal(session, values):
+        rows = grouped_rows.select_all(session, wanted).rows
+    left = groups.holders(rows)
+    if rows and left:
+        if not takes_groups:
+            raise GroupedQueueError
+        # One whose first row is locked may be about to get further messages.
+        locked = groups.lock(session, queue_id_of(rows[0]), left, skip=True)
+        rows = [row for row in rows if group_of(row) in {None, *locked}]
+        left = {key: left[key] for key in locked}
     if not rows:
-        queue_state.check_gone(session, qid, takes_groups=False)
+        queue_state.check_gone(session, qid, takes_groups=takes_groups)
         return []
     queue_id = queue_id_of(rows[0])
-    delete_free(session, queue_id, rows, now)
+    _delete_free(session, queue_id, rows, now)
+    groups.go_on(session, queue_id, left, now)
     queue_state.subtract_live(session, queue_id, len(rows))
     return [message(row, now) for row in rows]
 
 
-def delete_free(
+def _delete_free(
     session: SqlSession, queue_id: int, rows: Sequence[Row], now: int
 ) -> None:
     """Delete rows that are locked, or conflict with who has changed them."""

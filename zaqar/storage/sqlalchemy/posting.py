@@ -70,9 +70,8 @@ def post_within(
         except QueueFull as refusal:
             return refusal
         finally:
-            # Whoever has locked the others updates them.
-            some = groups.lock(session, queue.id, queue.bereft, skip=True)
-            groups.regroup(session, some, post.now)
+            some = groups.lock(session, queue.id, queue.bereft)
+            groups.repair(session, queue.id, some, post.now)
     rows = [
         {'queue_id': queue.id, **new_row(seq, message, post.now)}
         for seq, message in enumerate(messages, queue.next_seq)
@@ -81,8 +80,8 @@ def post_within(
     deduplication.remember(session, post, new)
     if not messages:
         return ids
+    groups.place(session, queue, post.qid, rows, post.now)
     session.later_many(_INSERT, rows)
-    groups.append(session, queue, post.qid, rows)
     _advance(session, post.qid, messages)
     if post.notice and queue.subscribed > 0:
         notice = post.notice(places)

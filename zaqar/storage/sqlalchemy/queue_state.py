@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -88,8 +88,19 @@ class QueueRow(msgspec.Struct):
     bereft: set[str] = msgspec.field(default_factory=set)
 
 
+class Traits(NamedTuple):
+    """What a queue is like.
+
+    :ivar least_version: of metadata that may be used
+    :ivar grouped: whether it may have groups
+    """
+
+    least_version: int
+    grouped: bool
+
+
 class GroupedQueueError(Exception):
-    """The queue has groups: its messages are taken in another way."""
+    """The queue has groups: its messages are changed in another way."""
 
 
 def new_id() -> int:
@@ -177,20 +188,19 @@ def check_version(version: int | None, least: int) -> None:
 
 def check_gone(
     session: SqlSession, qid: str, *, takes_groups: bool = True
-) -> int:
+) -> Traits:
     """Refuse a dropped queue; one never seen is fine.
 
     :param takes_groups: False to refuse a queue with groups, too
-    :returns: the oldest version of metadata that may be used
     """
     row = session.one(_SELECT, {'qid': qid})
     if row is None:
-        return 0
+        return Traits(0, False)
     if row[6] is not None:
         raise QueueGone
     if row[7] and not takes_groups:
         raise GroupedQueueError
-    return int(row[5])
+    return Traits(int(row[5]), bool(row[7]))
 
 
 def lock_if_counted(session: SqlSession, qid: str) -> None:

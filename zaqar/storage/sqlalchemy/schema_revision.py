@@ -13,7 +13,7 @@ from zaqar.storage.sqlalchemy import tables
 LOG = logging.getLogger(__name__)
 
 #: The revision that this code works on; see the folder ``migrations``.
-HEAD = '015'
+HEAD = '016'
 
 _VERSION = sa.Table(
     'alembic_version',

@@ -10,6 +10,7 @@ from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import claiming
 from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
+from zaqar.storage.sqlalchemy.grouped_rows import IncompleteSearchError, Taken
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 
@@ -27,15 +28,17 @@ def claim(
         # With other terms the same rows would be found again.
         if not group or request.terms == group[0].terms:
             group.append(request.at(now))
+    left: set[str] = set()
     shares = {
         (share.request.qid, share.request.claim_id): share
-        for share in _share_out(session, [*groups.values()])
+        for share in _share_out(session, [*groups.values()], left)
     }
     if not shares:
         # Nobody waits for our locks while it is found out why.
         return [
-            claiming.repeated_claim(session, request)
-            if request.terms == groups[request.qid][0].terms
+            _repeated_claim(session, request)
+            if request.qid not in left
+            and request.terms == groups[request.qid][0].terms
             else Sharing.DO_ALONE
             for request in requests
         ]
@@ -51,12 +54,25 @@ def claim(
     ]
 
 
+def _repeated_claim(
+    session: SqlSession, request: ClaimRequest
+) -> Claim | Sharing | None:
+    try:
+        return claiming.repeated_claim(session, request)
+    except IncompleteSearchError:
+        return Sharing.DO_ALONE
+
+
 def _share_out(
-    session: SqlSession, groups: Sequence[Sequence[ClaimRequest]]
+    session: SqlSession,
+    groups: Sequence[Sequence[ClaimRequest]],
+    left: set[str],
 ) -> Iterator[Share]:
     """Give those who claim from a queue consecutive shares of its rows.
 
     :param groups: the claims from each queue
+    :param left: gets the queues that are left out: whoever claims alone takes
+        what comes next in the groups of these messages, too
     """
     limits = [sum(request.limit for request in group) for group in groups]
     free = select_free_of_each(
@@ -68,6 +84,9 @@ def _share_out(
     )
     for group, limit, rows in zip(groups, limits, free, strict=True):
         exhausted = claiming.select_exhausted(session, group[0], rows, limit)
+        if not Taken(rows, exhausted).are_all(limit):
+            left.add(group[0].qid)
+            continue
         for request in group:
             taken, rows = rows[: request.limit], rows[request.limit :]
             if taken or exhausted:

@@ -80,6 +80,8 @@ class SqlSession:
     transactions would wait at our locks.
 
     :param takes_compounds: whether the server takes compound statements
+    :param spans_nodes: whether other nodes, which know nothing of its locks,
+        may write the same rows (Galera)
     """
 
     __slots__ = (
@@ -90,15 +92,22 @@ class SqlSession:
         '_sent',
         '_translate',
         'dialect',
+        'spans_nodes',
         'takes_compounds',
     )
 
     def __init__(
-        self, cursor: Any, dialect: str, *, takes_compounds: bool = False
+        self,
+        cursor: Any,
+        dialect: str,
+        *,
+        takes_compounds: bool = False,
+        spans_nodes: bool = False,
     ) -> None:
         self._cursor = cursor
         self._translate = dialect != 'sqlite'
         self.takes_compounds = takes_compounds
+        self.spans_nodes = spans_nodes
         self._deferred: list[str] = []
         self._length = 0
         #: The rows of queries that were put off and have been sent.

@@ -10,6 +10,7 @@ from typing import Any
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_encoding import encode
 from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -37,7 +38,6 @@ LOCK = 0x7A61716172
 
 _CHILDREN = (
     ('message', ('queue_id', 'seq')),
-    ('message_group', ('queue_id', 'group_key')),
     ('claim', ('queue_id', 'id')),
     ('post_token', ('queue_id', 'token')),
 )
@@ -57,10 +57,12 @@ class DeadRows:
 
 
 _EXPIRED = DeadRows(
-    'message', ('queue_id', 'seq'), 'expires_at <= :now', ('group_key',)
+    'message',
+    ('queue_id', 'seq'),
+    'expires_at <= :now',
+    ('group_key', 'state'),
 )
 _OTHERS = (
-    DeadRows('message_group', ('queue_id', 'group_key'), 'keep_until <= :now'),
     DeadRows('claim', ('queue_id', 'id'), 'expires_at <= :now'),
     # A claim may have prolonged the lifetime of a dead letter.
     DeadRows(
@@ -143,8 +145,7 @@ def _with_named_lock(session: SqlSession, now: int, batch: int) -> int:
 
 def _sweep(session: SqlSession, now: int, batch: int) -> int:
     values = {'now': now}
-    rows = _remove(session, _EXPIRED, values, batch)
-    _regroup(session, rows, now)
+    rows = _remove_expired(session, now, batch)
     queue_state.subtract_from_several(session, Counter(row[0] for row in rows))
     removed = len(rows)
     for dead in _OTHERS:
@@ -153,35 +154,61 @@ def _sweep(session: SqlSession, now: int, batch: int) -> int:
     return removed + _empty_garbage(session, batch - removed)
 
 
-def _regroup(session: SqlSession, rows: Sequence[Row], now: int) -> None:
-    """Update the groups of removed messages.
+def _remove_expired(
+    session: SqlSession, now: int, batch: int
+) -> Sequence[Row]:
+    """Remove expired messages, and let their groups go on.
 
-    Whoever has locked one updates it: the order of locks is another one here.
+    First ones of groups that others have locked are left for the next time:
+    the order of locks is another one here.
     """
-    bereft: dict[int, set[str]] = {}
-    for queue_id, _, group in rows:
-        if group is not None:
-            bereft.setdefault(queue_id, set()).add(group)
-    for queue_id, keys in bereft.items():
-        some = groups.lock(session, queue_id, keys, skip=True)
-        groups.regroup(session, some, now)
+    rows = _select(session, _EXPIRED, {'now': now}, batch)
+    first: dict[int, set[str]] = {}
+    for queue_id, _, group, state in rows:
+        if group is not None and state != IN_GROUP:
+            first.setdefault(queue_id, set()).add(group)
+    locked = {
+        queue_id: {*groups.lock(session, queue_id, keys, skip=True)}
+        for queue_id, keys in first.items()
+    }
+    rows = [
+        row
+        for row in rows
+        if row[2] is None or row[3] == IN_GROUP or row[2] in locked[row[0]]
+    ]
+    _delete(session, _EXPIRED, rows)
+    for queue_id, keys in locked.items():
+        groups.repair(session, queue_id, keys, now)
+    return rows
 
 
 def _remove(
     session: SqlSession, dead: DeadRows, values: dict[str, Any], most: int
 ) -> Sequence[Row]:
-    columns = ', '.join((*dead.key, *dead.more))
-    select = f'SELECT {columns} FROM {dead.table} WHERE {dead.where}'
-    rows = session.all(
-        queue_state.for_update(session, f'{select} LIMIT {most}', skip=True),
-        values,
-    )
-    for start in range(0, len(rows), CHUNK):
-        _delete(session, dead, rows[start : start + CHUNK])
+    rows = _select(session, dead, values, most)
+    _delete(session, dead, rows)
     return rows
 
 
+def _select(
+    session: SqlSession, dead: DeadRows, values: dict[str, Any], most: int
+) -> Sequence[Row]:
+    columns = ', '.join((*dead.key, *dead.more))
+    select = f'SELECT {columns} FROM {dead.table} WHERE {dead.where}'
+    return session.all(
+        queue_state.for_update(session, f'{select} LIMIT {most}', skip=True),
+        values,
+    )
+
+
 def _delete(session: SqlSession, dead: DeadRows, rows: Sequence[Row]) -> None:
+    for start in range(0, len(rows), CHUNK):
+        _delete_chunk(session, dead, rows[start : start + CHUNK])
+
+
+def _delete_chunk(
+    session: SqlSession, dead: DeadRows, rows: Sequence[Row]
+) -> None:
     width = len(dead.key)
     keys = ', '.join(
         f'({placeholders(f"r{place}_", width)})' for place in range(len(rows))

@@ -91,9 +91,10 @@ record = sa.Table(
 #: ``subscribed`` is the epoch of the flag that the queue may have subscribers,
 #: negative while it is not set, so that epochs are never reused.
 #: ``least_version`` is that of the oldest metadata that may be used with the
-#: queue. ``waited_until`` is only used on PostgreSQL; see
-#: :mod:`zaqar.storage.sqlalchemy.post_announcements`. ``grouped`` is 1 from
-#: the first message with a group on.
+#: queue. ``waited_until`` is only used on PostgreSQL, see
+#: :mod:`zaqar.storage.sqlalchemy.post_announcements`, and as a number that
+#: changes on Galera, see :mod:`zaqar.storage.sqlalchemy.groups`. ``grouped``
+#: is 1 from the first message with a group on.
 queue = sa.Table(
     'message_queue',
     METADATA,
@@ -121,7 +122,7 @@ queue = sa.Table(
 )
 
 #: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``;
-#: 3 free or delayed in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
+#: 3 behind another one in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
 #: ``public_id`` is the id that a dead letter keeps. ``reason`` is UTF-8, and
 #: may hold unpaired surrogates.
 message = sa.Table(
@@ -201,7 +202,7 @@ message.append_constraint(
         where='public_id IS NOT NULL',
     )
 )
-# The free messages of groups, for lists; MySQL has ``message_free``.
+# Those behind others in groups, for lists; MySQL has ``message_free``.
 message.append_constraint(
     _partial(
         'message_in_group',
@@ -224,11 +225,11 @@ message.append_constraint(
 )
 sa.Index('message_expiry', message.c.expires_at)
 
-#: The groups of a queue that have messages. ``state``: 0 free, 1 busy, or its
-#: first message is delayed, until ``wake_at``. No live message is before
-#: ``head_seq``, none after ``reached`` was ever handed out, ``tail_seq`` is
-#: the last one, and none lives longer than until ``keep_until``.
-group = sa.Table(
+#: Not used any more. Older processes read it for statistics, and before they
+#: change messages of groups, which they cannot do without a column that it
+#: had: they know nothing of what is first in a group. A later revision drops
+#: it.
+_former_group = sa.Table(
     'message_group',
     METADATA,
     sa.Column('queue_id', _BIG, nullable=False),
@@ -236,7 +237,6 @@ group = sa.Table(
     sa.Column('state', sa.SmallInteger, nullable=False),
     sa.Column('wake_at', _BIG, nullable=False),
     sa.Column('head_seq', _BIG, nullable=False),
-    sa.Column('reached', _BIG, nullable=False),
     sa.Column('tail_seq', _BIG, nullable=False),
     sa.Column('keep_until', _BIG, nullable=False),
     sa.PrimaryKeyConstraint('queue_id', 'group_key'),
@@ -245,7 +245,7 @@ group = sa.Table(
     sqlite_with_rowid=False,
     postgresql_with=_OFTEN_UPDATED,
 )
-group.append_constraint(
+_former_group.append_constraint(
     _partial(
         'message_group_free',
         'queue_id',
@@ -254,7 +254,7 @@ group.append_constraint(
         where='state = 0',
     )
 )
-group.append_constraint(
+_former_group.append_constraint(
     _partial(
         'message_group_waking',
         'queue_id',

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from zaqar.models import Act, Settlement
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 
 
@@ -189,6 +190,21 @@ def test_repeating_a_claim_of_all_there_was_returns_it_too(
     name = token()
     first = queue.take(claim_id=name)
     assert queue.take(claim_id=name) == first
+
+
+def test_the_id_of_a_dead_claim_can_be_used_again(
+    queue: Probe, hand: Hand
+) -> None:
+    queue.post('a', 'b')
+    name = token()
+    queue.take(1, claim_id=name, ttl=60)
+    hand.before(60)
+    assert bodies(queue.take(1, claim_id=name).messages) == ['a']
+    hand.at_last()
+    claim = queue.take(1, claim_id=name, ttl=60)
+    assert bodies(claim.messages) == ['a']
+    queue.settle(name, Settlement(claim.messages[0].id, Act.DELETE))
+    assert bodies(queue.take(1, claim_id=name).messages) == ['b']
 
 
 def test_a_claim_shows_its_messages_in_posting_order(

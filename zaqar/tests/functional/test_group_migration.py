@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Groups of a database whose first messages were in a table of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from zaqar.storage.base import MessageStore
+from zaqar.storage.sqlalchemy import driver, migrations
+from zaqar.tests.contract.probe import token
+
+QID = 'a' * 32
+MINUTE = 60_000
+
+#: Group, number, state, when it wakes, in minutes from now, and claim.
+ROWS = (
+    ('free', 1, 3, None, None),
+    ('free', 2, 3, None, None),
+    ('held', 3, 1, 5, 'c'),
+    ('held', 4, 3, None, None),
+    ('lapsed', 5, 1, -1, 'd'),
+    ('lapsed', 6, 3, None, None),
+    ('held and released', 7, 1, 5, 'e'),
+    ('held and released', 8, 2, 10, None),
+    ('held and released', 9, 3, None, None),
+    ('released', 10, 2, 5, None),
+    ('released', 11, 2, 10, None),
+)
+
+
+def _insert(connection: sa.Connection, now: int) -> None:
+    connection.execute(
+        sa.text(
+            'INSERT INTO message_queue (qid, id, next_seq, grouped) '
+            'VALUES (:qid, 7, 100, 1)'
+        ),
+        {'qid': QID},
+    )
+    for group, seq, state, minutes, claim_id in ROWS:
+        connection.execute(
+            sa.text(
+                'INSERT INTO message (queue_id, seq, rnd, state, wake_at, '
+                'expires_at, created_at, ttl, client, claim_id, claim_count, '
+                "body, group_key) VALUES (7, :seq, '0123456789abcdef', "
+                ":state, :wake_at, :end, :now, 3600, 'c', :claim_id, 0, "
+                ':body, :group)'
+            ),
+            {
+                'seq': seq,
+                'state': state,
+                'wake_at': 0 if minutes is None else now + minutes * MINUTE,
+                'end': now + 60 * MINUTE,
+                'now': now,
+                'claim_id': claim_id,
+                'body': json.dumps(seq).encode(),
+                'group': group,
+            },
+        )
+
+
+def _take(store: MessageStore, now: int) -> list[int]:
+    claim = store.claim(
+        QID, now=now, claim_id=token(), ttl=3000, grace=60, limit=20
+    )
+    return [json.loads(one.body) for one in claim.messages] if claim else []
+
+
+@pytest.mark.parametrize('engine', ['sqlite', 'postgresql', 'mariadb'])
+def test_groups_go_on_after_an_upgrade(
+    request: pytest.FixtureRequest, tmp_path: object, engine: str
+) -> None:
+    uri = f'sqlite:///{tmp_path}/zaqar.sqlite'
+    if engine != 'sqlite':
+        uri = request.getfixturevalue(engine).database()
+    url = driver.parse(uri)
+    migrations.upgrade(url, '015')
+    now = time.time_ns() // 1_000_000
+    with migrations.connect(url) as connection:
+        _insert(connection, now)
+    migrations.upgrade(url, 'head')
+    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+        assert _take(store, now) == [1, 2, 5, 6]
+        store.release(QID, 'e', now=now)
+        assert _take(store, now) == []
+        assert _take(store, now + 5 * MINUTE) == [3, 4]
+        assert _take(store, now + 10 * MINUTE) == [7, 8, 9, 10, 11]
