@@ -71,6 +71,7 @@ class Keystone:
 
     :ivar url: its API, version 3
     :ivar admin: its administrator, in the project ``admin`` and the system
+    :ivar environment: variables that it is started with
     :ivar service: whom services check tokens as
     :ivar service_project: id of the project that user has a role in
     """
@@ -83,6 +84,7 @@ class Keystone:
         self.url = f'{self.origin}/v3'
         self.admin = User('', 'admin', secrets.token_hex(8))
         self._mint: subprocess.Popen[str] | None = None
+        self.environment: dict[str, str] = {}
         self._initialize()
         self.start()
         self._session = session.Session(
@@ -95,7 +97,9 @@ class Keystone:
     def start(self) -> None:
         """Start it on its port and data, and wait until it answers."""
         self.process = process.Process(
-            self._own('serve', str(self.port)), self.folder / 'log'
+            self._own('serve', str(self.port)),
+            self.folder / 'log',
+            env=self.environment,
         )
         self.process.wait_until(lambda: process.accepts(self.port))
 
@@ -206,27 +210,13 @@ class Keystone:
         :param rules: each a method and a path, with a blank between
         :param service: type of the service that the rules are for
         """
-        owner = session.Session(self._auth(user, project_id=project))
         access = [
             {'method': method, 'path': path, 'service': service}
             for method, path in (rule.split(' ') for rule in rules)
         ]
-        answer = owner.post(
-            f'{self.url}/users/{user.id}/application_credentials',
-            json={
-                'application_credential': {
-                    'name': _name(),
-                    'access_rules': access,
-                }
-            },
+        return self.application_credential_token(
+            user, project, access_rules=access
         )
-        credential = answer.json()['application_credential']
-        plugin = v3.ApplicationCredential(
-            self.url,
-            application_credential_id=credential['id'],
-            application_credential_secret=credential['secret'],
-        )
-        return str(session.Session(plugin).get_token())
 
     def unscoped_token(self, user: User) -> str:
         """Return a token that says who, and nothing else."""
@@ -255,20 +245,32 @@ class Keystone:
         """Return a token that a user has by a trust."""
         return self._token(user, trust_id=trust_id)
 
-    def application_credential_token(self, user: User, project: str) -> str:
+    def application_credential_token(
+        self, user: User, project: str, **more: Any
+    ) -> str:
         """Return a token by an application credential made for it."""
+        name, secret = self.application_credential(user, project, **more)
+        auth = v3.ApplicationCredential(
+            self.url,
+            application_credential_id=name,
+            application_credential_secret=secret,
+        )
+        return str(session.Session(auth).get_token())
+
+    def application_credential(
+        self, user: User, project: str, **more: Any
+    ) -> tuple[str, str]:
+        """Return the id and the secret of a new application credential.
+
+        :param more: further members of it
+        """
         own = session.Session(self._auth(user, project_id=project))
         answer = own.post(
             f'{self.url}/users/{user.id}/application_credentials',
-            json={'application_credential': {'name': _name()}},
+            json={'application_credential': {'name': _name(), **more}},
         )
-        credential = answer.json()['application_credential']
-        auth = v3.ApplicationCredential(
-            self.url,
-            application_credential_id=credential['id'],
-            application_credential_secret=credential['secret'],
-        )
-        return str(session.Session(auth).get_token())
+        made = answer.json()['application_credential']
+        return str(made['id']), str(made['secret'])
 
     def make_trust(
         self,
