@@ -188,7 +188,7 @@ def _subscriptions(user: User, producer: Producer, receiver: Receiver) -> None:
 
 def _dead_letters(user: User, producer: Producer) -> None:
     user.visits('jobs', 'dead')
-    user.sees('go to graves', '.hint')
+    user.sees('The dead letters of "jobs" are in graves', '.verdict')
     user.visits('graves', 'dead')
     user.sees('Dead letter of "jobs": no such product', '.letter')
     user.fills('Only of reason', 'another')

@@ -136,9 +136,8 @@ async function destination(queue, signal) {
   const metadata = await call('GET', queuePath(queue), { signal });
   const name = metadata._dead_letter_queue;
   if (!name) return '';
-  return el('p', { class: 'hint' }, `Messages that fail in "${queue}" go to `,
-    el('a', { href: `#/${encodeURIComponent(name)}/dead` }, name),
-    ': look there for them.');
+  return el('p', { class: 'verdict' }, `The dead letters of "${queue}" are in `,
+    el('a', { href: `#/${encodeURIComponent(name)}/dead` }, name), '.');
 }
 
 // Shows the redrives of a queue, until none is under way.
@@ -213,8 +212,10 @@ export async function deadLetters(queue, signal) {
       if (!await sure(text, 'Redrive')) return;
       const { redrive_id: id } = await call('POST',
         `${queuePath(queue)}/redrive`, { document: wanted() });
+      said.textContent = '';
       tell(`Redrive ${id} was started.`);
       await follow();
+      tell(`Redrive ${id} was started, and has ended.`);
       await read();
     }, to, source, reason, limit, rate,
     button('Dry run', showDry, { id: 'dry-run' }),

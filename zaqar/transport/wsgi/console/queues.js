@@ -16,6 +16,9 @@ const SEEN = 8000;
 const MOST = 2000;
 const REFRESH_OF_ALL = 60000;
 
+// Milliseconds to the second time, which shows which ones grow.
+const FIRST_REFRESH_OF_ALL = 10000;
+
 // Depths of the last minutes, by queue: kept in this page alone.
 const history = new Map();
 
@@ -122,9 +125,36 @@ export async function list(signal) {
   let queues = [];
   let next;
   let isCut = false;
+  let readings = 0;
+  let isNew = false;
   let timer;
 
-  // A page of what is shown, and where there is another one.
+  // All queues together, or page by page.
+  function extent() {
+    if (!shown.all) {
+      return ['The heads of columns sort this page.',
+        button('Sort all queues', () => {
+          shown.all = true;
+          readings = 0;
+          return read();
+        }, {
+          disabled: shown.markers.length < 2 && queues.length < PAGE,
+          id: 'all',
+        })];
+    }
+    const many = queues.length === 1 ? '1 queue' : `${queues.length} queues`;
+    const when = isNew ? 'Growth is shown after the next reading, in 10 s.'
+      : 'They are read again every minute.';
+    return [
+      `${isCut ? 'The first ' : ''}${many}, sorted all together. ${when}`,
+      button('Page by page', () => {
+        shown.all = false;
+        return read();
+      }, { id: 'all' }),
+    ];
+  }
+
+  // Leads to other pages of what is shown.
   function turns() {
     if (!shown.all) {
       return [
@@ -132,13 +162,6 @@ export async function list(signal) {
           { disabled: shown.markers.length < 2, id: 'back' }),
         button('Next', () => { shown.markers.push(next); return read(); },
           { disabled: !next || queues.length < PAGE, id: 'next' }),
-        button('Sort all queues', () => {
-          shown.all = true;
-          return read();
-        }, {
-          disabled: shown.markers.length < 2 && queues.length < PAGE,
-          id: 'all',
-        }),
       ];
     }
     const last = Math.ceil(queues.length / PAGE) - 1;
@@ -147,10 +170,6 @@ export async function list(signal) {
         { disabled: shown.page < 1, id: 'back' }),
       button('Next', () => { shown.page += 1; draw(); },
         { disabled: shown.page >= last, id: 'next' }),
-      button('Page by page', () => {
-        shown.all = false;
-        return read();
-      }, { id: 'all' }),
     ];
   }
 
@@ -160,10 +179,7 @@ export async function list(signal) {
     const first = shown.all ? shown.page * PAGE : 0;
     const rows = sorted(queues).slice(first, first + PAGE).map(row);
     place.replaceChildren(
-      el('p', { class: 'hint', id: 'extent' }, shown.all
-        ? `${isCut ? 'The first ' : ''}${queues.length} queues, sorted all `
-          + 'together; read again every minute.'
-        : 'The heads of columns sort this page.'),
+      el('div', { class: 'row', id: 'extent' }, ...extent()),
       wide('Queues', el('table', { id: 'queues' },
         el('thead', {}, el('tr', {}, ...heads,
           el('th', { scope: 'col' }, 'Depth, 15 min'))),
@@ -202,22 +218,29 @@ export async function list(signal) {
     clearTimeout(timer);
     if (shown.all) {
       queues = await everything();
+      readings += 1;
     } else {
       const one = await page(shown.markers.at(-1));
       next = markerOf(one);
       queues = one.queues;
     }
     remember(queues);
+    isNew = readings === 1 && queues.some((one) => growth(one) === undefined);
     if (signal.aborted) return;
     draw();
     again();
+  }
+
+  function pause() {
+    if (!shown.all) return REFRESH;
+    return isNew ? FIRST_REFRESH_OF_ALL : REFRESH_OF_ALL;
   }
 
   function again() {
     timer = setTimeout(() => {
       if (document.hidden) again();
       else read().catch(() => { if (!signal.aborted) again(); });
-    }, shown.all ? REFRESH_OF_ALL : REFRESH);
+    }, pause());
   }
 
   const prefix = field('Names that begin with', { value: shown.prefix });
