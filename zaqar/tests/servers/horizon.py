@@ -47,7 +47,6 @@ class Horizon:
     """
 
     def __init__(self, keystone: Keystone) -> None:
-        self._python = str(environment() / 'bin' / 'python')
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
         self._install()
         settings = _SETTINGS.format(
@@ -59,10 +58,7 @@ class Horizon:
         self.port = process.free_port()
         self.url = f'http://127.0.0.1:{self.port}'
         self.process = process.Process(
-            [
-                *(self._python, '-I', str(_PROGRAM)),
-                *('serve', str(self.folder), str(self.port)),
-            ],
+            program('serve', str(self.folder), str(self.port)),
             self.folder / 'log',
         )
         self.process.wait_until(self._answers)
@@ -89,7 +85,7 @@ class Horizon:
         packages = self.folder / 'packages'
         done = subprocess.run(
             [
-                *(self._python, '-m', 'pip', 'install', '--quiet'),
+                *(_python(), '-m', 'pip', 'install', '--quiet'),
                 *('--no-deps', '--no-build-isolation', '--no-compile'),
                 '--disable-pip-version-check',
                 *('--target', str(packages), str(source)),
@@ -115,3 +111,12 @@ def environment() -> pathlib.Path:
     if not (folder / 'installed').exists():
         process.missing('Horizon is not installed; run tools/horizon-venv')
     return folder
+
+
+def program(name: str, *arguments: str) -> list[str]:
+    """Return the command of one of our programs in Horizon's environment."""
+    return [_python(), '-I', '-W', 'ignore', str(_PROGRAM), name, *arguments]
+
+
+def _python() -> str:
+    return str(environment() / 'bin' / 'python')

@@ -8,11 +8,13 @@ but the panels can be imported in it.
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import os
 import pathlib
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -65,6 +67,43 @@ def serve(folder: str, port: str) -> None:
     )
 
 
+def purge(packages: str, catalogue: str, *cases: str) -> None:
+    """Purge a queue under several settings, and print how each ends.
+
+    The user works in "RegionTwo".
+
+    :param packages: folder that the panels are in
+    :param catalogue: the service catalogue of the user, as JSON
+    :param cases: each an object of settings, as JSON
+    """
+    sys.path.insert(0, packages)
+    with tempfile.TemporaryDirectory() as folder:
+        text = _SETTINGS.format(static=folder)
+        (pathlib.Path(folder) / 'local_settings.py').write_text(text)
+        _read_settings_from(folder)
+        import django
+        from django.test.utils import override_settings
+
+        django.setup()
+    from zaqar_dashboard import api, errors
+
+    user = types.SimpleNamespace(
+        token=types.SimpleNamespace(id='a-token'),
+        service_catalog=json.loads(catalogue),
+        services_region='RegionTwo',
+    )
+    request: Any = types.SimpleNamespace(
+        user=user, META={'REMOTE_ADDR': '192.0.2.7'}
+    )
+    for case in cases:
+        with override_settings(**json.loads(case)):
+            try:
+                api.purge_queue(request, 'jobs')
+                print('done')
+            except errors.ServiceError as error:
+                print(error)
+
+
 def _read_settings_from(local: str) -> None:
     import openstack_dashboard.local as package
 
@@ -102,7 +141,7 @@ def _with_files(
 
 
 #: What can be asked for.
-PROGRAMS = {'prepare': prepare, 'serve': serve}
+PROGRAMS = {'prepare': prepare, 'serve': serve, 'purge': purge}
 
 if __name__ == '__main__':
     PROGRAMS[sys.argv[1]](*sys.argv[2:])
