@@ -22,6 +22,16 @@ from zaqar_dashboard.api import Page
 NAME = r'^[A-Za-z0-9_.\-]{1,64}$'
 
 
+def as_text(value: Any, indent: int | None = None) -> str:
+    """Return a JSON value as text that any page can hold.
+
+    JSON may have halves of surrogate pairs, which UTF-8 has not; they are
+    shown as JSON writes them.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text.encode(errors='backslashreplace').decode()
+
+
 class PagedTable(tables.DataTable):
     """A table of JSON objects.
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from django.utils.translation import ngettext_lazy, npgettext_lazy
 from horizon import tables
 
 from zaqar_dashboard import api
-from zaqar_dashboard.pages import PagedTable
+from zaqar_dashboard.pages import PagedTable, as_text
 
 #: Characters of a body that are shown.
 SHOWN = 4096
@@ -50,7 +49,7 @@ def _oldest(queue: Datum) -> int | None:
 
 def body(message: Datum) -> str:
     """Return the body of a message as HTML: text, cut where it is long."""
-    text = json.dumps(message['body'], indent=2, ensure_ascii=False)
+    text = as_text(message['body'], indent=2)
     # Horizon's own escape replaces what Angular would evaluate, which is not
     # what was posted.
     shown = html.escape(text[:SHOWN])
@@ -71,7 +70,8 @@ def state(message: Datum) -> str:
     letter = message.get('dead_letter')
     if letter:
         text = _('Dead letter of "%(queue)s": %(reason)s')
-        said.append(text % letter)
+        reason = as_text(letter['reason'])
+        said.append(text % {'queue': letter['queue'], 'reason': reason})
     return ' · '.join(map(str, said))
 
 

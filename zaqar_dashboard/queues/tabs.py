@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from horizon import exceptions, tabs
 
 from zaqar_dashboard import api
-from zaqar_dashboard.pages import PagedData
+from zaqar_dashboard.pages import PagedData, as_text
 from zaqar_dashboard.queues.tables import MessagesTable, SubscriptionsTable
 
 
@@ -34,7 +33,7 @@ class OverviewTab(tabs.Tab):
             text = _('Unable to count messages: %(exc)s')
             exceptions.handle(request, text, details='')
         context['metadata'] = [
-            (key, json.dumps(value, ensure_ascii=False))
+            (key, as_text(value))
             for key, value in sorted(self.tab_group.kwargs['metadata'].items())
             if value is not None
         ]

@@ -22,6 +22,22 @@ INDEX = 'horizon:project:queues:index'
 DETAIL = 'horizon:project:queues:detail'
 
 
+#: What follows the path of a collection, and a document to send.
+_USAGE = {
+    ('messages', 'GET'): ('', ''),
+    ('messages', 'POST'): ('', '{"messages": [{"body": "hello"}]}'),
+    ('messages', 'DELETE'): ('/ID', ''),
+    ('claims', 'GET'): ('/ID', ''),
+    ('claims', 'POST'): ('', '{"ttl": 300}'),
+    ('claims', 'PATCH'): ('/ID', '{"ttl": 300}'),
+    ('claims', 'DELETE'): ('/ID', ''),
+    ('subscriptions', 'GET'): ('', ''),
+    ('subscriptions', 'POST'): ('', '{"subscriber": "https://example.com"}'),
+    ('subscriptions', 'PATCH'): ('/ID', '{"ttl": 3600}'),
+    ('subscriptions', 'DELETE'): ('/ID', ''),
+}
+
+
 class IndexView(PagedView):
     """The queues of the project."""
 
@@ -190,11 +206,15 @@ def commands(origin: str, made: dict[str, Any]) -> Iterator[str]:
         'OpenStack-API-Version': api.VERSION,
         'Content-Type': 'application/json',
     }
+    common = [f'-H {quote(f"{name}: {headers[name]}")}' for name in headers]
     for path in made['paths']:
         for method in made['methods']:
-            lines = [f'curl -X {method} {quote(origin + path)}']
-            lines += [f'-H {quote(f"{k}: {v}")}' for k, v in headers.items()]
-            lines.append('-H "Client-ID: $(uuidgen)"')
-            if method == 'POST' and path.endswith('/messages'):
-                lines.append('-d \'{"messages": [{"body": "hello"}]}\'')
+            usage = _USAGE.get((path.rpartition('/')[2], method))
+            if usage is None:
+                continue
+            place, document = usage
+            lines = [f'curl -X {method} {quote(origin + path + place)}']
+            lines += [*common, '-H "Client-ID: $(uuidgen)"']
+            if document:
+                lines.append(f'-d {quote(document)}')
             yield ' \\\n  '.join(lines)

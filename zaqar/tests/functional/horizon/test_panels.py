@@ -61,7 +61,7 @@ def test_a_member_looks_after_queues(
     metadata = caller.ask('GET', '/v2/queues/jobs').json()
     assert metadata['_default_message_ttl'] == 600
     assert metadata['owner'] == 'billing'
-    _post(caller, HOSTILE, {'event': 'x' * 5000}, *range(3))
+    _post(caller, HOSTILE, 'half of \ud83d', {'event': 'x' * 5000}, *range(3))
     caller.ask('POST', '/v2/queues/jobs/claims?limit=1', json={})
     caller.make('stuff')
     _picture_of_list(visitor)
@@ -89,7 +89,7 @@ def _post(caller: Caller, *bodies: object) -> None:
 def _picture_of_list(visitor: Visitor) -> None:
     visitor.visit(QUEUES)
     # A box first; then name, all, free, claimed and delayed.
-    assert visitor.cells('jobs')[1:6] == ['jobs', '5', '4', '1', '0']
+    assert visitor.cells('jobs')[1:6] == ['jobs', '6', '5', '1', '0']
     _picture(visitor, 'horizon-queues')
 
 
@@ -140,6 +140,7 @@ def _look(visitor: Visitor) -> None:
     assert str(link.get_attribute('href')).endswith('/console#/jobs/messages')
     visitor.presses('Messages', '.nav-tabs a')
     visitor.sees('{$ 6 * 7 $}', 'pre')
+    visitor.sees(r'half of \ud83d', 'pre')
     visitor.sees('5017 characters in all', 'td')
     assert not visitor.chrome.find_elements(By.CSS_SELECTOR, 'td img')
     # The same page, without the tab being opened.
