@@ -74,6 +74,8 @@ _HEAD = (
     'in process: without CPU µs',
     'with CPU',
     'CPU ratio',
+    'calls without',
+    'calls with',
     '',
 )
 
@@ -157,6 +159,7 @@ def _cpu_cells(
     return (
         *(f'{statistics.median(one) * 1e6:.0f}' for one in spent),
         f'{compare.ratio(*spent):.3f}',
+        *(str(calls.total(calls.count(side, step))) for side in sides),
     )
 
 
