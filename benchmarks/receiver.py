@@ -4,7 +4,7 @@
 Prints its port. For each line on its standard input it prints a line of JSON:
 for "count", how many requests have come; for any other, for each of them the
 path, the number in the message's body, and how many seconds after the time
-named there it came.
+named there it came; both are 0 where the body has none.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ class _Connection(asyncio.Protocol):
     def _take(self, head: bytes, body: bytes) -> None:
         message = json.loads(body)['body']
         path = head.split(b' ', 2)[1].decode()
-        late = time.time() - message['at']
-        self._got.append((path, message['n'], late))
+        now = time.time()
+        self._got.append(
+            (path, message.get('n', 0), now - message.get('at', now))
+        )
         loop = asyncio.get_running_loop()
         loop.call_later(self._delay, self._transport.write, _ANSWER)
 
