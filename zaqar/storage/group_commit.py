@@ -3,6 +3,7 @@
 
 import enum
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -27,9 +28,10 @@ MAX_SIZE = 1 << 20
 MAX_WAIT = 0.5
 PATIENCE = 3
 
-#: The part of the usual duration of a batch, at most, for which the next one
-#: waits for as many calls as the last one had; and keys for which that number
-#: is remembered.
+#: The share of the callers for which a batch waits, while the others are busy
+#: elsewhere; the part of the usual duration of a batch for which it does so at
+#: most; and keys of which the number of callers is remembered.
+SHARE = 0.5
 GATHERING = 0.5
 MAX_KEYS = 10_000
 
@@ -103,8 +105,8 @@ class Batcher(Generic[Item, Result]):
     done alone: one that fails does not fail the others.
 
     Callers that are answered at once call again at once. So that the first of
-    them does not work alone while all others wait for it, a batch after one of
-    several calls waits for as many, for a part of the time that batches take.
+    them does not work alone while all others wait for it, a batch waits for
+    half of the callers, for a part of the time that batches take.
 
     :param together: processes several items of one key in one commit
     :param alone: processes one item
@@ -130,8 +132,8 @@ class Batcher(Generic[Item, Result]):
         self._owner = owner
         #: Who waits, by the keys for which a thread works.
         self._waiting: dict[Hashable, list[_Waiter[Item, Result]]] = {}
-        #: How many calls the last batch of a key had, if several.
-        self._sizes: BoundedCache[Hashable, int] = BoundedCache(MAX_KEYS)
+        #: How many calls of a key there were at the end of its last batch.
+        self._crowds: BoundedCache[Hashable, int] = BoundedCache(MAX_KEYS)
         #: The thread that gathers calls of a key.
         self._gatherings: dict[Hashable, _Gathering] = {}
         self._mutex = threading.Lock()
@@ -195,7 +197,8 @@ class Batcher(Generic[Item, Result]):
         """Wait for calls that are likely to come at once."""
         patience = min(self._usual * GATHERING, self._timeout)
         with self._mutex:
-            count = self._sizes.get(key, 1) - 1
+            crowd = self._crowds.get(key, 1)
+            count = math.ceil(crowd * SHARE) - 1
             if len(self._waiting[key]) >= count:
                 return
             gathering = self._gatherings[key] = _Gathering(count)
@@ -217,10 +220,6 @@ class Batcher(Generic[Item, Result]):
                 batch.append(other)
             taken = set(map(id, batch))
             waiting[:] = [one for one in waiting if id(one) not in taken]
-            if len(batch) > 1:
-                self._sizes[key] = len(batch)
-            else:
-                self._sizes.pop(key, None)
         return batch
 
     def _by_turns(
@@ -249,7 +248,12 @@ class Batcher(Generic[Item, Result]):
         finally:
             self._usual += (time.monotonic() - begin - self._usual) / 8
             with self._mutex:
-                if waiting := self._waiting[key]:
+                waiting = self._waiting[key]
+                if len(batch) + len(waiting) > 1:
+                    self._crowds[key] = len(batch) + len(waiting)
+                else:
+                    self._crowds.pop(key, None)
+                if waiting:
                     successor = waiting.pop(0)
                     successor.leads = True
                     successor.call()
