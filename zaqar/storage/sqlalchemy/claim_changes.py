@@ -162,27 +162,29 @@ def settle(
     }
     values['queue_id'] = rows[0][0]
     ends = dict(held.values())
+    deleted: list[int] = []
     changed: dict[Settlement, list[int]] = {}
     for item in settlements:
         seq, wake_at = held.get(item.message_id, (None, 0))
         if seq is None:
             continue
         ends[seq] = item.end(now) if item.act is Act.EXTEND else 0
+        if item.act is Act.DELETE:
+            deleted.append(seq)
         # MySQL does not count a row that stays as it was.
-        if ends[seq] != wake_at:
+        elif ends[seq] != wake_at:
             alike = structs.replace(item, message_id='')
             changed.setdefault(alike, []).append(seq)
+    if deleted:
+        _change(session, 'DELETE FROM message', sorted(deleted), values)
     for item, seqs in changed.items():
         _apply(session, item, sorted(seqs), values)
     end = max(ends.values())
     session.later(_END_CLAIM, {**values, 'end': end})
     groups.go_on(session, rows[0][0], left, now)
-    deleted = sum(
-        len(seqs) for item, seqs in changed.items() if item.act is Act.DELETE
-    )
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if deleted else ():
-        queue_state.subtract_by_key(session, qid, queue_id, deleted)
+        queue_state.subtract_by_key(session, qid, queue_id, len(deleted))
     return [item.message_id in held for item in settlements]
 
 
@@ -192,23 +194,34 @@ def _apply(
     seqs: Sequence[int],
     values: Mapping[str, Any],
 ) -> None:
-    """Settle rows that are locked, all of them alike."""
+    """Settle rows that are locked, all of them alike, and stay."""
     hint = ''
     if session.dialect == 'mysql':
         hint = index_hint(session.dialect, 'PRIMARY')
-    change = f'UPDATE message{hint} SET {_columns(item)}'
-    if item.act is Act.DELETE:
-        change = 'DELETE FROM message'
-    session.later(
-        f'{change} WHERE queue_id = :queue_id '
-        f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))} '
-        f'AND {_STILL_HELD}',
+    _change(
+        session,
+        f'UPDATE message{hint} SET {_columns(item)}',
+        seqs,
         {
             **values,
             **lifetime_values(values['now'], item.seconds, 0),
             'reason': reason_encoding.encode(item.reason or ''),
-            **placeholder_values('s', seqs),
         },
+    )
+
+
+def _change(
+    session: SqlSession,
+    change: str,
+    seqs: Sequence[int],
+    values: Mapping[str, Any],
+) -> None:
+    """Change rows that are locked."""
+    session.later(
+        f'{change} WHERE queue_id = :queue_id '
+        f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))} '
+        f'AND {_STILL_HELD}',
+        {**values, **placeholder_values('s', seqs)},
         rows=len(seqs),
     )
 

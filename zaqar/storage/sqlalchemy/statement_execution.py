@@ -49,6 +49,7 @@ def compact(sql: str) -> str:
     return ' '.join(sql.split())
 
 
+@functools.lru_cache(maxsize=2048)
 def placeholders(name: str, count: int) -> str:
     """Return the parameters ``:name0, :name1, ...``."""
     return ', '.join(f':{name}{index}' for index in range(count))
