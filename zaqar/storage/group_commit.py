@@ -195,6 +195,8 @@ class Batcher(Generic[Item, Result]):
 
     def _gather(self, key: Hashable) -> None:
         """Wait for calls that are likely to come at once."""
+        if not self._sizes:
+            return
         patience = min(self._usual * GATHERING, self._timeout)
         with self._mutex:
             crowd = self._crowds.get(key, 1)
@@ -210,9 +212,12 @@ class Batcher(Generic[Item, Result]):
         self, waiter: _Waiter[Item, Result], key: Hashable
     ) -> Sequence[_Waiter[Item, Result]]:
         """Return a call that leads and the first that wait, as many as fit."""
-        batch, size = [waiter], self._size(waiter.item)
         with self._mutex:
             waiting = self._waiting[key]
+            if not waiting:
+                self._sizes.pop(key, None)
+                return [waiter]
+            batch, size = [waiter], self._size(waiter.item)
             for other in self._by_turns(waiter, waiting)[: MAX_BATCH - 1]:
                 size += self._size(other.item)
                 if size > MAX_SIZE:

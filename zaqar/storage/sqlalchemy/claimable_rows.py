@@ -11,6 +11,7 @@ may be taken with it, are in :mod:`.grouped_rows`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -47,6 +48,12 @@ _NEXT = (
 )
 
 
+@functools.cache
+def _columns(dialect: str) -> str:
+    hint = index_hint(dialect, 'message_group_order')
+    return f'{COLUMNS}, {_NEXT.format(hint=hint)}'
+
+
 class FreeRows(NamedTuple):
     """Free rows of a queue to be taken: how many, under which condition."""
 
@@ -59,8 +66,7 @@ class FreeRows(NamedTuple):
 
         Behind the columns is the number of the next message of the group.
         """
-        hint = index_hint(session.dialect, 'message_group_order')
-        columns = f'{COLUMNS}, {_NEXT.format(hint=hint)}'
+        columns = _columns(session.dialect)
         return queue_state.for_update(
             session, self._first(session, where, columns), skip=True
         )

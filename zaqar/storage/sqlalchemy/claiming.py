@@ -225,15 +225,15 @@ def _select_named(
 
 def hold(session: SqlSession, shares: Sequence[Share]) -> None:
     """Put rows into new claims, at once where these have the same terms."""
-    alike: dict[tuple[Any, ...], list[Share]] = {}
+    alike: dict[tuple[Any, ...], list[tuple[dict[str, Any], Share]]] = {}
     for share in shares:
         values = share.values
         key = values['ttl'], values['raised'], values['max']
-        alike.setdefault(key, []).append(share)
+        alike.setdefault(key, []).append((values, share))
     for group in alike.values():
-        fresh = [(one.values, one.taken) for one in group]
+        fresh = [(values, one.taken) for values, one in group]
         _update(session, fresh, f'{COUNT} + 1')
-        exhausted = [(one.values, one.exhausted) for one in group]
+        exhausted = [(values, one.exhausted) for values, one in group]
         _update(session, exhausted, COUNT_EXHAUSTED)
 
 

@@ -100,8 +100,9 @@ def select_all(
     """
     limit = wanted.limit
     taken, first = _select_first(session, wanted, exhausted)
-    is_short = first and len(taken.rows) < limit
-    if is_short and reveal(session, wanted.values):
+    if not first:
+        return taken
+    if len(taken.rows) < limit and reveal(session, wanted.values):
         taken, first = _select_first(session, wanted, exhausted)
     if not taken.are_all(limit):
         taken = _with_next_ones(session, wanted, taken, first, max_claims)

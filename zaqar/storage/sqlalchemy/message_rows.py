@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of messages: columns, states, index hints, conversion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -46,8 +46,14 @@ queue_id_of = itemgetter(_PLACES['queue_id'])
 seq_of = itemgetter(_PLACES['seq'])
 count_of = itemgetter(_PLACES['claim_count'])
 hold_of = itemgetter(*map(_PLACES.get, ('state', 'wake_at', 'claim_id')))
-expiry_of = itemgetter(_PLACES['expires_at'])
 group_of = itemgetter(_PLACES['group_key'])
+
+_STATE = _PLACES['state']
+_WAKE_AT = _PLACES['wake_at']
+_CLAIM_ID = _PLACES['claim_id']
+_CLAIM_COUNT = _PLACES['claim_count']
+_EXPIRES_AT = _PLACES['expires_at']
+_TTL = _PLACES['ttl']
 
 #: What a row holds behind the columns of the message.
 rest_of = itemgetter(slice(len(_NAMES), None))
@@ -127,7 +133,7 @@ def is_free(row: Row, now: int) -> bool:
     return is_at_rest and group_of(row) is None
 
 
-def message(row: Row, now: int) -> Message:
+def message(row: Sequence[Any], now: int) -> Message:
     """Build a message from a row of :data:`COLUMNS`."""
     (
         _,
@@ -183,19 +189,15 @@ def claimed(
     :param more: how often it was handed out
     """
     end = values['end']
-    changes = {
-        'state': CLAIMED,
-        'wake_at': end,
-        'claim_id': claim_id,
-        'claim_count': count_of(row) + more,
-    }
-    if expiry_of(row) < end:
-        changes['ttl'] = values['raised']
-        changes['expires_at'] = values['raised_end']
     updated = [*row]
-    for name, value in changes.items():
-        updated[_PLACES[name]] = value
-    return message(tuple(updated), values['now'])
+    updated[_STATE] = CLAIMED
+    updated[_WAKE_AT] = end
+    updated[_CLAIM_ID] = claim_id
+    updated[_CLAIM_COUNT] += more
+    if updated[_EXPIRES_AT] < end:
+        updated[_TTL] = values['raised']
+        updated[_EXPIRES_AT] = values['raised_end']
+    return message(updated, values['now'])
 
 
 def new_row(seq: int, message: NewMessage, now: int) -> dict[str, Any]:
