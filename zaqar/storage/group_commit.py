@@ -195,7 +195,7 @@ class Batcher(Generic[Item, Result]):
 
     def _gather(self, key: Hashable) -> None:
         """Wait for calls that are likely to come at once."""
-        if not self._sizes:
+        if not self._crowds:
             return
         patience = min(self._usual * GATHERING, self._timeout)
         with self._mutex:
@@ -215,7 +215,6 @@ class Batcher(Generic[Item, Result]):
         with self._mutex:
             waiting = self._waiting[key]
             if not waiting:
-                self._sizes.pop(key, None)
                 return [waiter]
             batch, size = [waiter], self._size(waiter.item)
             for other in self._by_turns(waiter, waiting)[: MAX_BATCH - 1]:
