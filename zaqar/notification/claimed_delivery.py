@@ -13,6 +13,11 @@ from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome
 from zaqar.storage.base import MessageStore
 
+#: Seconds after which the claims of a dead process lapse, and those in which
+#: deliveries must begin that are not claimed, but delayed for as long.
+LEASE = 30
+START = 10
+
 #: Bytes of messages that count as much as a job.
 UNIT = 32 * 1024
 
@@ -21,6 +26,8 @@ UNIT = 32 * 1024
 class Lease:
     """A claim, and the messages in it that are not finished.
 
+    :ivar claim_id: '' where a notifier has stored them for itself: they are
+        delayed for as long as others must not have them
     :ivar open: these, with their weights
     :ivar is_lost: it has lapsed; other notifiers may have its messages
     :ivar left: messages to release
@@ -31,6 +38,13 @@ class Lease:
     open: dict[str, int] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
     is_lost: bool = False
+
+    def is_over(self, now: int) -> bool:
+        """Tell whether nothing more may begin under it.
+
+        :param now: milliseconds
+        """
+        return not self.claim_id and now - self.renewed_at > START * 1000
 
     def finish(self, ids: Iterable[str]) -> None:
         """Note messages that are finished."""

@@ -148,8 +148,12 @@ class DecisionWriter:
 
     def leave(self, job: ClaimedDelivery) -> None:
         """Release a job to any notifier, as it is stored."""
-        self._left.append(job)
-        self.changed.set()
+        if job.lease.claim_id:
+            self._left.append(job)
+            self.changed.set()
+        else:
+            now = job.store.clock.now()
+            self.defer(job, Defer(now, counts=False), now)
 
     # In the thread of the store.
 

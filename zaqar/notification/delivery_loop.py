@@ -156,8 +156,11 @@ class DeliveryLoop:
         while attempt is not None:
             job, more, success = attempt.job, False, None
             try:
+                now = job.store.clock.now()
                 # Another notifier has the jobs of a lost lease.
-                if not job.lease.is_lost:
+                if job.lease.is_over(now) and not job.lease.is_lost:
+                    self._writer(job).leave(job)
+                elif not job.lease.is_lost:
                     more, success = await self._deliver(job)
             except StoreUnavailable:
                 self._writer(job).leave(job)

@@ -37,6 +37,7 @@ from zaqar.models import (
     random_half,
 )
 from zaqar.notification import delivery_requests, notifier_metrics
+from zaqar.notification.claimed_delivery import LEASE
 from zaqar.notification.delivery_ledger import Count, count_nothing
 from zaqar.notification.delivery_requests import Step
 from zaqar.notification.notice_deliveries import (
@@ -62,7 +63,7 @@ Filtered = Callable[[Key, int], None]
 
 #: Maximum number of notices per claim, and its seconds.
 BATCH = 100
-LEASE = 60
+NOTICE_LEASE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class Expansion:
     :ivar fresh: of those that are fanned out now
     :ivar ended: those that nothing refers to
     :ivar deliveries: how many
+    :ivar direct: those that the caller has for itself, by their ids
+    :ivar since: when these were stored, in milliseconds
     :ivar idle: queues without subscriptions, with the epochs of their flags
     """
 
@@ -80,6 +83,8 @@ class Expansion:
     fresh: int
     ended: Sequence[str]
     deliveries: int
+    direct: Sequence[tuple[str, PendingDelivery]]
+    since: int
     idle: Sequence[tuple[str, int]]
 
     def finish(self, store: MessageStore) -> None:
@@ -112,6 +117,7 @@ def expand(
     evaluations: Evaluations | None = None,
     pause: Callable[[], None] = lambda: None,
     count_bytes: Count = count_nothing,
+    direct: int = 0,
 ) -> Expansion | None:
     """Store the deliveries of waiting notices, None if there are none.
 
@@ -121,6 +127,8 @@ def expand(
     :param evaluations: what filters cost
     :param pause: called now and then, for work that cannot wait
     :param count_bytes: see :mod:`.delivery_ledger`
+    :param direct: how many deliveries the caller takes at once, instead of
+        claiming them: for others they are delayed as if they were claimed
     """
     shared = shared or SharedNotices(ctx.cipher)
     turns = turns or ProjectTurns.unlimited()
@@ -128,8 +136,8 @@ def expand(
         OUTBOX,
         now=store.clock.now(),
         claim_id=secrets.token_hex(16),
-        ttl=LEASE,
-        grace=LEASE,
+        ttl=NOTICE_LEASE,
+        grace=NOTICE_LEASE,
         limit=BATCH,
     )
     if claim is None:
@@ -144,12 +152,17 @@ def expand(
     references: list[tuple[str, str]] = []
     tokens: list[str] = []
     sizes: Counter[str] = Counter()
+    own: dict[str, PendingDelivery] = {}
+    since = store.clock.now()
 
     def encoded() -> Iterator[NewMessage]:
         for notice_id, pending in walk.deliveries(readable):
             wait = expected_wait(pending.host, pending.project)
-            turns.store(pending.project, is_due=wait is None)
-            record = _encode(ctx, pending, wait)
+            is_own = wait is None and len(own) < direct
+            turns.store(pending.project, is_due=wait is None and not is_own)
+            record = _encode(ctx, pending, wait, LEASE if is_own else 0)
+            if is_own:
+                own[record.rnd] = pending
             references.append((record.rnd, pending.source))
             tokens.append(f'{notice_id} {pending.name}')
             sizes[pending.project] += pending.size
@@ -203,6 +216,12 @@ def expand(
         len(done),
         [one for one in done if one not in stay],
         len(stored),
+        [
+            (one, own[random_half(one)])
+            for one in stored
+            if random_half(one) in own
+        ],
+        since,
         walk.idle,
     )
 
@@ -369,10 +388,10 @@ def _token(names: Sequence[str]) -> str:
 
 
 def _encode(
-    ctx: Context, pending: PendingDelivery, wait: float | None
+    ctx: Context, pending: PendingDelivery, wait: float | None, delay: int
 ) -> NewMessage:
     """Encode a delivery, deferred if its host has no room."""
-    ttl, delay = outbox_notices.LIFETIME, 0
+    ttl = outbox_notices.LIFETIME
     if wait is not None:
         pending.deferrals = 1
         delay = math.ceil(wait * (1 + random.random()))

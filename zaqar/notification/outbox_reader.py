@@ -48,6 +48,10 @@ COUNT_INTERVAL = 30.0
 FEW = 20
 GATHER = 0.005
 
+#: Deliveries at a time up to which new ones are not claimed, but stored for
+#: this process: then it has them a call of the store earlier.
+DIRECT = 50
+
 #: Seconds between two attempts to have notices reported.
 LISTEN_INTERVAL = 30.0
 
@@ -97,6 +101,7 @@ class OutboxReader:
         self._listen_at = 0.0
         self._poll = POLL_NOTICES
         self._turns = ProjectTurns()
+        self._is_drained = False
         self._evaluations = Evaluations()
         self._watch: Watch | None = None
         self._count_at = 0.0
@@ -186,7 +191,16 @@ class OutboxReader:
         if time.monotonic() >= self._count_at:
             self._count(store)
             self._count_at = time.monotonic() + COUNT_INTERVAL
-        is_more = self._claim(store, expansion is not None)
+        is_due = False
+        if expansion is not None:
+            if expansion.direct:
+                self._deliveries.offer(
+                    self._claims.adopt(
+                        store, expansion.direct, expansion.since
+                    )
+                )
+            is_due = len(expansion.direct) < expansion.deliveries
+        is_more = self._claim(store, is_due)
         if expansion is not None:
             # Last, so that deliveries do not wait for it.
             expansion.finish(store)
@@ -217,10 +231,20 @@ class OutboxReader:
             self._evaluations,
             lambda: self._keep_up(store),
             functools.partial(self._ledger.add, self.name),
+            self._direct(),
         )
         if expansion is not None and expansion.count == fanout.BATCH:
             self._expand_at = 0.0
         return expansion
+
+    def _direct(self) -> int:
+        """Return how many deliveries this process may have at once.
+
+        None before others that are due.
+        """
+        if not self._is_drained:
+            return 0
+        return max(0, DIRECT - self._deliveries.scheduler.weight)
 
     def _listen(self, store: MessageStore) -> None:
         """Have new notices reported, if the store can and does not yet."""
@@ -253,6 +277,7 @@ class OutboxReader:
         jobs, is_full = self._claims.take(store)
         if jobs:
             self._deliveries.offer(jobs)
+        self._is_drained = not is_full
         self._turns.claim([job.project for job in jobs], is_all=not is_full)
         if not is_full:
             scheduler.expect_none()

@@ -14,16 +14,18 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import fanout
-from zaqar.notification.claimed_delivery import ClaimedDelivery, Lease
+from zaqar.notification.claimed_delivery import (
+    LEASE,
+    ClaimedDelivery,
+    Lease,
+)
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which the claims of a dead process lapse, and milliseconds
-#: between two renewals.
-LEASE = 30
+#: Milliseconds between two renewals.
 RENEW = 10_000
 
 #: Maximum number of deliveries per claim.
@@ -75,11 +77,30 @@ class PendingClaims:
             raise
         return jobs, len(claim.messages) == BATCH
 
+    def adopt(
+        self,
+        store: MessageStore,
+        stored: Sequence[tuple[str, PendingDelivery]],
+        since: int,
+    ) -> list[ClaimedDelivery]:
+        """Take deliveries, by their ids, that this process has stored.
+
+        :param since: for when they are delayed by :data:`.LEASE` seconds
+        """
+        lease = Lease('', since, dict.fromkeys((one for one, _ in stored), 1))
+        self._leases.add(lease)
+        return self._claimed(store, lease, stored)
+
     def renew(self, store: MessageStore) -> None:
         """Renew claims that would lapse soon."""
         now = store.clock.now()
         for lease in list(self._leases):
             if now - lease.renewed_at < RENEW:
+                continue
+            if not lease.claim_id:
+                if now - lease.renewed_at > (LEASE - 1) * 1000:
+                    lease.is_lost = True
+                    self._leases.discard(lease)
                 continue
             if store.renew(
                 PENDING, lease.claim_id, now=now, ttl=LEASE, grace=LEASE
@@ -105,7 +126,8 @@ class PendingClaims:
 
     def _end(self, store: MessageStore, leases: Iterable[Lease]) -> None:
         for lease in leases:
-            store.release(PENDING, lease.claim_id, now=store.clock.now())
+            if lease.claim_id:
+                store.release(PENDING, lease.claim_id, now=store.clock.now())
 
     def _jobs(
         self, store: MessageStore, lease: Lease, messages: Sequence[Message]
@@ -123,22 +145,31 @@ class PendingClaims:
             LOG.warning('%d deliveries have been made before', len(ids))
             store.delete_many(PENDING, ids, now=store.clock.now())
             lease.finish(ids)
-        sharing = Counter(pending.source for _, pending in loaded.ready)
+        ready = [(message.id, pending) for message, pending in loaded.ready]
+        return self._claimed(store, lease, ready)
+
+    def _claimed(
+        self,
+        store: MessageStore,
+        lease: Lease,
+        ready: Sequence[tuple[str, PendingDelivery]],
+    ) -> list[ClaimedDelivery]:
+        sharing = Counter(pending.source for _, pending in ready)
         # Those without a source share nothing.
         sharing[''] = 1
         jobs = []
-        for message, pending in loaded.ready:
+        for message_id, pending in ready:
             size = sum(one.size for one in pending.messages)
             job = ClaimedDelivery(
                 pending,
-                message.id,
+                message_id,
                 lease,
                 store,
                 attempt=pending.attempt,
                 pool=self._pool,
                 held_bytes=size // sharing[pending.source],
             )
-            lease.open[message.id] = job.weight
+            lease.open[message_id] = job.weight
             jobs.append(job)
         return jobs
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from benchmarks import notify_soak
-from zaqar.notification.pending_claims import LEASE
+from zaqar.notification.claimed_delivery import LEASE
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

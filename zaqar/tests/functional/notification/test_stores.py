@@ -21,8 +21,8 @@ from zaqar.controllers import (
 )
 from zaqar.models import Record, Scope
 from zaqar.notification import fanout
+from zaqar.notification.claimed_delivery import LEASE
 from zaqar.notification.delivery_scheduler import Scheduler
-from zaqar.notification.pending_claims import LEASE
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.project_turns import HOLD, ProjectTurns
 from zaqar.storage.base import PENDING
@@ -271,7 +271,7 @@ def test_a_project_with_a_backlog_does_not_stand_before_others(
     assert sum(map(len, made)) <= 8
     # Who dies has given nothing back: another one has it a while later.
     turns = ProjectTurns(2, 2)
-    rig.ahead = HOLD + fanout.LEASE
+    rig.ahead = HOLD + fanout.NOTICE_LEASE
     while some := _made(rig, turns):
         made.append(some)
     loud = [
@@ -279,6 +279,30 @@ def test_a_project_with_a_backlog_does_not_stand_before_others(
     ]
     assert loud == list(range(12))
     assert not rig.waiting()
+
+
+def test_what_a_notifier_stores_for_itself_is_free_if_it_dies(
+    rig: Rig,
+) -> None:
+    for name in ('a', 'b'):
+        rig.subscribe(f'{NOBODY}{name}')
+    rig.post('x')
+    expansion = fanout.expand(rig.ctx, rig.store, direct=1)
+    assert expansion is not None
+    ((own, pending),) = expansion.direct
+    assert [bytes(one.body) for one in pending.messages] == [b'"x"']
+
+    def claimed(name: str) -> list[str]:
+        claim = rig.store.claim(
+            PENDING, now=rig.now(), claim_id=name, ttl=5, grace=5, limit=9
+        )
+        return [one.id for one in claim.messages] if claim else []
+
+    assert len(claimed('first')) == 1
+    rig.ahead = LEASE - 2
+    assert own not in claimed('second')
+    rig.ahead = LEASE + 1
+    assert own in claimed('third')
 
 
 def _enrol(rig: Rig) -> None:
