@@ -135,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f'{os.cpu_count()} cores',
         'Load average at the start': machine.load(),
     }
+    if options.store_option:
+        facts['Options of the stores'] = ', '.join(options.store_option)
     print(report.facts(facts))
     parts = [report.facts(facts)]
     for name, chosen in sources.chosen(options.store or ['galera']):
@@ -145,7 +147,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             sides = [
                 stack.enter_context(
-                    started(source, pathlib.Path(folder, word), root, options)
+                    started(
+                        source,
+                        pathlib.Path(folder, word),
+                        root,
+                        options,
+                        _of_stores(options.store_option),
+                    )
                 )
                 for word, root in (
                     ('base', options.base),
@@ -187,6 +195,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add('--operation', action='append', choices=OPERATIONS)
     add('--queues', action='append', type=int, help='(1 and 8)')
+    add(
+        '--store-option',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        help='of both SQL stores; a build that does not know it ignores it',
+    )
     add('--seconds', type=float, default=2.0, help='of a turn (%(default)s)')
     add('--rounds', type=int, default=7, help='of turns (%(default)s)')
     add('--workers', type=int, default=2, help='(%(default)s)')
@@ -197,6 +212,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.operation = options.operation or list(OPERATIONS)
     options.queues = options.queues or [1, 8]
     return options
+
+
+def _of_stores(lines: Sequence[str]) -> str:
+    """Return groups of a configuration that set options of both stores."""
+    return ''.join(
+        f'[drivers:{plane}_store:sqlalchemy]\n{line}\n'
+        for plane in ('message', 'management')
+        for line in lines
+    )
 
 
 @contextlib.contextmanager
