@@ -96,8 +96,9 @@ MESSAGE_OPTS = [
         min=0,
         help='Milliseconds for which a post waits for a commit of the same '
         'process, beyond the time that commits usually take, to share the '
-        'next one with others. So do claims and deletions on MariaDB and '
-        'MySQL. 0 commits each alone. SQLite always shares.',
+        'next one with others, and at most for which that one waits for '
+        'them. So do claims and deletions on MariaDB and MySQL. 0 commits '
+        'each alone. SQLite always shares.',
     ),
     *_SHARED,
 ]
