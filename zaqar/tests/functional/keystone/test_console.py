@@ -93,7 +93,6 @@ def test_an_owner_does_everything_once(
 
 def _allow(keystone: Keystone, origin: str) -> None:
     """Have Keystone allow a page, as an operator does in ``[cors]``."""
-    # Its CORS middleware reads the files of /etc/keystone alone, whichever
-    # others Keystone is started with.
+    # findings/keystone-cors-config-file.sh
     with keystone.down():
         keystone.environment['OS_CORS__ALLOWED_ORIGIN'] = origin

@@ -39,11 +39,9 @@ function card(queue, message, free, again) {
     el('div', { class: 'row' },
       button('Explain', async () => {
         const said = await call('GET', `${path}/explain`);
-        const claim = said.claim
-          ? ` Claim ${said.claim.id} ends at ${said.claim.ends_at}.` : '';
         why.textContent = `State: ${said.state}; `
           + `${said.claimable ? '' : 'not '}claimable. `
-          + `${said.because.join(' ')}${claim}`;
+          + said.because.join(' ');
       }),
       button('Delete', async () => {
         const text = `Delete message ${id} of queue "${queue}" for good.`;
