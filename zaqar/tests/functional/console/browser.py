@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -131,7 +132,8 @@ class User:
 
     def types(self, *keys: str) -> None:
         """Type on whatever has the focus."""
-        self.chrome.switch_to.active_element.send_keys(*keys)
+        # Not by the element, which a redrawn list replaces.
+        ActionChains(self.chrome).send_keys(*keys).perform()
 
     def tabs_to(self, text: str) -> None:
         """Press Tab until a part whose text begins so has a visible focus."""

@@ -111,8 +111,10 @@ function head(place, draw) {
 }
 
 function row(one) {
+  // The id keeps the focus there when the list is drawn anew.
   const link = el('a', {
     href: `#/${encodeURIComponent(one.name)}/messages`,
+    id: `q-${one.name}`,
   }, one.name);
   const cells = COLUMNS.slice(1).map(([, value, text]) => el('td',
     { class: 'number' }, String((text ?? ((it) => it ?? '–'))(value(one)))));
