@@ -5,7 +5,9 @@ Each function sends one request with the user's token to the endpoint of the
 catalogue, in the region that the user has chosen. It uses keystoneauth itself:
 python-zaqarclient sends no version, without which there are no statistics of a
 whole page, and the resources of openstacksdk know no changes of metadata, no
-pre-signed URLs, pools and flavors, and need further requests for discovery.
+pre-signed URLs, pools and flavors, need further requests for discovery, and
+raise errors that Horizon takes for a lack of rights
+(findings/horizon-openstacksdk-errors.sh).
 """
 
 from __future__ import annotations
