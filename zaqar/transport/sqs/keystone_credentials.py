@@ -125,11 +125,11 @@ class Ec2Credentials:
         if signature.method == 'POST' and signature.query:
             raise Fault(
                 'IncompleteSignature',
-                'Keystone does not verify the query of a POST request. Send '
-                'its parameters in the body, or sign it in its headers.'
+                'A POST request cannot have a query. Send its parameters in '
+                'the body.'
                 if signature.expires is None
-                else 'Keystone does not verify pre-signed POST requests. Sign '
-                'them for GET, or in their headers.',
+                else 'A POST request cannot be pre-signed. Sign it for GET, '
+                'or in its headers.',
             )
         known = self._known.get(signature.access)
         if known is not None and self._timer() < known.until:
