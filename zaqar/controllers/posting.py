@@ -99,13 +99,12 @@ def post(
     first = sent = _first_draft(ctx, scope, make_draft)
     pending = 0
     if ctx.backlog is not None and is_bounded:
-        size = sum(len(item.body) for item in first.clear)
+        size = _size(first.clear)
         pending = ctx.backlog.check(
             scope.project, size, lambda: post_notices.are_sent(ctx, scope)
         )
     if ctx.stored is not None and is_bounded:
-        size = sum(len(item.body) for item in first.stored)
-        ctx.stored.check(scope.project, size)
+        ctx.stored.check(scope.project, _size(first.stored))
     if ctx.throttle is not None and is_bounded:
         ctx.throttle.check_post(scope.project, len(first.stored), ctx.size)
     call: dict[str, Any] = {'token': token_hex(16)}
@@ -166,6 +165,13 @@ def post(
     # have repeated by itself.
     own = {item.rnd for item in sent.stored}
     return Posted(ids, own.isdisjoint(map(random_half, ids)))
+
+
+def _size(messages: Sequence[NewMessage]) -> int:
+    """Return the bytes of all bodies."""
+    if len(messages) == 1:
+        return len(messages[0].body)
+    return sum(len(item.body) for item in messages)
 
 
 def _check_groups(store: MessageStore, messages: Sequence[NewMessage]) -> None:

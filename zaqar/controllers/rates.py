@@ -125,27 +125,34 @@ class OwnBuckets:
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self._timer = timer
         self._lock = threading.Lock()
-        self._full_at: BoundedCache[Key, float] = BoundedCache(CACHED)
+        # Each moment in a list of its own, which costs less to change than the
+        # cache.
+        self._full_at: BoundedCache[Key, list[float]] = BoundedCache(CACHED)
 
     def take(
         self, key: Key, rate: float, burst: float, amount: float
     ) -> float:
         cost, now = amount / rate, self._timer()
         with self._lock:
-            full_at = self._full_at.get(key, now)
+            bucket = self._full_at.get(key)
+            if bucket is None:
+                bucket = self._full_at[key] = [now]
+            full_at = bucket[0]
             if full_at < now:
                 full_at = now
-            wait = full_at + min(cost, burst) - now - burst
+            # All that is wanted, or as much as a full bucket has.
+            wait = full_at - now + (cost if cost < burst else burst) - burst
             # Sums of fractions are not exact.
             if wait > 1e-6:
                 return wait
-            self._full_at[key] = full_at + cost
+            bucket[0] = full_at + cost
         return 0.0
 
     def put(self, key: Key, rate: float, amount: float) -> None:
         with self._lock:
-            if key in self._full_at:
-                self._full_at[key] -= amount / rate
+            bucket = self._full_at.get(key)
+            if bucket is not None:
+                bucket[0] -= amount / rate
 
 
 class Throttle:
