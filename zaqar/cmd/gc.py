@@ -124,19 +124,19 @@ class StoreSelection:
                 '--pool: [DEFAULT] pooling is off, hence there are no pools'
             )
         self._conf = conf
-        self._found = store_opener.open_stores(conf)
+        self._stores = store_opener.open_stores(conf)
         self._pools: all_pools.Pools | None = None
         if is_pooled:
             self._pools = all_pools.Pools(
-                self._found.management,
+                self._stores.management,
                 store_opener.PoolOpener(conf),
-                self._found.messages,
+                self._stores.messages,
                 use_virtual=True,
             )
 
     def chosen(self) -> Mapping[str, Opener]:
         """Return the stores to sweep by their names."""
-        messages = {MESSAGE_STORE: lambda: self._found.messages}
+        messages = {MESSAGE_STORE: lambda: self._stores.messages}
         if self._pools is None:
             return messages
         names = [pool.name for pool in self._pools.records.all()]
@@ -153,8 +153,8 @@ class StoreSelection:
     def close(self) -> None:
         if self._pools is not None:
             self._pools.close()
-        self._found.messages.close()
-        self._found.management.close()
+        self._stores.messages.close()
+        self._stores.management.close()
 
 
 class Collector:

@@ -61,8 +61,8 @@ def _drop_syn(listener: socket.socket) -> bool:
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return False
     steps = b''.join(struct.pack('HBBI', *step) for step in _FILTER)
-    kept = ctypes.create_string_buffer(steps, len(steps))
-    program = struct.pack('HP', len(_FILTER), ctypes.addressof(kept))
+    instructions = ctypes.create_string_buffer(steps, len(steps))
+    program = struct.pack('HP', len(_FILTER), ctypes.addressof(instructions))
     try:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
     except OSError:

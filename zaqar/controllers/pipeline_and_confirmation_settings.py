@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar.controllers import delivery_attempts
+from zaqar.controllers import delivery_attempt_history
 from zaqar.errors import ConfigurationError
 from zaqar.models import Subscription
 
@@ -54,7 +54,7 @@ class Pipeline:
     notifies: bool = False
     confirms: bool = False
     confirms_mail: bool = False
-    attempts_lifetime: int = delivery_attempts.LIFETIME
+    attempts_lifetime: int = delivery_attempt_history.LIFETIME
 
     def needs_confirmation(self, subscriber: str) -> bool:
         is_mail = subscriber[:7].lower() == 'mailto:'

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from zaqar.controllers.delivery_attempts import Attempt
+from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.rate_estimates import Rates
 from zaqar.models import Claim, Kind, Message, Stats, Subscription
 

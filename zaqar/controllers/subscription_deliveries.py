@@ -12,7 +12,7 @@ from typing import Any
 
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
-    delivery_attempts,
+    delivery_attempt_history,
     message_delays,
     outbox_notices,
     subscription_delivery_status,
@@ -20,7 +20,7 @@ from zaqar.controllers import (
 from zaqar.controllers import subscription_records as records
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import page_size
-from zaqar.controllers.delivery_attempts import OUTCOMES, Attempt
+from zaqar.controllers.delivery_attempt_history import OUTCOMES, Attempt
 from zaqar.controllers.outbox_notices import ReplayRequest, ResendRequest
 from zaqar.controllers.pending_counts import Counts, Waiting
 from zaqar.controllers.result_types import AttemptPage
@@ -105,7 +105,7 @@ def attempts(
         )
     shown: Sequence[Attempt] = _recorded(ctx, scope, subscription_id)
     if marker is not None:
-        shown = delivery_attempts.behind(shown, marker)
+        shown = delivery_attempt_history.behind(shown, marker)
     page = [one for one in shown if state in (None, one.outcome)][:size]
     again = {'limit': limit, 'state': state}
     return AttemptPage(page, again, page[-1].marker if page else None)
@@ -132,14 +132,14 @@ def resend(
         raise NotFound(f'No attempt of a delivery {attempt_id} is recorded')
     if latest.outcome != 'given_up':
         raise Conflict('The delivery was not given up.')
-    store = _kept_in(ctx, latest)
+    store = _store_of_copy(ctx, latest)
     if store is None:
         raise Conflict('The message of the delivery is not kept any more.')
     request = ResendRequest(
         scope.project,
         scope.name,
         subscription_id,
-        latest.kept_id,
+        latest.copy_id,
         str(scope.kind),
     )
     _put(store, request)
@@ -206,16 +206,16 @@ def _recorded(
     key = scope, subscription_id
     data = subscription_delivery_status.read(store, key)
     lifetime = ctx.pipeline.attempts_lifetime
-    return delivery_attempts.read(key, data, now, lifetime)
+    return delivery_attempt_history.read(key, data, now, lifetime)
 
 
-def _kept_in(ctx: Context, attempt: Attempt) -> MessageStore | None:
+def _store_of_copy(ctx: Context, attempt: Attempt) -> MessageStore | None:
     """Return the store that keeps a delivery, None if none does."""
     opener = ctx.catalogue.outboxes().get(attempt.pool)
-    if not attempt.kept_id or opener is None:
+    if not attempt.copy_id or opener is None:
         return None
     store = opener()
-    if not store.get(GIVEN_UP, [attempt.kept_id], now=store.clock.now()):
+    if not store.get(GIVEN_UP, [attempt.copy_id], now=store.clock.now()):
         return None
     return store
 

@@ -13,7 +13,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-from zaqar.controllers.delivery_attempts import Key
+from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
 from zaqar.models import Data, Record
 from zaqar.storage.base import ManagementStore

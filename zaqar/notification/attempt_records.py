@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.delivery_attempts import Attempt
-from zaqar.controllers.delivery_attempts import Outcome as Result
+from zaqar.controllers.delivery_attempt_history import Attempt
+from zaqar.controllers.delivery_attempt_history import Outcome as Result
 from zaqar.models import NewMessage
 from zaqar.notification.claimed_delivery import (
     Attempted,
@@ -57,22 +57,26 @@ def keep(
         for job in jobs
         if job.pending.confirmation is None and not is_socket(job.pending.host)
         for one in job.given_up
-        if not one.kept
+        if not one.stored_copy
     ]
     places = iter(given_up)
-    for batch in batches(_kept(ctx, job, one) for job, one in given_up):
+    for batch in batches(
+        _copy_to_store(ctx, job, one) for job, one in given_up
+    ):
         ids = store.post(
             GIVEN_UP,
             batch,
             now=store.clock.now(),
             token=token_of(batch),
         )
-        for kept_id in ids:
+        for copy_id in ids:
             job, one = next(places)
-            one.kept = {'pool': job.pool, 'kept_id': kept_id}
+            one.stored_copy = {'pool': job.pool, 'copy_id': copy_id}
 
 
-def _kept(ctx: Context, job: ClaimedDelivery, one: GivenUp) -> NewMessage:
+def _copy_to_store(
+    ctx: Context, job: ClaimedDelivery, one: GivenUp
+) -> NewMessage:
     pending = job.pending.part(one.place, one.place + 1).alone()
     pending = pending.copy(attempt=1, deferrals=0)
     return pending.to_store(ctx.cipher, ttl=ctx.pipeline.attempts_lifetime)

@@ -73,14 +73,14 @@ class GivenUp:
 
     :ivar place: its index in the pending delivery
     :ivar at: when that was decided, in milliseconds
-    :ivar kept: where it is kept to be sent again
+    :ivar stored_copy: where it is kept to be sent again
     """
 
     place: int
     last: Attempted
     decision: DeadLetter | Remove
     at: int
-    kept: Mapping[str, str] = field(default_factory=dict)
+    stored_copy: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)

@@ -306,7 +306,7 @@ class DecisionWriter:
         _count(delivery, 'given_up')
         is_gone = isinstance(decision, Remove) or decision.is_gone
         record = attempt_records.of(
-            last, given_up.at, 'given_up', **given_up.kept
+            last, given_up.at, 'given_up', **given_up.stored_copy
         )
         self._statistics.given_up(
             job.pending.key,

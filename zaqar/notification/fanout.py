@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.delivery_attempts import Key
+from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
     Notice,

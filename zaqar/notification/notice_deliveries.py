@@ -17,7 +17,7 @@ from zaqar.controllers import (
     subscription_records,
 )
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.delivery_attempts import Key
+from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.outbox_notices import (
     ConfirmationRequest,
     Notice,

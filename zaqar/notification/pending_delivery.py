@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from zaqar.controllers import delivery_attempts, outbox_notices
+from zaqar.controllers import delivery_attempt_history, outbox_notices
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import (
     LIFETIME,
@@ -221,7 +221,9 @@ def delivery_id(scope: Scope, subscription_id: str, notice_id: str) -> str:
 
     Receivers get it with the index of the message behind it.
     """
-    return delivery_attempts.prefix((scope, subscription_id)) + notice_id
+    return (
+        delivery_attempt_history.prefix((scope, subscription_id)) + notice_id
+    )
 
 
 def host_of(subscriber: str) -> str:

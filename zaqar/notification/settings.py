@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from zaqar import options_as_dataclass_fields
 from zaqar.controllers import (
-    delivery_attempts,
+    delivery_attempt_history,
     mail_building,
     url_signatures,
     webhook_secret_format,
@@ -84,7 +84,7 @@ class NotificationSettings:
         min=1,
     )
     max_attempts_recorded: int = option(
-        delivery_attempts.MOST,
+        delivery_attempt_history.MOST,
         'Maximum number of failed attempts that are recorded for a '
         'subscription and shown to its owner. Messages that were given up are '
         'kept as long, to be sent again.',
@@ -92,7 +92,7 @@ class NotificationSettings:
         max=1000,
     )
     attempts_lifetime: int = option(
-        delivery_attempts.LIFETIME,
+        delivery_attempt_history.LIFETIME,
         'Seconds for which attempts are recorded.',
         min=60,
         max=30 * 86_400,

@@ -15,7 +15,7 @@ from cachetools import TTLCache
 
 from zaqar.controllers import subscription_records
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.delivery_attempts import Attempt
+from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.outbox_notices import LIFETIME
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import NewMessage, Scope, Subscription

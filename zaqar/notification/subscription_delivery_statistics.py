@@ -9,8 +9,16 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers import delivery_attempts, subscription_delivery_status
-from zaqar.controllers.delivery_attempts import LIFETIME, MOST, Attempt, Key
+from zaqar.controllers import (
+    delivery_attempt_history,
+    subscription_delivery_status,
+)
+from zaqar.controllers.delivery_attempt_history import (
+    LIFETIME,
+    MOST,
+    Attempt,
+    Key,
+)
 from zaqar.controllers.subscription_delivery_status import COUNTED
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import ManagementStore
@@ -133,16 +141,16 @@ class DeliveryStatistics:
         attempts = [*change.get(_FAILURES, ())]
         if _SUCCESS in change:
             attempts.append(change[_SUCCESS])
-        rows = delivery_attempts.rows(key, attempts)
+        rows = delivery_attempt_history.rows(key, attempts)
 
         def edit(data: Mapping[str, Any]) -> Mapping[str, Any]:
             merged = self._merged(data, change)
             for name in (_OTHER, _FAILURES, _SUCCESS):
                 merged.pop(name, None)
             if rows:
-                merged[delivery_attempts.MEMBER], dropped[:] = (
-                    delivery_attempts.merged(
-                        data.get(delivery_attempts.MEMBER, ()),
+                merged[delivery_attempt_history.MEMBER], dropped[:] = (
+                    delivery_attempt_history.merged(
+                        data.get(delivery_attempt_history.MEMBER, ()),
                         rows,
                         self._most,
                         self._lifetime,
@@ -159,8 +167,8 @@ class DeliveryStatistics:
             dropped, self._dropped = self._dropped, []
         ids: dict[str, list[str]] = defaultdict(list)
         for attempt in dropped:
-            if attempt.kept_id:
-                ids[attempt.pool].append(attempt.kept_id)
+            if attempt.copy_id:
+                ids[attempt.pool].append(attempt.copy_id)
         for pool, names in ids.items():
             try:
                 self._discard(pool, names)

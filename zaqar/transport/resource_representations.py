@@ -9,7 +9,7 @@ import msgspec
 
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import message_extras
-from zaqar.controllers.delivery_attempts import Attempt
+from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.explanations import Explanation
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.guarantees import QueueGuarantees

@@ -14,13 +14,13 @@ from redis import exceptions
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import keys, node_discovery
-from zaqar.storage.redis.node import (
+from zaqar.storage.redis.scripts import Script
+from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,
     CutShort,
     error_code,
 )
-from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.uri import ConnectionSettings
 
 LOG = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Any
 from zaqar.storage.inspection import LAST_SECOND, Guarantees, Order, Survival
 from zaqar.storage.redis import keys, server_check
 from zaqar.storage.redis.client import RedisClient
-from zaqar.storage.redis.node import error_code
+from zaqar.storage.redis.server_connections import error_code
 
 _CONFIG = (
     'appendfsync',

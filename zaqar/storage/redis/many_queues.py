@@ -9,8 +9,8 @@ from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import keys, scripts
 from zaqar.storage.redis.client import DEADLINE, RedisClient
-from zaqar.storage.redis.node import ConnectionLost, RedisNode
 from zaqar.storage.redis.scripts import Script, Status
+from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
 
 
 def run(

@@ -8,7 +8,7 @@ from zaqar.models import Stats
 from zaqar.storage.redis import keys, queue_scans
 from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.keys import ALL, CLAIMED, EXPIRY
-from zaqar.storage.redis.node import Command, RedisNode
+from zaqar.storage.redis.server_connections import Command, RedisNode
 
 #: Seconds after which counting stops.
 MAX_DURATION = 2.0

@@ -10,7 +10,7 @@ from typing import Any
 from redis import exceptions
 from redis.crc import key_slot
 
-from zaqar.storage.redis.node import (
+from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,
     RedisNode,

@@ -9,14 +9,14 @@ from redis import exceptions
 
 from zaqar.errors import one_line
 from zaqar.storage.redis import keys
-from zaqar.storage.redis.node import (
+from zaqar.storage.redis.scripts import WATCH, Status
+from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,
     RedisNode,
     error_code,
     packed,
 )
-from zaqar.storage.redis.scripts import WATCH, Status
 
 #: The version whose clusters have sharded channels: what is published there
 #: goes to servers with the slot only.

@@ -9,7 +9,11 @@ from redis import exceptions
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import keys
 from zaqar.storage.redis.client import RedisClient
-from zaqar.storage.redis.node import Command, ConnectionLost, RedisNode
+from zaqar.storage.redis.server_connections import (
+    Command,
+    ConnectionLost,
+    RedisNode,
+)
 
 #: Keys that the server scans in one step.
 SCAN_COUNT = 5000

@@ -20,8 +20,8 @@ from zaqar.errors import StoreUnavailable
 from zaqar.storage.availability import OnChange, Watch
 from zaqar.storage.redis import keys
 from zaqar.storage.redis.client import RedisClient
-from zaqar.storage.redis.node import ConnectionLost, RedisNode
 from zaqar.storage.redis.pubsub_connection import PubSubConnection
+from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
 
 LOG = logging.getLogger(__name__)
 

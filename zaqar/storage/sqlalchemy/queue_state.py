@@ -286,15 +286,15 @@ def subtract_from_several(
     :param counts: by the ids of queues
     """
     ids = sorted(counts)
-    found: list[tuple[str, int]] = []
+    existing: list[tuple[str, int]] = []
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
         rows = session.all(
             _COUNTED.format(placeholders('id', len(chunk))),
             placeholder_values('id', chunk),
         )
-        found += [(qid, queue_id) for qid, queue_id in rows]
-    for qid, queue_id in sorted(found):
+        existing += [(qid, queue_id) for qid, queue_id in rows]
+    for qid, queue_id in sorted(existing):
         subtract_by_key(session, qid, queue_id, counts[queue_id])
 
 

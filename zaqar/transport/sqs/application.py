@@ -27,9 +27,9 @@ from zaqar.transport.sqs import (
     query_protocol,
     signatures,
 )
+from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.actions import ACTIONS
 from zaqar.transport.sqs.batches import Output
-from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.callers import Prover
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi import log_context, request_reading
@@ -155,14 +155,14 @@ class Application:
             raise Fault('InvalidAction', f'The action {name} is not valid.')
         action = ACTIONS[name]
         path = environ['PATH_INFO'].removeprefix(sqs_path.PATH).rstrip('/')
-        call = Call(
+        context = ActionContext(
             self._dispatcher,
             caller,
             _endpoint(environ),
             path,
             functools.partial(self._wait, environ, project),
         )
-        return name, action.run(call, decode(action.input))
+        return name, action.run(context, decode(action.input))
 
     def _read(self, environ: Environ) -> bytes:
         """Return the body of a request."""

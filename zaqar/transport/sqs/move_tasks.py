@@ -9,8 +9,8 @@ from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import StartedRedrive
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import faults, names, ranges, requests
+from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batches import Output
-from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
 
 _STATUSES = {
@@ -22,21 +22,21 @@ _STATUSES = {
 
 
 def start_message_move_task(
-    call: Call, request: requests.StartMessageMoveTask
+    context: ActionContext, request: requests.StartMessageMoveTask
 ) -> Output:
-    queue = _queue(call, 'SourceArn', request.source_arn)
+    queue = _queue(context, 'SourceArn', request.source_arn)
     document: Output = {}
     if request.destination_arn is not None:
         document['to'] = _queue(
-            call, 'DestinationArn', request.destination_arn
+            context, 'DestinationArn', request.destination_arn
         )
-        _check_exists(call, document['to'])
+        _check_exists(context, document['to'])
     rate = request.max_number_of_messages_per_second
     ranges.RATE.check(rate)
     if rate is not None:
         document['rate'] = rate
     try:
-        started: StartedRedrive = call.run(
+        started: StartedRedrive = context.run(
             'redrive_create', queue, document=document
         )
     except NotFound as error:
@@ -47,45 +47,47 @@ def start_message_move_task(
 
 
 def list_message_move_tasks(
-    call: Call, request: requests.ListMessageMoveTasks
+    context: ActionContext, request: requests.ListMessageMoveTasks
 ) -> Output:
-    queue = _queue(call, 'SourceArn', request.source_arn)
+    queue = _queue(context, 'SourceArn', request.source_arn)
     size = request.max_results
     ranges.TASKS.check(size)
-    _check_exists(call, queue)
-    redrives: Sequence[Redrive] = call.run('redrive_list', queue)
-    return {'Results': [_shown(call, item) for item in redrives[: size or 1]]}
+    _check_exists(context, queue)
+    redrives: Sequence[Redrive] = context.run('redrive_list', queue)
+    return {
+        'Results': [_shown(context, item) for item in redrives[: size or 1]]
+    }
 
 
 def cancel_message_move_task(
-    call: Call, request: requests.CancelMessageMoveTask
+    context: ActionContext, request: requests.CancelMessageMoveTask
 ) -> Output:
     parts = names.of_token(request.task_handle, 2)
     if parts is None:
         raise _missing('The task handle is not valid.')
-    queue, redrive_id = call.checked(parts[0]), parts[1]
+    queue, redrive_id = context.checked(parts[0]), parts[1]
     try:
-        redrive: Redrive = call.run(
+        redrive: Redrive = context.run(
             'redrive_get', queue, redrive_id=redrive_id
         )
         if redrive.has_ended:
             raise _missing('The task is not running any more.')
-        call.run('redrive_delete', queue, redrive_id=redrive_id)
-        redrive = call.run('redrive_get', queue, redrive_id=redrive_id)
+        context.run('redrive_delete', queue, redrive_id=redrive_id)
+        redrive = context.run('redrive_get', queue, redrive_id=redrive_id)
     except NotFound as error:
         raise _missing(str(error)) from error
     return {'ApproximateNumberOfMessagesMoved': redrive.moved}
 
 
-def _shown(call: Call, redrive: Redrive) -> Output:
+def _shown(context: ActionContext, redrive: Redrive) -> Output:
     output: Output = {
         'Status': _STATUSES[redrive.status],
-        'SourceArn': call.arn(redrive.queue),
+        'SourceArn': context.arn(redrive.queue),
         'ApproximateNumberOfMessagesMoved': redrive.moved,
         'StartedTimestamp': redrive.started_at,
     }
     if redrive.to is not None:
-        output['DestinationArn'] = call.arn(redrive.to)
+        output['DestinationArn'] = context.arn(redrive.to)
     if redrive.rate is not None:
         output['MaxNumberOfMessagesPerSecond'] = redrive.rate
     if not redrive.has_ended:
@@ -95,16 +97,16 @@ def _shown(call: Call, redrive: Redrive) -> Output:
     return output
 
 
-def _queue(call: Call, name: str, arn: str) -> str:
+def _queue(context: ActionContext, name: str, arn: str) -> str:
     queue = names.of_arn(arn)
     if queue is None:
         raise faults.invalid(name, 'it is no resource name of a queue.')
-    return call.own(queue)
+    return context.own(queue)
 
 
-def _check_exists(call: Call, queue: str) -> None:
+def _check_exists(context: ActionContext, queue: str) -> None:
     try:
-        call.describe(queue)
+        context.describe(queue)
     except Fault as fault:
         if fault.name == 'QueueDoesNotExist':
             raise _missing(fault.message) from fault

@@ -15,73 +15,81 @@ from zaqar.transport.sqs import (
     ranges,
     requests,
 )
+from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batches import Output
-from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
 
 #: Tries of a change that others get in the way of.
 ATTEMPTS = 10
 
 
-def create_queue(call: Call, request: requests.CreateQueue) -> Output:
+def create_queue(
+    context: ActionContext, request: requests.CreateQueue
+) -> Output:
     """Create a queue; one with the same attributes is fine."""
-    name = call.checked(request.queue_name)
+    name = context.checked(request.queue_name)
     attributes = request.attributes or {}
     queue_attributes.check_fifo(name, attributes)
-    fields = queue_attributes.defaults(name, call.limits)
-    fields |= queue_attributes.to_metadata(attributes, call.own, fields)
+    fields = queue_attributes.defaults(name, context.limits)
+    fields |= queue_attributes.to_metadata(attributes, context.own, fields)
     fields = {key: value for key, value in fields.items() if value is not None}
     if request.tags:
         fields[queue_attributes.TAGS] = queue_attributes.checked_tags(
             request.tags
         )
-    _check_target(call, fields)
+    _check_target(context, fields)
     try:
-        is_new = call.run(
+        is_new = context.run(
             'queue_create', name, query={'adopt': 'true'}, document=fields
         )
     except InvalidRequest as error:
         raise faults.of(error, invalid='InvalidAttributeValue') from error
-    if not is_new and not _has(call, name, attributes):
+    if not is_new and not _has(context, name, attributes):
         raise Fault(
             'QueueNameExists',
             'A queue already exists with the same name and a different value '
             'for an attribute.',
         )
-    return {'QueueUrl': call.url(name)}
+    return {'QueueUrl': context.url(name)}
 
 
-def get_queue_url(call: Call, request: requests.GetQueueUrl) -> Output:
-    owner = request.queue_owner_account or call.project
-    name = call.own(names.QueueName(owner, request.queue_name))
-    call.describe(name)
-    return {'QueueUrl': call.url(name)}
+def get_queue_url(
+    context: ActionContext, request: requests.GetQueueUrl
+) -> Output:
+    owner = request.queue_owner_account or context.project
+    name = context.own(names.QueueName(owner, request.queue_name))
+    context.describe(name)
+    return {'QueueUrl': context.url(name)}
 
 
-def list_queues(call: Call, request: requests.ListQueues) -> Output:
+def list_queues(
+    context: ActionContext, request: requests.ListQueues
+) -> Output:
     query = {'prefix': request.queue_name_prefix or None}
-    return _listed(call, request, query, 'QueueUrls')
+    return _listed(context, request, query, 'QueueUrls')
 
 
 def list_dead_letter_source_queues(
-    call: Call, request: requests.ListDeadLetterSourceQueues
+    context: ActionContext, request: requests.ListDeadLetterSourceQueues
 ) -> Output:
-    name = call.queue(request.queue_url)
-    call.describe(name)
-    output = _listed(call, request, {'dead_letter_queue': name}, 'queueUrls')
+    name = context.queue(request.queue_url)
+    context.describe(name)
+    output = _listed(
+        context, request, {'dead_letter_queue': name}, 'queueUrls'
+    )
     return {'queueUrls': [], **output}
 
 
-def delete_queue(call: Call, request: requests.OnQueue) -> Output:
+def delete_queue(context: ActionContext, request: requests.OnQueue) -> Output:
     """Delete a queue; a missing one is fine."""
-    call.run('queue_delete', call.queue(request.queue_url))
+    context.run('queue_delete', context.queue(request.queue_url))
     return {}
 
 
-def purge_queue(call: Call, request: requests.OnQueue) -> Output:
-    call.run(
+def purge_queue(context: ActionContext, request: requests.OnQueue) -> Output:
+    context.run(
         'queue_purge',
-        call.queue(request.queue_url),
+        context.queue(request.queue_url),
         query={'existing': 'true'},
         document={'resource_types': ['messages']},
     )
@@ -89,17 +97,19 @@ def purge_queue(call: Call, request: requests.OnQueue) -> Output:
 
 
 def get_queue_attributes(
-    call: Call, request: requests.GetQueueAttributes
+    context: ActionContext, request: requests.GetQueueAttributes
 ) -> Output:
-    name = call.queue(request.queue_url)
+    name = context.queue(request.queue_url)
     wanted = set(request.attribute_names or ())
     known = queue_attributes.KNOWN | {queue_attributes.ALL}
     faults.check_attributes(wanted, known)
     if queue_attributes.ALL in wanted:
         wanted = set(queue_attributes.KNOWN)
-    attributes = queue_attributes.shown(call.describe(name), call.arn, name)
+    attributes = queue_attributes.shown(
+        context.describe(name), context.arn, name
+    )
     if wanted & queue_attributes.COUNTS:
-        counted: Counted = call.run('queue_get_stats', name)
+        counted: Counted = context.run('queue_get_stats', name)
         attributes |= queue_attributes.counts(counted)
     chosen = {
         name: value for name, value in attributes.items() if name in wanted
@@ -108,48 +118,52 @@ def get_queue_attributes(
 
 
 def set_queue_attributes(
-    call: Call, request: requests.SetQueueAttributes
+    context: ActionContext, request: requests.SetQueueAttributes
 ) -> Output:
-    name = call.queue(request.queue_url)
+    name = context.queue(request.queue_url)
     if 'FifoQueue' in request.attributes:
         raise Fault(
             'InvalidAttributeName',
             'FifoQueue cannot change once the queue is created.',
         )
-    present = call.describe(name)
+    present = context.describe(name)
     fields = queue_attributes.to_metadata(
-        request.attributes, call.own, present
+        request.attributes, context.own, present
     )
-    _check_target(call, fields)
+    _check_target(context, fields)
     _patch(
-        call,
+        context,
         name,
         [_change('add', key, value) for key, value in fields.items()],
     )
     return {}
 
 
-def tag_queue(call: Call, request: requests.TagQueue) -> Output:
-    return _retag(call, request.queue_url, request.tags, ())
+def tag_queue(context: ActionContext, request: requests.TagQueue) -> Output:
+    return _retag(context, request.queue_url, request.tags, ())
 
 
-def untag_queue(call: Call, request: requests.UntagQueue) -> Output:
-    return _retag(call, request.queue_url, {}, request.tag_keys)
+def untag_queue(
+    context: ActionContext, request: requests.UntagQueue
+) -> Output:
+    return _retag(context, request.queue_url, {}, request.tag_keys)
 
 
-def list_queue_tags(call: Call, request: requests.OnQueue) -> Output:
-    metadata = call.describe(call.queue(request.queue_url))
+def list_queue_tags(
+    context: ActionContext, request: requests.OnQueue
+) -> Output:
+    metadata = context.describe(context.queue(request.queue_url))
     tags = queue_attributes.tags(metadata)
     return {'Tags': tags} if tags else {}
 
 
-def _check_target(call: Call, fields: Mapping[str, Any]) -> None:
+def _check_target(context: ActionContext, fields: Mapping[str, Any]) -> None:
     """Check that the dead-letter queue of metadata exists."""
     target = fields.get('_dead_letter_queue')
     if target is None:
         return
     try:
-        call.run('queue_get', target, query={'existing': 'true'})
+        context.run('queue_get', target, query={'existing': 'true'})
     except NotFound:
         raise Fault(
             'InvalidAttributeValue',
@@ -157,22 +171,24 @@ def _check_target(call: Call, fields: Mapping[str, Any]) -> None:
         ) from None
 
 
-def _has(call: Call, name: str, attributes: Mapping[str, str]) -> bool:
+def _has(
+    context: ActionContext, name: str, attributes: Mapping[str, str]
+) -> bool:
     """Tell whether an existing queue has some attributes."""
-    present = call.describe(name)
+    present = context.describe(name)
     try:
-        wanted = queue_attributes.to_metadata(attributes, call.own, present)
+        wanted = queue_attributes.to_metadata(attributes, context.own, present)
     except Fault:
         return False
-    before = queue_attributes.shown(present, call.arn, name)
-    after = queue_attributes.shown({**present, **wanted}, call.arn, name)
+    before = queue_attributes.shown(present, context.arn, name)
+    after = queue_attributes.shown({**present, **wanted}, context.arn, name)
     if attributes.get('FifoQueue') == 'true' and 'FifoQueue' not in before:
         return False
     return before == after
 
 
 def _listed(
-    call: Call,
+    context: ActionContext,
     request: requests.ListQueues | requests.ListDeadLetterSourceQueues,
     query: Mapping[str, object],
     member: str,
@@ -189,8 +205,8 @@ def _listed(
     queues: list[str] = []
     size = wanted or ranges.QUEUES.most
     while True:
-        limit = min(size - len(queues), call.limits.max_queues_per_page)
-        page: QueuePage = call.run(
+        limit = min(size - len(queues), context.limits.max_queues_per_page)
+        page: QueuePage = context.run(
             'queue_list', query={**query, 'marker': marker, 'limit': limit}
         )
         queues += [queue.name for queue in page.queues]
@@ -199,7 +215,7 @@ def _listed(
             break
     output: Output = {}
     if queues:
-        output[member] = [*map(call.url, queues)]
+        output[member] = [*map(context.url, queues)]
     # One that is cut has read a lot: another request reads on, even if this
     # one has not asked for pages.
     if page.is_cut or (wanted is not None and len(page.queues) == limit):
@@ -208,14 +224,14 @@ def _listed(
 
 
 def _retag(
-    call: Call,
+    context: ActionContext,
     queue_url: str | None,
     added: Mapping[str, str],
     removed: Collection[str],
 ) -> Output:
-    name = call.queue(queue_url)
+    name = context.queue(queue_url)
     for _ in range(ATTEMPTS):
-        metadata = call.describe(name)
+        metadata = context.describe(name)
         tags = {**queue_attributes.tags(metadata), **added}
         for key in removed:
             tags.pop(key, None)
@@ -223,7 +239,7 @@ def _retag(
         key = queue_attributes.TAGS
         try:
             _patch(
-                call,
+                context,
                 name,
                 [
                     # Others may change the tags at the same moment.
@@ -237,9 +253,9 @@ def _retag(
     raise Fault('ServiceUnavailable', 'Others change the tags of the queue.')
 
 
-def _patch(call: Call, name: str, changes: list[Output]) -> None:
+def _patch(context: ActionContext, name: str, changes: list[Output]) -> None:
     try:
-        call.run('queue_update', name, document=changes)
+        context.run('queue_update', name, document=changes)
     except NotFound as error:
         raise faults.of(error) from error
     except InvalidRequest as error:
@@ -250,7 +266,7 @@ def _change(op: str, key: str, value: Any) -> Output:
     return {'op': op, 'path': f'/metadata/{key}', 'value': value}
 
 
-def unsupported(call: Call, request: requests.OnQueue) -> Output:
+def unsupported(context: ActionContext, request: requests.OnQueue) -> Output:
     """Refuse what policies of queues would be needed for."""
     raise Fault(
         'UnsupportedOperation',

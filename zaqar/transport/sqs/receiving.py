@@ -17,8 +17,8 @@ from zaqar.transport.sqs import (
     ranges,
     sending,
 )
+from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batches import Output
-from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.requests import ReceiveMessage
 
 _ALL = 'All'
@@ -33,9 +33,9 @@ _KNOWN = frozenset(
 )
 
 
-def receive_message(call: Call, request: ReceiveMessage) -> Output:
+def receive_message(context: ActionContext, request: ReceiveMessage) -> Output:
     """Claim messages, each of which is settled by itself from then on."""
-    queue = call.queue(request.queue_url)
+    queue = context.queue(request.queue_url)
     wanted = {
         *(request.attribute_names or ()),
         *(request.message_system_attribute_names or ()),
@@ -50,14 +50,14 @@ def receive_message(call: Call, request: ReceiveMessage) -> Output:
         # No claim lives for 0 seconds; it is released below.
         document['ttl'] = max(seconds, 1)
     if attempt := request.receive_request_attempt_id:
-        document['id'] = names.of_attempt(call.project, attempt)
+        document['id'] = names.of_attempt(context.project, attempt)
     size = request.max_number_of_messages or 1
-    claimed: Claimed | None = call.run(
+    claimed: Claimed | None = context.run(
         'claim_create',
         queue,
         query={
-            'limit': min(size, call.limits.max_messages_per_claim_or_pop),
-            'wait': _wait(call, request),
+            'limit': min(size, context.limits.max_messages_per_claim_or_pop),
+            'wait': _wait(context, request),
             'existing': 'true',
         },
         document=document,
@@ -66,23 +66,23 @@ def receive_message(call: Call, request: ReceiveMessage) -> Output:
     if claimed is None:
         return {}
     if seconds == 0:
-        call.run('claim_delete', queue, claim_id=claimed.claim.id)
+        context.run('claim_delete', queue, claim_id=claimed.claim.id)
     chosen = request.message_attribute_names or ()
     return {
         'Messages': [
-            _received(call, claimed, message, wanted, chosen)
+            _received(context, claimed, message, wanted, chosen)
             for message in claimed.claim.messages
         ]
     }
 
 
-def _wait(call: Call, request: ReceiveMessage) -> int | None:
+def _wait(context: ActionContext, request: ReceiveMessage) -> int | None:
     seconds = request.wait_time_seconds
-    return None if seconds is None else min(seconds, call.limits.max_wait)
+    return None if seconds is None else min(seconds, context.limits.max_wait)
 
 
 def _received(
-    call: Call,
+    context: ActionContext,
     claimed: Claimed,
     message: Message,
     wanted: Collection[str],
@@ -101,7 +101,7 @@ def _received(
     if extras.attributes is not None and (wanted or chosen):
         own = message_extras.read_attributes(extras.attributes)
     if wanted:
-        shown = _system_attributes(call, claimed.now, message, extras, own)
+        shown = _system_attributes(context, claimed.now, message, extras, own)
         if _ALL not in wanted:
             shown = {
                 name: value for name, value in shown.items() if name in wanted
@@ -117,7 +117,7 @@ def _received(
 
 
 def _system_attributes(
-    call: Call,
+    context: ActionContext,
     now: int,
     message: Message,
     extras: Extras,
@@ -142,5 +142,7 @@ def _system_attributes(
         if key in own:
             shown[name] = own[key]['value']
     if extras.dead_letter is not None:
-        shown['DeadLetterQueueSourceArn'] = call.arn(extras.dead_letter.queue)
+        shown['DeadLetterQueueSourceArn'] = context.arn(
+            extras.dead_letter.queue
+        )
     return {name: value for name, value in shown.items() if value is not None}

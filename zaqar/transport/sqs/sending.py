@@ -20,8 +20,8 @@ from zaqar.transport.sqs import (
     query_protocol,
     ranges,
 )
+from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batches import Output
-from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.message_attributes import Attributes
 from zaqar.transport.sqs.requests import (
@@ -46,22 +46,24 @@ class Draft(msgspec.Struct, frozen=True):
     output: Output
 
 
-def send_message(call: Call, request: SendMessage) -> Output:
-    queue = call.queue(request.queue_url)
-    draft = _draft(call, queue, request)
-    return _sent(queue, draft, _post(call, queue, [draft]).ids[0])
+def send_message(context: ActionContext, request: SendMessage) -> Output:
+    queue = context.queue(request.queue_url)
+    draft = _draft(context, queue, request)
+    return _sent(queue, draft, _post(context, queue, [draft]).ids[0])
 
 
-def send_message_batch(call: Call, request: SendMessageBatch) -> Output:
+def send_message_batch(
+    context: ActionContext, request: SendMessageBatch
+) -> Output:
     """Send messages, each by itself."""
-    queue = call.queue(request.queue_url)
+    queue = context.queue(request.queue_url)
     batches.check([entry.id for entry in request.entries])
     outcome = batches.Outcome()
     drafts: dict[str, Draft] = {}
     for entry in request.entries:
         with outcome.of(entry.id):
-            drafts[entry.id] = _draft(call, queue, entry)
-    most = _most_bytes(call)
+            drafts[entry.id] = _draft(context, queue, entry)
+    most = _most_bytes(context)
     if sum(draft.size for draft in drafts.values()) > most:
         raise Fault(
             'BatchRequestTooLong',
@@ -70,12 +72,12 @@ def send_message_batch(call: Call, request: SendMessageBatch) -> Output:
     if not drafts:
         return outcome.output()
     try:
-        ids = _post(call, queue, [*drafts.values()]).ids
+        ids = _post(context, queue, [*drafts.values()]).ids
     except (InvalidRequest, QueueFull):
         # One of them may be invalid, or too much.
         for key, draft in drafts.items():
             with outcome.of(key):
-                posted = _post(call, queue, [draft])
+                posted = _post(context, queue, [draft])
                 outcome.succeed(key, _sent(queue, draft, posted.ids[0]))
         return outcome.output()
     for (key, draft), message_id in zip(drafts.items(), ids, strict=True):
@@ -83,8 +85,10 @@ def send_message_batch(call: Call, request: SendMessageBatch) -> Output:
     return outcome.output()
 
 
-def _post(call: Call, queue: str, drafts: Sequence[Draft]) -> Posted:
-    posted: Posted = call.run(
+def _post(
+    context: ActionContext, queue: str, drafts: Sequence[Draft]
+) -> Posted:
+    posted: Posted = context.run(
         'message_post',
         queue,
         query={'existing': 'true'},
@@ -94,7 +98,7 @@ def _post(call: Call, queue: str, drafts: Sequence[Draft]) -> Posted:
     return posted
 
 
-def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
+def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
     body = request.message_body
     if not body:
         raise faults.missing('MessageBody')
@@ -107,7 +111,7 @@ def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
         )
     encoded = body.encode()
     size = len(encoded) + message_attributes.size(attributes)
-    most = _most_bytes(call)
+    most = _most_bytes(context)
     if size > most:
         raise faults.invalid(
             'MessageBody', f'a message must be shorter than {most} bytes.'
@@ -171,5 +175,5 @@ def sequence_number(message_id: str) -> str:
     return f'{int(message_id[:16], 16):020d}'
 
 
-def _most_bytes(call: Call) -> int:
-    return min(ranges.MESSAGE_SIZE.most, call.limits.max_messages_post_size)
+def _most_bytes(context: ActionContext) -> int:
+    return min(ranges.MESSAGE_SIZE.most, context.limits.max_messages_post_size)

@@ -10,8 +10,8 @@ from typing import Any
 from zaqar.controllers.settling import NOT_HELD
 from zaqar.errors import InvalidDeletion, MessageClaimed, NotFound
 from zaqar.transport.sqs import batches, faults, names, ranges
+from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batches import Outcome, Output
-from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.names import Receipt
 from zaqar.transport.sqs.requests import (
@@ -22,15 +22,17 @@ from zaqar.transport.sqs.requests import (
 )
 
 
-def delete_message(call: Call, request: DeleteMessage) -> Output:
+def delete_message(context: ActionContext, request: DeleteMessage) -> Output:
     """Delete a message, unless somebody else has received it since."""
-    queue = call.queue(request.queue_url)
-    _delete(call, queue, names.receipt(request.receipt_handle))
+    queue = context.queue(request.queue_url)
+    _delete(context, queue, names.receipt(request.receipt_handle))
     return {}
 
 
-def delete_message_batch(call: Call, request: DeleteMessageBatch) -> Output:
-    queue = call.queue(request.queue_url)
+def delete_message_batch(
+    context: ActionContext, request: DeleteMessageBatch
+) -> Output:
+    queue = context.queue(request.queue_url)
     batches.check([entry.id for entry in request.entries])
     outcome = Outcome()
     receipts: dict[str, Receipt] = {}
@@ -40,31 +42,33 @@ def delete_message_batch(call: Call, request: DeleteMessageBatch) -> Output:
     for keys in _by_claim(receipts):
         with outcome.of(*keys):
             ids = {receipts[key].message_id for key in keys}
-            held = _settle(call, queue, receipts[keys[0]], {'delete': [*ids]})
+            held = _settle(
+                context, queue, receipts[keys[0]], {'delete': [*ids]}
+            )
             for key in keys:
                 if not held.get(receipts[key].message_id):
-                    _delete(call, queue, receipts[key])
+                    _delete(context, queue, receipts[key])
                 outcome.succeed(key)
     return outcome.output()
 
 
 def change_message_visibility(
-    call: Call, request: ChangeMessageVisibility
+    context: ActionContext, request: ChangeMessageVisibility
 ) -> Output:
-    queue = call.queue(request.queue_url)
+    queue = context.queue(request.queue_url)
     receipt = names.receipt(request.receipt_handle)
     change = _change(receipt, request.visibility_timeout)
-    held = _settle(call, queue, receipt, {'extend': [change]})
+    held = _settle(context, queue, receipt, {'extend': [change]})
     if not held.get(receipt.message_id):
-        call.describe(queue)
+        context.describe(queue)
         raise _not_in_flight()
     return {}
 
 
 def change_message_visibility_batch(
-    call: Call, request: ChangeMessageVisibilityBatch
+    context: ActionContext, request: ChangeMessageVisibilityBatch
 ) -> Output:
-    queue = call.queue(request.queue_url)
+    queue = context.queue(request.queue_url)
     batches.check([entry.id for entry in request.entries])
     outcome = Outcome()
     receipts: dict[str, Receipt] = {}
@@ -82,7 +86,7 @@ def change_message_visibility_batch(
             # The last one of a message counts.
             latest = {receipts[key].message_id: changes[key] for key in keys}
             held = _settle(
-                call,
+                context,
                 queue,
                 receipts[keys[0]],
                 {'extend': [*latest.values()]},
@@ -94,7 +98,7 @@ def change_message_visibility_batch(
                 else:
                     outcome.fail(key, _not_in_flight())
     if not is_any_held:
-        call.describe(queue)
+        context.describe(queue)
     return outcome.output()
 
 
@@ -112,7 +116,10 @@ def _by_claim(receipts: Mapping[str, Receipt]) -> Iterable[list[str]]:
 
 
 def _settle(
-    call: Call, queue: str, receipt: Receipt, document: Mapping[str, Any]
+    context: ActionContext,
+    queue: str,
+    receipt: Receipt,
+    document: Mapping[str, Any],
 ) -> Mapping[str, bool]:
     """Settle messages of a claim; tell of each whether it was held.
 
@@ -122,7 +129,7 @@ def _settle(
         counts = {receipt.message_id: receipt.hand_outs}
         document = {**document, 'claim_counts': counts}
     try:
-        result = call.run(
+        result = context.run(
             'claim_settle',
             queue,
             document=document,
@@ -134,7 +141,7 @@ def _settle(
     return {item['id']: item['status'] != NOT_HELD for item in results}
 
 
-def _delete(call: Call, queue: str, receipt: Receipt) -> None:
+def _delete(context: ActionContext, queue: str, receipt: Receipt) -> None:
     query: Output = {'claim_id': receipt.claim_id, 'existing': 'true'}
     counts: list[int | None] = [receipt.hand_outs]
     if not receipt.is_of_attempt:
@@ -142,7 +149,7 @@ def _delete(call: Call, queue: str, receipt: Receipt) -> None:
         counts.insert(0, None)
     for count in counts:
         with contextlib.suppress(InvalidDeletion, MessageClaimed):
-            call.run(
+            context.run(
                 'message_delete',
                 queue,
                 query={**query, 'claim_count': count},

@@ -10,11 +10,11 @@ import pytest
 
 from zaqar.api_versions import V2_0, V2_1
 from zaqar.controllers import (
-    delivery_attempts,
+    delivery_attempt_history,
     outbox_notices,
     subscription_delivery_status,
 )
-from zaqar.controllers.delivery_attempts import Attempt, Outcome
+from zaqar.controllers.delivery_attempt_history import Attempt, Outcome
 from zaqar.models import NewMessage, Scope
 from zaqar.storage.base import GIVEN_UP, OUTBOX
 from zaqar.tests.functional.http import subscription_calls
@@ -43,9 +43,9 @@ def record(api: Api, path: str, attempts: Sequence[Attempt]) -> str:
     subscription_delivery_status.change(
         api.service.catalogue.management,
         key,
-        lambda data: {**data, delivery_attempts.MEMBER: rows},
+        lambda data: {**data, delivery_attempt_history.MEMBER: rows},
     )
-    return delivery_attempts.prefix(key)
+    return delivery_attempt_history.prefix(key)
 
 
 def keep(api: Api) -> dict[str, str]:
@@ -54,8 +54,8 @@ def keep(api: Api) -> dict[str, str]:
     store = opener()
     kept = NewMessage(body=b'{}', ttl=60, rnd='0' * 16, client='c')
     now = store.clock.now()
-    (kept_id,) = store.post(GIVEN_UP, [kept], now=now, token='t')
-    return {'pool': pool, 'kept_id': kept_id}
+    (copy_id,) = store.post(GIVEN_UP, [kept], now=now, token='t')
+    return {'pool': pool, 'copy_id': copy_id}
 
 
 def requests(api: Api) -> list[Any]:
@@ -143,7 +143,7 @@ def test_only_what_was_given_up_and_is_kept_is_sent_again(new: Api) -> None:
         path,
         [
             attempt(1, 'given_up', **kept),
-            attempt(2, 'given_up', **{**kept, 'kept_id': '0' * 32}),
+            attempt(2, 'given_up', **{**kept, 'copy_id': '0' * 32}),
             attempt(3, 'given_up'),
             attempt(4, 'retried'),
             attempt(5, 'delivered'),
@@ -158,7 +158,7 @@ def test_only_what_was_given_up_and_is_kept_is_sent_again(new: Api) -> None:
     answer = new('POST', one)
     assert (answer.status, answer.body) == (202, b'')
     (request,) = requests(new)
-    assert request.delivery == kept['kept_id']
+    assert request.delivery == kept['copy_id']
     assert request.subscription == path.rpartition('/')[2]
 
 

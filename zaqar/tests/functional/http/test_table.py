@@ -14,7 +14,10 @@ from zaqar.api import microversions, operation_table
 from zaqar.api.operation_declarations import topics
 from zaqar.api.response_schemas import SINCE
 from zaqar.api_versions import Version
-from zaqar.controllers import delivery_attempts, subscription_delivery_status
+from zaqar.controllers import (
+    delivery_attempt_history,
+    subscription_delivery_status,
+)
 from zaqar.models import Kind, Scope
 from zaqar.tests.functional.http import test_delivery_attempts
 from zaqar.tests.functional.http.client import (
@@ -92,9 +95,9 @@ def _resend(api: Api) -> Response:
     subscription_delivery_status.change(
         api.service.catalogue.management,
         subscribed,
-        lambda data: {delivery_attempts.MEMBER: [row]},
+        lambda data: {delivery_attempt_history.MEMBER: [row]},
     )
-    name = f'{delivery_attempts.prefix(subscribed)}{row[0]}'
+    name = f'{delivery_attempt_history.prefix(subscribed)}{row[0]}'
     return api('POST', f'{path}/attempts/{name}/resend')
 
 

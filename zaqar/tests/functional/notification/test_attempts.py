@@ -11,7 +11,7 @@ import pytest
 
 from zaqar.api_versions import V2_1
 from zaqar.controllers import subscription_deliveries
-from zaqar.controllers.delivery_attempts import Attempt
+from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.errors import Conflict
 from zaqar.models import Scope
 from zaqar.storage.base import GIVEN_UP

@@ -16,7 +16,7 @@ import pytest
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
-from zaqar.storage.redis import node as redis_node
+from zaqar.storage.redis import server_connections
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 from zaqar.tests.contract.proxy import Proxy
@@ -155,7 +155,7 @@ def test_who_only_reads_does_not_read_what_a_replica_has(
     records: OpenRecords,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(redis_node, 'ROLE_INTERVAL', 0.0)
+    monkeypatch.setattr(server_connections, 'ROLE_INTERVAL', 0.0)
     queue, management = _busy(opened(pair.url)), records(pair.url)
     assert management.create('kind', 'parent', 'old', {})
     pair.promote()
@@ -171,7 +171,7 @@ def test_who_only_reads_does_not_read_what_a_replica_has(
 
 
 def test_a_replica_is_noticed_within_seconds() -> None:
-    assert redis_node.ROLE_INTERVAL <= 5
+    assert server_connections.ROLE_INTERVAL <= 5
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from zaqar.storage.redis import node
+from zaqar.storage.redis import server_connections
 
 
 class Connection:
@@ -47,7 +47,7 @@ class House:
     def __init__(self) -> None:
         self.made: list[Connection] = []
         self.answer: Callable[[], Any] = lambda: b'PONG'
-        self.node = node.RedisNode(self._make, 'x')
+        self.node = server_connections.RedisNode(self._make, 'x')
 
     def _make(self) -> Connection:
         self.made.append(Connection(lambda: self.answer()))
@@ -98,7 +98,7 @@ def test_a_broken_one_is_not_used_again() -> None:
         raise exceptions.ConnectionError('gone')
 
     house.answer = fail
-    with pytest.raises(node.ConnectionLost):
+    with pytest.raises(server_connections.ConnectionLost):
         house.ping()
     house.answer = lambda: b'PONG'
     assert house.ping() == [b'PONG']

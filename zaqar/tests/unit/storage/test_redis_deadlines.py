@@ -11,7 +11,9 @@ import pytest
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
-node = pytest.importorskip('zaqar.storage.redis.node')
+server_connections = pytest.importorskip(
+    'zaqar.storage.redis.server_connections'
+)
 client = pytest.importorskip('zaqar.storage.redis.client')
 uri = pytest.importorskip('zaqar.storage.redis.uri')
 
@@ -54,13 +56,13 @@ def test_only_a_silence_of_some_length_ends_the_other_connections(
 ) -> None:
     idle = Answering()
     connections = iter([idle, Silent()])
-    server = node.RedisNode(lambda: next(connections), 'x')
+    server = server_connections.RedisNode(lambda: next(connections), 'x')
     assert server.exchange([('PING',)]) == [b'PONG']
     assert idle.is_open
-    with pytest.raises(node.ConnectionLost) as caught:
+    with pytest.raises(server_connections.ConnectionLost) as caught:
         server.exchange([('PING',)], time.monotonic() + seconds)
-    is_cut = seconds < node.FAIR_WAIT
-    assert isinstance(caught.value, node.CutShort) == is_cut
+    is_cut = seconds < server_connections.FAIR_WAIT
+    assert isinstance(caught.value, server_connections.CutShort) == is_cut
     assert idle.is_open == is_cut
 
 
@@ -83,7 +85,7 @@ def test_a_call_cut_short_says_nothing_of_the_topology(
     asking = client.RedisClient(uri.parse('redis://127.0.0.1:1', {}))
 
     def ask(*_: Any) -> None:
-        raise node.CutShort('late')
+        raise server_connections.CutShort('late')
 
     monkeypatch.setattr(asking.topology, 'exchange', ask)
     monkeypatch.setattr(asking.topology, 'invalidate', pytest.fail)

@@ -50,7 +50,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     :ivar error: why it failed, '' on success
     :ivar next_at: when the next attempt is due, None without one
     :ivar pool: name of that in which the delivery is kept to be sent again
-    :ivar kept_id: its id there, '' if it is not kept
+    :ivar copy_id: its id there, '' if it is not kept
     """
 
     id: str
@@ -62,7 +62,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     error: str = ''
     next_at: int | None = None
     pool: str = ''
-    kept_id: str = ''
+    copy_id: str = ''
 
     @property
     def key(self) -> tuple[int, int, str]:
@@ -121,8 +121,8 @@ def merged(
         one.key
         for one in [one for one in attempts if one.outcome == 'delivered'][-1:]
     )
-    kept = [one.row() for one in attempts if one.key in recorded]
-    return kept, [one for one in attempts if one.key not in recorded]
+    rows = [one.row() for one in attempts if one.key in recorded]
+    return rows, [one for one in attempts if one.key not in recorded]
 
 
 def read(

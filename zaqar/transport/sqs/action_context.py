@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request of a client, for which actions run operations."""
+"""What an action works with: the project, its queues, operations to run."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Caller(msgspec.Struct, frozen=True):
     region: str
 
 
-class Call:
-    """A request.
+class ActionContext:
+    """What an action works with, for one request.
 
     :param endpoint: as the client wrote it
     :param path_queue: the path of the queue that the request was sent to, ''
