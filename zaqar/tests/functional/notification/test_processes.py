@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler
 
@@ -173,6 +174,26 @@ def test_the_server_delivers_unless_told_otherwise(
     server = place(tmp_path, more).start()
     assert len(server.workers()) == children
     assert server.stop() == 0
+
+
+def test_each_process_of_another_wsgi_server_delivers(
+    make_rig: MakeRig, receiver: Receiver, tmp_path: pathlib.Path
+) -> None:
+    rig = make_rig(running=False)
+    rig.subscribe(receiver.url)
+    rig.post('x')
+    # What uWSGI does in each of its processes.
+    load = 'import zaqar.transport.wsgi.app, threading as t; t.Event().wait()'
+    running = process.Process(
+        [sys.executable, '-c', load],
+        tmp_path / 'wsgi.log',
+        env={'OS_ZAQAR_CONFIG_FILES': str(place(tmp_path).conf)},
+    )
+    try:
+        receiver.wait(1)
+        rig.rests()
+    finally:
+        running.stop(signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
