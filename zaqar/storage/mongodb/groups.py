@@ -165,9 +165,9 @@ def regroup(
 ) -> None:
     """Update groups whose messages were changed in the same transaction.
 
-    A group is busy until the last hold of its messages ends, else free from
-    its first message on, once that is no longer delayed. One without live
-    messages is removed.
+    A group is busy until the last hold of its messages ends, or what is held
+    has expired, else free from its first message on, once that is no longer
+    delayed. One without live messages is removed.
 
     :param keep_until: when the last message expires, if that was changed
     """
@@ -178,9 +178,11 @@ def regroup(
     names = [Binary(name) for name in ids]
     held = {'y': {'$in': names}, 'a': {'$gt': now}, **live}
     with in_time():
-        for row in messages.find(held, {'y': 1, 'a': 1}, session=session):
+        fields = {'y': 1, 'a': 1, 'e': 1}
+        for row in messages.find(held, fields, session=session):
             name = bytes(row['y'])
-            ends[name] = max(ends.get(name, 0), int(row['a']))
+            end = min(int(row['a']), int(row['e']))
+            ends[name] = max(ends.get(name, 0), end)
     writes: list[UpdateOne | DeleteOne] = []
     for name in names:
         where = {'l': _lane(name), **live}

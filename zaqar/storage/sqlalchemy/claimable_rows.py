@@ -194,6 +194,8 @@ def _with_woken(
         # Which of their groups are free is not to be seen in them alone.
         groups.wake(session, QUEUE, wanted.values)
         free = session.all(wanted.select(session, FREE), wanted.values)
+        # Those that it has hidden may have kept others from being found.
+        woken = session.all(wanted.select(session, WOKEN), wanted.values)
         woken = [row for row in woken if group_of(row) is None]
     ordered = sorted([*free, *woken], key=seq_of)
     return ordered[: wanted.limit]

@@ -264,6 +264,15 @@ def repair(
     return in_front | _show(session, queue_id, lost, now)
 
 
+def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
+    """Let groups go on of which expired messages were removed.
+
+    :param queue: locked, as it was when they were
+    """
+    locked = lock(session, queue.id, queue.bereft)
+    repair(session, queue.id, locked, now)
+
+
 def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
     """Let groups go on whose claims or delays have ended.
 

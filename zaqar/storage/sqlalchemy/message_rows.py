@@ -78,13 +78,15 @@ QUEUE = (
 UNGROUPED = f'{QUEUE[:-1]} AND grouped = 0)'
 
 #: Set the columns of a message that no claim holds any more: it is free, or
-#: delayed until ``:end``. In a group the latter still names its claim.
+#: delayed until ``:end``. In a group the latter still names its claim, and is
+#: due when it has expired, so that the group goes on.
 FREED = (
     f'state = CASE WHEN group_key IS NULL THEN {FREE} ELSE {IN_GROUP} END, '
     'wake_at = 0, claim_id = NULL'
 )
 DELAY = (
-    f'state = {DELAYED}, wake_at = :end, '
+    f'state = {DELAYED}, wake_at = CASE WHEN group_key IS NOT NULL '
+    'AND expires_at < :end THEN expires_at ELSE :end END, '
     'claim_id = CASE WHEN group_key IS NOT NULL THEN claim_id END'
 )
 

@@ -70,8 +70,7 @@ def post_within(
         except QueueFull as refusal:
             return refusal
         finally:
-            some = groups.lock(session, queue.id, queue.bereft)
-            groups.repair(session, queue.id, some, post.now)
+            groups.mend(session, queue, post.now)
     rows = [
         {'queue_id': queue.id, **new_row(seq, message, post.now)}
         for seq, message in enumerate(messages, queue.next_seq)

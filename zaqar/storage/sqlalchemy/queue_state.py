@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -58,9 +58,7 @@ COUNTED = (
 _COUNTED_QID = (
     'SELECT qid FROM message_queue WHERE id = :id AND live IS NOT NULL'
 )
-_COUNTED = (
-    'SELECT qid, id FROM message_queue WHERE id IN ({}) AND live IS NOT NULL'
-)
+_NAMES = 'SELECT qid, id FROM message_queue WHERE id IN ({})'
 _SET_COUNT = (
     'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
 )
@@ -206,12 +204,31 @@ def check_gone(
 def lock_if_counted(session: SqlSession, qid: str) -> None:
     """Lock the row of a queue whose messages are counted.
 
-    For those that lock rows of groups and subtract messages afterwards: posts
-    lock both the other way round.
+    For those that lock rows of groups and subtract messages afterwards, or on
+    Galera change the queue's row anyway: posts lock both the other way round.
     """
     values = {'qid': qid}
-    if session.dialect != 'sqlite' and session.one(COUNTED, values):
+    if session.dialect != 'sqlite' and (
+        session.spans_nodes or session.one(COUNTED, values)
+    ):
         session.one(for_update(session, _SELECT), values)
+
+
+def lock_unless_locked(session: SqlSession, ids: Collection[int]) -> set[int]:
+    """Lock likewise the rows of several queues, and wait for none.
+
+    :returns: those that others have locked
+    """
+    if session.dialect == 'sqlite':
+        return set()
+    sql = 'SELECT qid FROM message_queue WHERE qid = :qid'
+    sql = for_update(session, sql, skip=True)
+    names = _names(session, ids, is_counted=not session.spans_nodes)
+    return {
+        queue_id
+        for qid, queue_id in names
+        if session.one(sql, {'qid': qid}) is None
+    }
 
 
 def discard_messages(
@@ -285,17 +302,28 @@ def subtract_from_several(
 
     :param counts: by the ids of queues
     """
-    ids = sorted(counts)
+    for qid, queue_id in _names(session, counts, is_counted=True):
+        subtract_by_key(session, qid, queue_id, counts[queue_id])
+
+
+def _names(
+    session: SqlSession, ids: Collection[int], *, is_counted: bool
+) -> Sequence[tuple[str, int]]:
+    """Return the keys of queues, each with its id.
+
+    :param is_counted: leave out those whose messages are not counted
+    """
+    every = sorted(ids)
+    sql = _NAMES + (' AND live IS NOT NULL' if is_counted else '')
     existing: list[tuple[str, int]] = []
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
+    for start in range(0, len(every), _CHUNK):
+        chunk = every[start : start + _CHUNK]
         rows = session.all(
-            _COUNTED.format(placeholders('id', len(chunk))),
+            sql.format(placeholders('id', len(chunk))),
             placeholder_values('id', chunk),
         )
         existing += [(qid, queue_id) for qid, queue_id in rows]
-    for qid, queue_id in sorted(existing):
-        subtract_by_key(session, qid, queue_id, counts[queue_id])
+    return sorted(existing)
 
 
 def subtract_by_key(

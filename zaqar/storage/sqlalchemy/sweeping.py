@@ -159,17 +159,21 @@ def _remove_expired(
 ) -> Sequence[Row]:
     """Remove expired messages, and let their groups go on.
 
-    First ones of groups that others have locked are left for the next time:
-    the order of locks is another one here.
+    First ones of groups that others have locked are left for the next time, as
+    is all of a queue that others have: the order of locks is another one here.
     """
     rows = _select(session, _EXPIRED, {'now': now}, batch)
     first: dict[int, set[str]] = {}
     for queue_id, _, group, state in rows:
         if group is not None and state != IN_GROUP:
             first.setdefault(queue_id, set()).add(group)
+    grouped = {row[0] for row in rows if row[2] is not None}
+    busy = queue_state.lock_unless_locked(session, grouped)
+    rows = [row for row in rows if row[0] not in busy]
     locked = {
         queue_id: {*groups.lock(session, queue_id, keys, skip=True)}
         for queue_id, keys in first.items()
+        if queue_id not in busy
     }
     rows = [
         row

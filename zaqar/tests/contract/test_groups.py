@@ -276,6 +276,41 @@ def test_expired_messages_are_swept_with_their_groups(
     assert take(queue) == [3, 4]
 
 
+def test_groups_go_on_when_expired_messages_are_removed_to_count(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, ('a', 0), ttl=60)
+    post(queue, ('a', 1), ttl=600)
+    hand.move(60)
+    queue.store.held_bytes([queue.qid], now=hand.now)
+    assert take(queue) == [1]
+
+
+def test_a_group_goes_on_when_one_expires_that_waits(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, ('a', 0), ttl=60)
+    post(queue, ('a', 1), ttl=600)
+    claim = queue.take(1, ttl=10, grace=0)
+    queue.settle(claim.id, Settlement(claim.messages[0].id, Act.RELEASE, 300))
+    hand.before(60)
+    assert take(queue) == []
+    hand.at_last()
+    assert take(queue) == [1]
+
+
+def test_lapsed_messages_of_busy_groups_hide_no_others(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, ('a', 0), ('a', 1), ('a', 2), (None, 3))
+    claim = queue.take(ttl=10)
+    last = claim.messages[2]
+    queue.settle(claim.id, Settlement(last.id, Act.EXTEND, 100))
+    hand.move(10)
+    assert take(queue, 1) == [3]
+    assert take(queue) == []
+
+
 def test_a_claim_prolongs_messages_of_a_group(
     queue: Probe, hand: Hand
 ) -> None:

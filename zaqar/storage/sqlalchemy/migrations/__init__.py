@@ -268,6 +268,12 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
         arguments['prepare_threshold'] = None
         # Texts of a database in SQL_ASCII would be bytes.
         arguments['client_encoding'] = 'utf8'
+    else:
+        # By default a change locks every row that it reads, and what lies
+        # between, until the commit.
+        arguments['init_command'] = (
+            'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'
+        )
     return arguments
 
 
