@@ -148,7 +148,8 @@ def expand(
     readable, unreadable = outbox_notices.read_all(
         new, lambda message: outbox_notices.read(ctx.cipher, message)
     )
-    walk = _Walk(ctx, store, turns, evaluations or Evaluations())
+    evaluations = evaluations or Evaluations()
+    walk = _Walk(ctx, store, turns, evaluations)
     references: list[tuple[str, str]] = []
     tokens: list[str] = []
     sizes: Counter[str] = Counter()
@@ -169,13 +170,26 @@ def expand(
             yield record
 
     stored: list[str] = []
-    for batch in batches(encoded()):
-        if stored:
-            pause()
-        names = tokens[len(stored) : len(stored) + len(batch)]
-        stored += store.post(
-            PENDING, batch, now=store.clock.now(), token=_token(names)
-        )
+    try:
+        for batch in batches(encoded()):
+            if stored:
+                pause()
+            names = tokens[len(stored) : len(stored) + len(batch)]
+            stored += store.post(
+                PENDING, batch, now=store.clock.now(), token=_token(names)
+            )
+    except BaseException:
+        # The next one must not go on behind what is not stored.
+        evaluations.undo()
+        raise
+    # Else they were stored before, perhaps for other subscribers.
+    is_new = [random_half(one) for one in stored] == [
+        rnd for rnd, _ in references
+    ]
+    if is_new:
+        # At once: who repeats this does not count it.
+        for project, size in sizes.items():
+            count_bytes(project, size)
     _end_steps(store, walk.steps)
     if unreadable:
         requeue(store, OUTBOX, unreadable)
@@ -199,8 +213,7 @@ def expand(
     for message, notice in readable:
         if message.id in stay and isinstance(notice, PostNotice):
             shared.cache(message.id, notice.messages)
-    if [random_half(one) for one in stored] == [rnd for rnd, _ in references]:
-        # Else they were stored before, perhaps for other subscribers.
+    if is_new:
         shared.add_all(
             stored,
             [
@@ -208,8 +221,6 @@ def expand(
                 for _, source in references
             ],
         )
-        for project, size in sizes.items():
-            count_bytes(project, size)
     done = [one.id for one in new if one.id not in left]
     return Expansion(
         len(claim.messages),

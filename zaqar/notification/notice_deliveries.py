@@ -52,11 +52,17 @@ class Evaluations:
 
     def __init__(self) -> None:
         self.places: dict[str, str] = {}
+        self._former: dict[str, str] = {}
         self._spent = 0
 
     def begin(self) -> None:
         """Begin a fan-out."""
+        self._former = dict(self.places)
         self._spent = 0
+
+    def undo(self) -> None:
+        """Forget a fan-out: its deliveries may not be stored."""
+        self.places = self._former
 
     def leave(self, notice_id: str, subscription: str) -> None:
         """Leave a notice to the next fan-out, from a subscription on."""

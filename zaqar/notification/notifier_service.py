@@ -194,6 +194,7 @@ class Notifier:
                     self._subscriptions.remember,
                     self._statistics.filtered,
                     self._settings.max_outbox_per_project,
+                    self._settings.request_timeout,
                     self._ledger,
                 )
                 self._readers[name] = reader

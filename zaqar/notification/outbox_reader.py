@@ -17,6 +17,7 @@ from zaqar.notification import (
     notifier_metrics,
     outbox_limit_per_project,
 )
+from zaqar.notification.claimed_delivery import LEASE, START
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_ledger import DeliveryLedger
 from zaqar.notification.delivery_loop import DeliveryLoop
@@ -49,8 +50,10 @@ FEW = 20
 GATHER = 0.005
 
 #: Deliveries at a time up to which new ones are not claimed, but stored for
-#: this process: then it has them a call of the store earlier.
+#: this process: then it has them a call of the store earlier. None where an
+#: attempt may take so many seconds that others have them before its end.
 DIRECT = 50
+DIRECT_TIMEOUT = LEASE - START - 2
 
 #: Seconds between two attempts to have notices reported.
 LISTEN_INTERVAL = 30.0
@@ -67,6 +70,7 @@ class OutboxReader:
     :param remember: caches subscriptions
     :param filtered: see :data:`zaqar.notification.fanout.Filtered`
     :param max_per_project: maximum number of deliveries
+    :param timeout: seconds that an attempt takes at most
     :param ledger: counts their bytes
     """
 
@@ -80,6 +84,7 @@ class OutboxReader:
         remember: Callable[[Subscription], None],
         filtered: fanout.Filtered,
         max_per_project: int,
+        timeout: float,
         ledger: DeliveryLedger,
     ) -> None:
         self.name = name
@@ -93,6 +98,7 @@ class OutboxReader:
         self._shared = SharedNotices(ctx.cipher)
         self._claims = PendingClaims(name, ctx.cipher, self._shared)
         self._max_per_project = max_per_project
+        self._most_direct = DIRECT if timeout <= DIRECT_TIMEOUT else 0
         self._ledger = ledger
         self._ended = threading.Event()
         self._stopping = False
@@ -244,7 +250,8 @@ class OutboxReader:
         """
         if not self._is_drained:
             return 0
-        return max(0, DIRECT - self._deliveries.scheduler.weight)
+        weight = self._deliveries.scheduler.weight
+        return max(0, self._most_direct - weight)
 
     def _listen(self, store: MessageStore) -> None:
         """Have new notices reported, if the store can and does not yet."""

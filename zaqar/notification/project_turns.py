@@ -18,6 +18,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.outbox_notices import Notice
 from zaqar.models import Act, Message, Settlement
 from zaqar.storage.base import OUTBOX, MessageStore
@@ -34,8 +35,12 @@ HOLD = 60
 #: other notifiers may have claimed them.
 MISSES = 20
 
-#: Notices that are given back before their time, at most.
+#: Notices that are given back before their time, at most, and those of them
+#: that are known when they return: other notifiers may have some.
 MAX_HELD = 100_000
+
+#: Projects whose last turns are known.
+MAX_PROJECTS = 10_000
 
 Read = tuple[Message, Notice]
 
@@ -69,7 +74,13 @@ class ProjectTurns:
         self._held: defaultdict[str, OrderedDict[str, _Held]] = defaultdict(
             OrderedDict
         )
-        self._returned: set[str] = set()
+        self._returned: BoundedCache[str, None] = BoundedCache(MAX_HELD)
+        #: Those with anything due or held, and perhaps others: counting them
+        #: anew for each project would take as long as there are many.
+        self._projects: set[str] = set()
+        #: The last fan-outs with a turn of a project that left something.
+        self._turns: BoundedCache[str, int] = BoundedCache(MAX_PROJECTS)
+        self._number = 0
         #: Of this fan-out, by project.
         self._notices: Counter[str] = Counter()
         self._stored: Counter[str] = Counter()
@@ -81,14 +92,19 @@ class ProjectTurns:
         return cls(sys.maxsize, sys.maxsize)
 
     def begin(self, notices: Iterable[Read]) -> Iterator[Read]:
-        """Yield the notices of a fan-out, of one project after the other."""
+        """Yield the notices of a fan-out, of one project after the other.
+
+        That comes first which has waited longest: a fan-out may be over after
+        the first notice.
+        """
         self._notices.clear()
         self._stored.clear()
         self._count = 0
         waiting: OrderedDict[str, list[Read]] = OrderedDict()
         for one in notices:
             waiting.setdefault(one[1].project, []).append(one)
-        turns = [iter(one) for one in waiting.values()]
+        projects = sorted(waiting, key=lambda one: self._turns.get(one, 0))
+        turns = [iter(waiting[one]) for one in projects]
         while turns:
             going = []
             for turn in turns:
@@ -102,7 +118,7 @@ class ProjectTurns:
         held = self._held.get(project)
         if held and held.pop(notice_id, None) is not None:
             # Its time was over.
-            self._returned.add(notice_id)
+            self._returned[notice_id] = None
         if (
             # Those that wait already come first.
             (held and notice_id not in self._returned)
@@ -110,7 +126,7 @@ class ProjectTurns:
             or self._room(project) <= 0
         ):
             return False
-        self._returned.discard(notice_id)
+        self._returned.pop(notice_id, None)
         self._notices[project] += 1
         return True
 
@@ -120,6 +136,7 @@ class ProjectTurns:
         self._count += 1
         if is_due:
             self._due[project] += 1
+            self._projects.add(project)
 
     def claim(self, projects: Sequence[str], *, is_all: bool) -> None:
         """Note pending deliveries that are claimed.
@@ -134,6 +151,7 @@ class ProjectTurns:
             if is_all or count <= 0 or self._misses[project] >= MISSES:
                 self._misses.pop(project, None)
                 del self._due[project]
+        self._projects = self._due.keys() | self._held.keys()
 
     def hold(
         self, claim_id: str, notices: Sequence[Read]
@@ -146,12 +164,14 @@ class ProjectTurns:
             count = self._notices[project] or 1
             weight = max(self._stored[project] / count, 1)
             self._held[project][message.id] = _Held(claim_id, weight)
+            self._projects.add(project)
             if message.id in self._returned:
                 again.append((project, message.id))
         for project, notice_id in reversed(again):
             # It stays before those that came later.
             self._held[project].move_to_end(notice_id, last=False)
-            self._returned.discard(notice_id)
+            self._returned.pop(notice_id, None)
+        self._note_turns(bool(notices))
         return [
             Settlement(message.id, Act.EXTEND, HOLD) for message, _ in notices
         ]
@@ -171,9 +191,10 @@ class ProjectTurns:
                 notice_id, one = held.popitem(last=False)
                 room -= one.weight
                 by_claim[one.claim_id].append(notice_id)
-                self._returned.add(notice_id)
+                self._returned[notice_id] = None
             if not held:
                 del self._held[project]
+        self._projects = self._due.keys() | self._held.keys()
         if not self._held:
             # Whatever comes is in its place.
             self._returned.clear()
@@ -188,5 +209,16 @@ class ProjectTurns:
 
     def _room(self, project: str) -> float:
         """Return how many deliveries of a project may become due."""
-        others = (self._due.keys() | self._held.keys()) - {project}
-        return max(self._most // (len(others) + 1), 1) - self._due[project]
+        others = len(self._projects) - (project in self._projects)
+        return max(self._most // (others + 1), 1) - self._due[project]
+
+    def _note_turns(self, is_any_left: bool) -> None:
+        if not is_any_left:
+            # Notices come in their order: then what another notifier stored
+            # before it died is recognized.
+            self._turns.clear()
+            return
+        self._number += 1
+        for project in self._notices:
+            self._turns.pop(project, None)
+            self._turns[project] = self._number

@@ -13,7 +13,7 @@ from zaqar.api_versions import V2_1
 from zaqar.controllers import delivery_quotas, posting
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.quotas import Quotas
-from zaqar.errors import QuotaExceeded
+from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.models import Scope
 from zaqar.notification import delivery_ledger, fanout
 from zaqar.tests.contract.crowd import each
@@ -129,3 +129,31 @@ def test_what_filters_exclude_is_not_pending(make_rig: MakeRig) -> None:
         rig.ctx, rig.store, count_bytes=lambda *args: counted.append(args)
     )
     assert counted == [('p', 3 * len('{"a": 1}'))]
+
+
+def test_what_is_stored_before_an_error_is_counted_once(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(running=False)
+    rig.subscribe('http://localhost/')
+    # Long enough that the notice stays.
+    rig.post('x' * 1998)
+    counted: list[int] = []
+
+    def expand() -> None:
+        fanout.expand(
+            rig.ctx,
+            rig.store,
+            count_bytes=lambda _project, size: counted.append(size),
+        )
+
+    def fail(*given: Any, **more: Any) -> Any:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as failing:
+        failing.setattr(rig.store, 'settle', fail)
+        with pytest.raises(StoreUnavailable):
+            expand()
+    rig.ahead = fanout.NOTICE_LEASE + 1
+    expand()
+    assert counted == [2000]

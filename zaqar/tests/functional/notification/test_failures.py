@@ -17,7 +17,7 @@ from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
 from zaqar.notification import dead_letters, fanout, outbox_limit_per_project
-from zaqar.notification.claimed_delivery import START
+from zaqar.notification.claimed_delivery import LEASE, START
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.storage.base import OUTBOX
@@ -461,3 +461,19 @@ def test_what_does_not_begin_in_time_is_stored_again_before_others_have_it(
     rig.rests()
     assert [json.loads(body)['body'] for body in sender.got] == ['x', 'y']
     assert len(left) <= 1
+
+
+def test_an_attempt_may_take_longer_than_a_lease(make_rig: MakeRig) -> None:
+    sender = Holding()
+    rig = make_rig(senders={'http': sender}, request_timeout=60)
+    rig.subscribe('http://a.example/')
+    rig.until(lambda: rig.notifier.facts()['stores'])
+    rig.post('x')
+    rig.until(lambda: sender.got)
+    while rig.ahead < LEASE + 10:
+        # Claims are renewed meanwhile.
+        rig.ahead += 11
+        time.sleep(1)
+    sender.goes_on = True
+    rig.rests()
+    assert len(sender.got) == 1

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from zaqar.api_versions import V2_1
+from zaqar.controllers import posting, subscriptions
 from zaqar.controllers.outbox_notices import FANNED_OUT
+from zaqar.errors import StoreUnavailable
+from zaqar.models import Scope
 from zaqar.notification import fanout, notice_deliveries
 from zaqar.notification.notice_deliveries import Evaluations
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.project_turns import ProjectTurns
+from zaqar.notification.project_turns import HOLD, ProjectTurns
 from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
@@ -128,3 +133,81 @@ def test_a_notice_whose_filters_cost_much_is_fanned_out_in_parts(
     )
     shared.finish(rig.store, [last.id])
     assert [one for one in rig.waiting() if one.reason == FANNED_OUT]
+
+
+def test_a_part_that_cannot_be_stored_is_not_left_out(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(running=False, version=V2_1)
+    for path in range(4):
+        rig.subscribe(f'http://localhost/{path}', _filter=COSTLY)
+    rig.post(MATCHING)
+    monkeypatch.setattr(notice_deliveries, 'EVALUATED', TWO)
+    expand = _expander(rig)
+
+    def fail(*given: Any, **more: Any) -> Any:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as failing:
+        failing.setattr(rig.store, 'post', fail)
+        with pytest.raises(StoreUnavailable):
+            expand()
+    rig.ahead = HOLD + 1
+    for _ in range(3):
+        records = expand()
+    assert len({one.subscription for one in records}) == 4
+
+
+def test_costly_filters_of_some_projects_do_not_hold_up_others(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(running=False, version=V2_1)
+    for project, count in (('loud', 9), ('louder', 9), ('quiet', 1)):
+        for path in range(count):
+            subscriptions.create(
+                rig.ctx,
+                scope=Scope(project, 'q'),
+                document={
+                    'subscriber': f'http://localhost/{path}',
+                    'ttl': 3600,
+                    'options': {'_filter': COSTLY},
+                },
+            )
+        body = msgspec.Raw(json.dumps(MATCHING).encode())
+        posting.post(
+            rig.ctx,
+            scope=Scope(project, 'q'),
+            document=posting.Post([posting.PostedMessage(body=body)]),
+        )
+    monkeypatch.setattr(notice_deliveries, 'EVALUATED', TWO)
+    expand = _expander(rig)
+    for _ in range(3):
+        records = expand()
+    # Each of the others has had a turn before it, and another one beside it.
+    assert 'quiet' in [one.project for one in records]
+
+
+#: A filter, what it admits, and nearly the cost of doing that twice.
+COSTLY = {'a': [1, {'prefix': 'x'}], '$or': [{'b': [2]}, {'c': [3]}]}
+MATCHING = {'a': 1, 'b': 2, 'd': 'x' * 2000}
+TWO = len(json.dumps(MATCHING)) * 8 - 100
+
+
+def _expander(rig: Rig) -> Callable[[], Sequence[PendingDelivery]]:
+    """Return a function that fans out once, and returns what is stored."""
+    turns, evaluations = ProjectTurns(), Evaluations()
+
+    def expand() -> Sequence[PendingDelivery]:
+        expansion = fanout.expand(
+            rig.ctx, rig.store, turns=turns, evaluations=evaluations
+        )
+        if expansion is not None:
+            expansion.finish(rig.store)
+        turns.claim([], is_all=True)
+        turns.give_back(rig.store)
+        page = rig.store.list(PENDING, now=rig.now(), limit=100)
+        return [
+            PendingDelivery.read(rig.ctx.cipher, one) for one in page.messages
+        ]
+
+    return expand
