@@ -54,13 +54,34 @@ def _first(user: User) -> str:
     return user.texts('#queues tbody tr:first-child td:first-child')[0]
 
 
+def _sorting(user: User) -> list[str]:
+    """Return how the list is sorted, by what, and what the eye sees of it."""
+    script = (
+        'const [head, ...more] = document.querySelectorAll("th[aria-sort]");'
+        'const button = head.querySelector("button");'
+        'const { content } = getComputedStyle(button, "::after");'
+        'return [head.getAttribute("aria-sort"), button.textContent,'
+        ' content.split("/")[0].replace(/[" ]/g, ""), ...more.map(String)]'
+    )
+    sorting: list[str] = user.run(script)
+    return sorting
+
+
 def _queues(user: User, producer: Producer) -> None:
     user.sees('busy-00', '#queues td')
     assert len(user.texts('#queues tbody tr')) == 20
+    # What is said while queues are read moves nothing.
+    script = (
+        "document.getElementById('done').textContent = arguments[0];"
+        "return document.getElementById('main').getBoundingClientRect().top"
+    )
+    assert user.run(script, '20 queues were read.') == user.run(script, '')
+    assert _sorting(user) == ['ascending', 'Name', '▲']
     user.presses('Next')
     user.sees('jobs', '#queues td')
     user.presses('Depth')
     user.until(lambda: _first(user) == 'graves', 'sorted')
+    assert _sorting(user) == ['descending', 'Depth', '▼']
     assert user.texts('#queues tbody tr:first-child td.number')[:3] == [
         '3',
         '3',
@@ -82,6 +103,13 @@ def _queues(user: User, producer: Producer) -> None:
     user.until(lambda: _first(user) == 'graves', 'sorted')
     user.presses('Page by page')
     user.sees('The heads of columns', '#extent')
+    user.fills('Names that begin with', 'jo')
+    user.presses('Show')
+    user.until(lambda: len(user.texts('#queues tbody tr')) == 1, 'one')
+    # The list is shown already: the address stays.
+    user.run('document.querySelector("h1 a").click()')
+    user.sees('busy-00', '#queues td')
+    assert user.run('return document.querySelector("label input").value') == ''
     user.fills('Names that begin with', 'jo')
     user.presses('Show')
     user.until(lambda: len(user.texts('#queues tbody tr')) == 1, 'one')

@@ -57,6 +57,11 @@ document.getElementById('leave').addEventListener('click', () => {
   // Whatever the page knew is gone with it.
   window.location.replace(window.location.pathname);
 });
+// Leads to all queues again; where the address stays, nothing else draws them.
+document.querySelector('h1 a').addEventListener('click', () => {
+  queues.forget();
+  if (window.location.hash === '#/') draw();
+});
 window.addEventListener('hashchange', draw);
 guarded(async () => {
   await start();

@@ -55,6 +55,11 @@ const shown = {
   column: 0, down: false, markers: [undefined], prefix: '', all: false, page: 0,
 };
 
+// Lets the next list begin with the first of all queues.
+export function forget() {
+  Object.assign(shown, { markers: [undefined], prefix: '', page: 0 });
+}
+
 function remember(queues) {
   const now = Date.now();
   for (const one of queues) {
