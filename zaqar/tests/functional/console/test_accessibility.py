@@ -38,7 +38,7 @@ def _messages(user: User, _: Producer) -> None:
 def _dead_letters(user: User, _: Producer) -> None:
     user.visits('orders-failed', 'dead')
     user.presses('Dry run')
-    user.sees('Would move 20', '#dry')
+    user.sees('Would redrive 20', '#dry')
 
 
 def _subscriptions(user: User, _: Producer) -> None:

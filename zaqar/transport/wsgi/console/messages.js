@@ -145,12 +145,13 @@ function history(queue, signal) {
     const { redrives } = await call('GET', `${queuePath(queue)}/redrives`,
       { signal });
     place.replaceChildren(redrives.length ? table('Redrives',
-      ['Started', 'Status', 'Moved', 'Matched', 'Error', ''],
+      ['Started', 'Status', 'Redriven', 'Matched', 'Error', ''],
       redrives.map((one) => [
         one.started_at, one.status, one.moved, one.matched, one.error,
-        one.status === 'running' ? button('Cancel', async () => {
-          const text = 'Cancel the redrive. What was moved stays moved.';
-          if (!await sure(text, 'Cancel it')) return;
+        one.status === 'running' ? button('Stop this redrive', async () => {
+          const text = 'Stop this redrive. What was redriven stays where it is '
+            + 'now.';
+          if (!await sure(text, 'Stop it')) return;
           await call('DELETE', `${queuePath(queue)}/redrives/${one.id}`);
           await look();
         }) : '',
@@ -169,11 +170,13 @@ export async function deadLetters(queue, signal) {
   const [place, read] = browser(queue, signal, (one) => one.dead_letter,
     `No dead letters on this page of "${queue}".`);
   const [past, follow] = history(queue, signal);
-  const to = field('To queue (each to where it came from)');
-  const source = field('Only from queue');
-  const reason = field('Only of reason');
-  const limit = field('At most', { type: 'number', min: 1 });
-  const rate = field('Messages a second', { type: 'number', min: 1 });
+  const to = field('To queue',
+    { placeholder: 'each to where it came from', size: 24 });
+  const source = field('Only from queue', { placeholder: 'all' });
+  const reason = field('Only of reason', { placeholder: 'all' });
+  const any = { type: 'number', min: 1, placeholder: 'no limit' };
+  const limit = field('At most', any);
+  const rate = field('Messages a second', any);
   const said = el('p', { id: 'dry', role: 'status' });
   const valueOf = (label) => label.querySelector('input').value.trim();
   function wanted() {
@@ -192,20 +195,21 @@ export async function deadLetters(queue, signal) {
   async function dry() {
     const count = await call('POST', `${queuePath(queue)}/redrive`,
       { document: { ...wanted(), dry_run: true } });
+    const target = wanted().to;
     return `${count.complete ? '' : 'at least '}${count.matched} of `
-      + `${count.scanned} messages that were looked at`;
+      + `${count.scanned} messages that were looked at, `
+      + `${target ? `to "${target}"` : 'each to where it came from'}`;
   }
   const showDry = async () => {
-    said.textContent = `Would move ${await dry()}.`;
+    said.textContent = `Would redrive ${await dry()}.`;
   };
   const [where] = await Promise.all(
     [destination(queue, signal), read(), follow()]);
   return [
     where,
-    el('h3', {}, 'Bring dead letters back'),
+    el('h3', {}, 'Redrive dead letters'),
     form(async () => {
-      const text = `Move ${await dry()} from "${queue}" to `
-        + `${wanted().to ? `"${wanted().to}"` : 'where they came from'}. `
+      const text = `Redrive from "${queue}" ${await dry()}. `
         + 'There they are handed out anew.';
       if (!await sure(text, 'Redrive')) return;
       const { redrive_id: id } = await call('POST',
