@@ -64,8 +64,10 @@ _LIMITS = (
     'max_claim_ttl',
     'max_message_delay',
     'max_message_ttl',
+    'max_messages_per_page',
     'max_messages_post_size',
     'max_queues_per_page',
+    'max_subscriptions_per_page',
     'max_wait',
 )
 

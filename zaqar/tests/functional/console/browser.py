@@ -103,6 +103,16 @@ class User:
         if agrees:
             self.agrees(agrees)
 
+    def leads_on(self) -> bool:
+        """Tell whether there is a page after the one that is shown."""
+        return bool(
+            self.run(
+                'return [...document.querySelectorAll("main button")].find('
+                '(one) => one.textContent === "Next" && !one.disabled)'
+                ' !== undefined'
+            )
+        )
+
     def agrees(self, text: str) -> None:
         """Agree to a dialog that says this."""
         self.sees(text, 'dialog')

@@ -115,7 +115,7 @@ def _await_failure(user: User) -> None:
     user.visits('orders', 'subscriptions')
 
     def failed() -> bool:
-        user.presses('Again')
+        user.presses('Refresh')
         user.sees('Delivered', 'article th')
         return any('Fails: ' in text for text in user.texts('.verdict'))
 

@@ -79,6 +79,7 @@ def _queues(user: User, producer: Producer) -> None:
     assert _sorting(user) == ['ascending', 'Name', '▲']
     user.presses('Next')
     user.sees('jobs', '#queues td')
+    assert not user.leads_on()
     user.presses('Depth')
     user.until(lambda: _first(user) == 'graves', 'sorted')
     assert _sorting(user) == ['descending', 'Depth', '▼']
@@ -156,7 +157,7 @@ def _messages(user: User, producer: Producer) -> None:
     user.sees('delayed until', 'article .state')
     first, *_ = producer.post('jobs', {'claimed': 1}, {'free': 2})
     producer.claim('jobs')
-    user.presses('Again')
+    user.presses('Refresh')
     user.sees('claimed now', f'{_article(first)} .state')
     user.sees('not claimed', 'article .state')
     user.run(
@@ -183,6 +184,10 @@ def _bodies(user: User, producer: Producer) -> None:
     user.sees(r'"a\u0000\u001b[31m\u007f\u202eb\ufeff"', 'article pre')
     user.sees(str(LONG), 'article pre')
     user.sees('"x": 1.0', 'article pre')
+    assert not user.leads_on()
+    producer.post('bodies', *range(7))
+    user.presses('Refresh')
+    user.until(user.leads_on, 'a full page')
     user.sees('Cut after 64 KiB of 200,002 bytes', '.hint')
     shown = max(user.texts('article pre'), key=len)
     assert len(shown.encode()) <= 64 * 1024 < len(shown.encode()) + 2
@@ -196,10 +201,11 @@ def _subscriptions(user: User, producer: Producer, receiver: Receiver) -> None:
     receiver.wait(1)
     user.visits('jobs', 'subscriptions')
     user.sees(receiver.url, 'article h3')
+    assert not user.leads_on()
 
     def failed() -> bool:
         # Notifiers write what they count about once a second.
-        user.presses('Again')
+        user.presses('Refresh')
         user.sees('Delivered', 'article th')
         return any('Fails: ' in text for text in user.texts('.verdict'))
 

@@ -44,8 +44,10 @@ def test_files_are_light_and_strictly_served(api: Api) -> None:
             'max_claim_ttl': 43200,
             'max_message_delay': 900,
             'max_message_ttl': 1209600,
+            'max_messages_per_page': 20,
             'max_messages_post_size': 262144,
             'max_queues_per_page': 20,
+            'max_subscriptions_per_page': 20,
             'max_wait': 60,
         },
     }

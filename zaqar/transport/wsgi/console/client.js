@@ -278,7 +278,18 @@ function reasonOf(answer, text) {
 
 export const queuePath = (name) => `queues/${encodeURIComponent(name)}`;
 
-// Returns the marker of the next page, undefined without one.
+// Returns the marker of the page after one with some items, undefined if that
+// one is the last: lists have a link even behind their end. A short page ends
+// a list, unless its link begins elsewhere than behind its last item, whose
+// place "placeOf" gives where the page can know it.
+export function nextOf(page, items, limit, placeOf) {
+  const marker = markerOf(page);
+  if (items.length >= limit) return marker;
+  const last = items.length ? placeOf?.(items.at(-1)) : undefined;
+  return placeOf && marker !== last ? marker : undefined;
+}
+
+// Returns the marker of a page's link, undefined without one.
 export function markerOf(page) {
   const [next] = (page?.links ?? []).filter((one) => one.rel === 'next');
   if (!next) return undefined;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages of a queue: browse, post, delete; dead letters.
-import { call, markerOf, queuePath } from './client.js';
+import { call, limits, nextOf, queuePath } from './client.js';
 import {
   body, button, el, field, form, idOf, seconds, sure, table, tell,
 } from './page.js';
 
 // Milliseconds between two looks at a redrive that is under way.
 const LOOK = 1000;
+
+// Messages of a page, unless the operator allows for fewer.
+const PAGE = 10;
 
 const FREE = { echo: true, include_claimed: false, include_delayed: false };
 const ALL = { echo: true, include_claimed: true, include_delayed: true };
@@ -57,13 +60,15 @@ function card(queue, message, free, again) {
 function browser(queue, signal, chosen = () => true, nothing = 'None here.') {
   const place = el('div', { id: 'messages' });
   const markers = [undefined];
-  const list = (query) => call('GET', `${queuePath(queue)}/messages`,
-    { signal, exact: true, query: { ...query, marker: markers.at(-1) } });
+  const limit = Math.min(PAGE, limits().max_messages_per_page);
+  const list = (query) => call('GET', `${queuePath(queue)}/messages`, {
+    signal, exact: true, query: { ...query, limit, marker: markers.at(-1) },
+  });
   async function read() {
     const [page, unclaimed] = await Promise.all([list(ALL), list(FREE)]);
     const free = new Set((unclaimed?.messages ?? []).map(idOf));
     const messages = page?.messages ?? [];
-    const next = markerOf(page);
+    const next = nextOf(page, messages, limit);
     place.replaceChildren(
       ...messages.filter(chosen).map((one) => card(queue, one, free, read)),
       messages.some(chosen) ? '' : el('p', {}, nothing),
@@ -71,8 +76,8 @@ function browser(queue, signal, chosen = () => true, nothing = 'None here.') {
         button('Back', () => { markers.pop(); return read(); },
           { disabled: markers.length < 2 }),
         button('Next', () => { markers.push(next); return read(); },
-          { disabled: !next || messages.length === 0 }),
-        button('Again', read),
+          { disabled: !next }),
+        button('Refresh', read),
         form(() => {
           const marker = jump.querySelector('input').value.trim();
           if (marker) markers.push(marker);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The queues of the project, with what they hold.
-import { call, limits, markerOf, queuePath } from './client.js';
+import { call, limits, nextOf, queuePath } from './client.js';
 import {
   button, el, field, form, seconds, show, sure, tell, wide,
 } from './page.js';
@@ -145,7 +145,7 @@ export async function list(signal) {
           readings = 0;
           return read();
         }, {
-          disabled: shown.markers.length < 2 && queues.length < PAGE,
+          disabled: shown.markers.length < 2 && !next,
           id: 'all',
         })];
     }
@@ -168,7 +168,7 @@ export async function list(signal) {
         button('Back', () => { shown.markers.pop(); return read(); },
           { disabled: shown.markers.length < 2, id: 'back' }),
         button('Next', () => { shown.markers.push(next); return read(); },
-          { disabled: !next || queues.length < PAGE, id: 'next' }),
+          { disabled: !next, id: 'next' }),
       ];
     }
     const last = Math.ceil(queues.length / PAGE) - 1;
@@ -197,11 +197,13 @@ export async function list(signal) {
     if (focused) document.getElementById(focused)?.focus();
   }
 
+  const limit = Math.min(PAGE, limits().max_queues_per_page);
+  const following = (one) => nextOf(one, one.queues, limit, (it) => it.name);
   const page = (marker) => call('GET', 'queues', {
     signal,
     query: {
       with_stats: true,
-      limit: Math.min(PAGE, limits().max_queues_per_page),
+      limit,
       marker,
       prefix: shown.prefix,
     },
@@ -213,7 +215,7 @@ export async function list(signal) {
     do {
       const one = await page(marker);
       all.push(...one.queues);
-      marker = one.queues.length ? markerOf(one) : undefined;
+      marker = following(one);
       tell(`${all.length} queues were read.`);
     } while (marker && all.length < MOST && !signal.aborted);
     isCut = Boolean(marker);
@@ -228,7 +230,7 @@ export async function list(signal) {
       readings += 1;
     } else {
       const one = await page(shown.markers.at(-1));
-      next = markerOf(one);
+      next = following(one);
       queues = one.queues;
     }
     remember(queues);

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Subscriptions of a queue: whether their messages arrive, and why not.
-import { call, markerOf, needsConfirmation, queuePath } from './client.js';
+import {
+  call, limits, needsConfirmation, nextOf, queuePath,
+} from './client.js';
 import { button, el, seconds, sure, table, tell } from './page.js';
+
+// Subscriptions of a page, unless the operator allows for fewer.
+const PAGE = 10;
 
 function attempts(path, page, again) {
   const rows = (page?.attempts ?? []).map((one) => [
@@ -82,12 +87,14 @@ function card(queue, one) {
 export async function list(queue, signal) {
   const place = el('div', { id: 'subscriptions' });
   const markers = [undefined];
+  const limit = Math.min(PAGE, limits().max_subscriptions_per_page);
   async function read() {
     const page = await call('GET', `${queuePath(queue)}/subscriptions`, {
-      signal, query: { marker: markers.at(-1) },
+      signal, query: { limit, marker: markers.at(-1) },
     });
-    const next = markerOf(page);
-    const cards = (page?.subscriptions ?? []).map((one) => card(queue, one));
+    const subscriptions = page?.subscriptions ?? [];
+    const next = nextOf(page, subscriptions, limit, (one) => one.id);
+    const cards = subscriptions.map((one) => card(queue, one));
     place.replaceChildren(
       ...cards.map(([node]) => node),
       cards.length ? '' : el('p', {}, 'No subscriptions here.'),
@@ -95,8 +102,8 @@ export async function list(queue, signal) {
         button('Back', () => { markers.pop(); return read(); },
           { disabled: markers.length < 2 }),
         button('Next', () => { markers.push(next); return read(); },
-          { disabled: !next || cards.length === 0 }),
-        button('Again', read)));
+          { disabled: !next }),
+        button('Refresh', read)));
     await Promise.all(cards.map(([, look]) => look()));
   }
   await read();
