@@ -207,7 +207,10 @@ def _subscriptions(user: User, producer: Producer, receiver: Receiver) -> None:
         # Notifiers write what they count about once a second.
         user.presses('Refresh')
         user.sees('Delivered', 'article th')
-        return any('Fails: ' in text for text in user.texts('.verdict'))
+        return any(
+            'Fails: ' in text and 'given up.' in text
+            for text in user.texts('.verdict')
+        )
 
     user.until(failed, 'a failure')
     user.sees('404', '.failure')

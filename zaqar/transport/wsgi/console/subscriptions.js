@@ -38,7 +38,10 @@ function verdict(one, counts) {
       + `request for confirmation, and has to answer it.${why}`;
   }
   if (failure && !(last > failure.at)) {
-    return `Fails: ${failure.reason} (at ${failure.at}).${waits}`;
+    const count = counts.given_up;
+    const lost = count ? ` ${count} ${count === 1 ? 'message was'
+      : 'messages were'} given up.` : '';
+    return `Fails: ${failure.reason} (at ${failure.at}).${lost}${waits}`;
   }
   if (last) return `Gets messages, the last one at ${last}.${waits}`;
   if (counts.filtered) {
