@@ -36,6 +36,7 @@ class Feature(enum.StrEnum):
         server does not free it by itself
     :cvar WATCH: it reports changes
     :cvar GROUPS: messages may have groups
+    :cvar HELD_BYTES: it counts the bytes that queues hold
     """
 
     ENDPOINT = 'endpoint'
@@ -44,6 +45,7 @@ class Feature(enum.StrEnum):
     REMAINS = 'remains'
     WATCH = 'watch'
     GROUPS = 'groups'
+    HELD_BYTES = 'held bytes'
 
 
 class Harness(abc.ABC):
@@ -134,7 +136,13 @@ class Sqlite(Harness):
     name = 'sqlite'
     driver = DRIVER
     features = frozenset(
-        {Feature.FILE, Feature.REMAINS, Feature.WATCH, Feature.GROUPS}
+        {
+            Feature.FILE,
+            Feature.REMAINS,
+            Feature.WATCH,
+            Feature.GROUPS,
+            Feature.HELD_BYTES,
+        }
     )
 
     def start(self) -> None:
@@ -200,6 +208,7 @@ class _Server(Harness):
             Feature.SERVER_CLOCK,
             Feature.REMAINS,
             Feature.GROUPS,
+            Feature.HELD_BYTES,
         }
     )
     kind: ClassVar[type[sql.OwnServer]]
@@ -371,6 +380,7 @@ class Redis(Harness):
             Feature.SERVER_CLOCK,
             Feature.WATCH,
             Feature.GROUPS,
+            Feature.HELD_BYTES,
         }
     )
 
@@ -460,7 +470,14 @@ class RedisCluster(Harness):
 
     name = 'redis+cluster'
     driver = REDIS
-    features = frozenset({Feature.SERVER_CLOCK, Feature.WATCH, Feature.GROUPS})
+    features = frozenset(
+        {
+            Feature.SERVER_CLOCK,
+            Feature.WATCH,
+            Feature.GROUPS,
+            Feature.HELD_BYTES,
+        }
+    )
 
     def start(self) -> None:
         self._cluster = redis.Cluster()

@@ -101,7 +101,12 @@ class MongoDB(harnesses.Harness):
     )
     driver = at_place(driver.DRIVER)
     features = frozenset(
-        {Feature.ENDPOINT, Feature.GROUPS, Feature.SERVER_CLOCK}
+        {
+            Feature.ENDPOINT,
+            Feature.GROUPS,
+            Feature.HELD_BYTES,
+            Feature.SERVER_CLOCK,
+        }
     )
     # The server of the tests is a replica set of one.
     options: ClassVar[Mapping[str, Any]] = {'unreliable': True}

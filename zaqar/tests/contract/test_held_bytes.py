@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from zaqar.models import Act, Settlement
+from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import Hand, Probe
+
+pytestmark = pytest.mark.needs(Feature.HELD_BYTES)
 
 
 def _held(*queues: Probe) -> int:

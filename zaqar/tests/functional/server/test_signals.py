@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -118,8 +119,20 @@ def test_workers_do_not_outlive_a_killed_supervisor(
     workers = server.workers()
     server.stop(signal.SIGKILL)
     assert until(lambda: not any(is_alive(pid) for pid in workers))
+    # Its other processes listen on the same socket for a moment longer.
+    assert until(lambda: _is_free(server.port))
     server.start()
     assert post(server, 1).status_code == 201
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(('127.0.0.1', port))
+        except OSError:
+            return False
+    return True
 
 
 def test_sighup_reads_the_configuration_anew_without_a_failed_request(
