@@ -20,7 +20,7 @@ from selenium import webdriver
 from benchmarks import machine, report, sources
 from benchmarks.report import Table
 from benchmarks.target import Target
-from zaqar.tests.functional.console.browser import chromium
+from zaqar.tests.servers.chromium import chromium
 
 SECTION = 'The console'
 

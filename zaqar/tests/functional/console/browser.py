@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pathlib
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from selenium import webdriver
@@ -15,8 +12,6 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
-
-from zaqar.tests.servers import process
 
 #: Seconds for which something may take to appear.
 PATIENCE = 60
@@ -171,23 +166,3 @@ class User:
         """Return what the browser refused for the sake of its policy."""
         said = [one['message'] for one in self.chrome.get_log('browser')]
         return [one for one in said if 'Security Policy' in one]
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[webdriver.Chrome]:
-    """Run a browser without a window."""
-    program = shutil.which('chromium')
-    driver = shutil.which('chromedriver')
-    if program is None or driver is None:
-        process.missing('chromium with chromium-driver')
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for word in ('--headless=new', '--no-sandbox', '--disable-gpu'):
-        options.add_argument(word)
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-    os.environ.setdefault('no_proxy', '127.0.0.1')
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        yield chrome
-    finally:
-        chrome.quit()

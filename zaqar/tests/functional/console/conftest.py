@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar.tests.functional.console import services
-from zaqar.tests.functional.console.browser import User, chromium
+from zaqar.tests.functional.console.browser import User
 from zaqar.tests.functional.console.producer import Producer
+from zaqar.tests.servers.chromium import chromium
 from zaqar.tests.servers.receivers import Receiver
 from zaqar.tests.servers.zaqar import Zaqar
 

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from selenium import webdriver
 
 from zaqar.tests.functional.horizon.visitor import Visitor
-from zaqar.tests.servers import process
+from zaqar.tests.servers.chromium import chromium
 from zaqar.tests.servers.horizon import Horizon, environment
 from zaqar.tests.servers.keystone import Keystone
 from zaqar.tests.servers.zaqar import Zaqar
@@ -70,19 +67,5 @@ def horizon(keystone: Keystone, zaqar: Zaqar) -> Iterator[Horizon]:
 @pytest.fixture(scope='session')
 def visitor(horizon: Horizon) -> Iterator[Visitor]:
     """A browser."""
-    program = shutil.which('chromium')
-    driver = shutil.which('chromedriver')
-    if program is None or driver is None:
-        process.missing('chromium with chromium-driver')
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for word in (
-        *('--headless=new', '--no-sandbox', '--disable-gpu'),
-        '--window-size=1280,900',
-    ):
-        options.add_argument(word)
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-    os.environ.setdefault('no_proxy', '127.0.0.1')
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield Visitor(chrome, horizon.url)
-    chrome.quit()
+    with chromium('--window-size=1280,900') as chrome:
+        yield Visitor(chrome, horizon.url)

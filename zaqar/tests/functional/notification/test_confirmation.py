@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
-import shutil
 import urllib.parse
 import uuid
 from collections.abc import Iterator
@@ -31,6 +29,7 @@ from zaqar.tests.functional.notification.conftest import (
 from zaqar.tests.functional.notification.rig import KEY, PATIENCE, Rig
 from zaqar.tests.functional.notification.test_zoo import tls_sender
 from zaqar.tests.servers import process
+from zaqar.tests.servers.chromium import chromium
 from zaqar.tests.servers.receivers import Receiver, answer, certificate
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -327,18 +326,8 @@ def _is_confirmed(rig: Rig) -> bool:
 @pytest.fixture(scope='module')
 def browser() -> Iterator[webdriver.Chrome]:
     """A browser without a screen."""
-    program = shutil.which('chromium')
-    driver = shutil.which('chromedriver')
-    if program is None or driver is None:
-        process.missing('chromium with chromium-driver')
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for word in ('--headless=new', '--no-sandbox', '--disable-gpu'):
-        options.add_argument(word)
-    os.environ.setdefault('no_proxy', '127.0.0.1')
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
+    with chromium() as chrome:
+        yield chrome
 
 
 def _texts(browser: webdriver.Chrome) -> str:
