@@ -17,6 +17,7 @@ from zaqar import (
     configuration,
     guru_reports,
     metrics,
+    optional_parts,
     version,
 )
 from zaqar.api import operation_table, optional_features
@@ -36,11 +37,8 @@ from zaqar.controllers.approximate_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
-from zaqar.controllers.quotas import LimitSource, Quotas, RecordedLimits
-from zaqar.controllers.rates import RateSettings, Throttle
-from zaqar.controllers.trust_interface import Trusts
+from zaqar.controllers.quotas import Quotas, RecordedLimits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
@@ -97,11 +95,11 @@ class Service:
         served = optional_features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)
         self._notification = notification.NotificationSettings.from_conf(conf)
-        pipeline = _pipeline(conf, self._notification, signer)
-        trusts = _trusts(conf)
-        throttle = _throttle(conf)
+        pipeline = optional_parts.pipeline(conf, self._notification, signer)
+        trusts = optional_parts.trusts(conf)
+        throttle = optional_parts.throttle(conf)
         quota_settings = QuotaSettings.from_conf(conf)
-        source = _unified_limits(conf, quota_settings)
+        source = optional_parts.unified_limits(conf, quota_settings)
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
         self.waited = WaitedQueues()
         # Last, so that a fault elsewhere does not leave a new database.
@@ -318,7 +316,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
 def _warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
     """Warn if mail addresses can subscribe but cannot be confirmed."""
     signer = Signer.from_conf(conf)
-    pipeline = _pipeline(
+    pipeline = optional_parts.pipeline(
         conf, notification.NotificationSettings.from_conf(conf), signer
     )
     is_offered = 'mailto' in Limits.from_conf(conf).subscriber_types
@@ -329,59 +327,6 @@ def _warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
             'is not set: subscribers by mailto: cannot be asked to confirm, '
             'so no mails are sent to them.'
         )
-
-
-def _trusts(conf: cfg.ConfigOpts) -> Trusts | None:
-    """Return what makes trusts, None if the service has no user for them."""
-    if not configuration.may_have(conf, 'trustee'):
-        return None
-    from zaqar.keystone.keystone_trusts import KeystoneTrusts
-
-    return KeystoneTrusts.from_conf(conf)
-
-
-def _unified_limits(
-    conf: cfg.ConfigOpts, settings: QuotaSettings
-) -> LimitSource | None:
-    """Return the limits of Keystone, None without them."""
-    if not settings.use_unified_limits:
-        return None
-    from zaqar.keystone_limits import KeystoneLimits
-
-    return KeystoneLimits(conf)
-
-
-def _throttle(conf: cfg.ConfigOpts) -> Throttle | None:
-    """Return what keeps projects to their rates, None without any."""
-    settings = RateSettings.from_conf(conf)
-    if not settings.are_on:
-        return None
-    if settings.redis_uri is None:
-        return Throttle(settings)
-    try:
-        from zaqar.shared_buckets import SharedBuckets
-    except ImportError:
-        raise ConfigurationError(
-            '[rates] redis_uri needs the extra "redis"'
-        ) from None
-    return Throttle(settings, SharedBuckets(settings.redis_uri))
-
-
-def _pipeline(
-    conf: cfg.ConfigOpts,
-    settings: notification.NotificationSettings,
-    signer: Signer,
-) -> Pipeline:
-    confirms = settings.require_confirmation
-    pipeline = Pipeline.from_conf(
-        conf, confirms, settings.confirm_mail, settings.attempts_lifetime
-    )
-    if confirms and pipeline.notifies and not signer.has_key:
-        raise ConfigurationError(
-            f'[{notification.GROUP}] require_confirmation needs '
-            '[signed_url] secret_key'
-        )
-    return pipeline
 
 
 def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:

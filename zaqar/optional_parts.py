@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the service that a configuration may leave out."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+from zaqar import configuration
+from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.quota_settings import QuotaSettings
+from zaqar.controllers.quotas import LimitSource
+from zaqar.controllers.rates import RateSettings, Throttle
+from zaqar.controllers.trust_interface import Trusts
+from zaqar.controllers.url_signatures import Signer
+from zaqar.errors import ConfigurationError
+from zaqar.notification import settings as notification
+
+
+def trusts(conf: cfg.ConfigOpts) -> Trusts | None:
+    """Return what makes trusts, None if the service has no user for them."""
+    if not configuration.may_have(conf, 'trustee'):
+        return None
+    from zaqar.keystone.keystone_trusts import KeystoneTrusts
+
+    return KeystoneTrusts.from_conf(conf)
+
+
+def unified_limits(
+    conf: cfg.ConfigOpts, settings: QuotaSettings
+) -> LimitSource | None:
+    """Return the limits of Keystone, None without them."""
+    if not settings.use_unified_limits:
+        return None
+    from zaqar.keystone_limits import KeystoneLimits
+
+    return KeystoneLimits(conf)
+
+
+def throttle(conf: cfg.ConfigOpts) -> Throttle | None:
+    """Return what keeps projects to their rates, None without any."""
+    settings = RateSettings.from_conf(conf)
+    if not settings.are_on:
+        return None
+    if settings.redis_uri is None:
+        return Throttle(settings)
+    try:
+        from zaqar.shared_buckets import SharedBuckets
+    except ImportError:
+        raise ConfigurationError(
+            '[rates] redis_uri needs the extra "redis"'
+        ) from None
+    return Throttle(settings, SharedBuckets(settings.redis_uri))
+
+
+def pipeline(
+    conf: cfg.ConfigOpts,
+    settings: notification.NotificationSettings,
+    signer: Signer,
+) -> Pipeline:
+    """Return what happens to messages once they are stored.
+
+    :raises ConfigurationError: confirmation is required without a key
+    """
+    confirms = settings.require_confirmation
+    pipeline = Pipeline.from_conf(
+        conf, confirms, settings.confirm_mail, settings.attempts_lifetime
+    )
+    if confirms and pipeline.notifies and not signer.has_key:
+        raise ConfigurationError(
+            f'[{notification.GROUP}] require_confirmation needs '
+            '[signed_url] secret_key'
+        )
+    return pipeline
