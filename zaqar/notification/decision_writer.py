@@ -35,11 +35,11 @@ from zaqar.notification.decision import (
     Retry,
 )
 from zaqar.notification.delivery_attempt import delivery_of
-from zaqar.notification.delivery_ledger import Count, count_nothing
-from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
+from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.shared_notices import SharedNotices
+from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -59,14 +59,14 @@ _NO_ROOM = 'too many deliveries of the project are waiting'
 class DecisionWriter:
     """Writes decisions about the deliveries of one store.
 
-    :param count: see :mod:`.delivery_ledger`
+    :param count: see :mod:`.pending_byte_counter`
     :ivar changed: set when there is something to write
     """
 
     def __init__(
         self,
         ctx: Context,
-        subscriptions: NotifiedSubscriptions,
+        subscriptions: SubscriptionCache,
         statistics: DeliveryStatistics,
         count: Count = count_nothing,
     ) -> None:

@@ -21,7 +21,6 @@ from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.models import Subscription
 from zaqar.notification import confirmation_request_content, notifier_metrics
 from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
-from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import (
     THREADS,
@@ -30,6 +29,7 @@ from zaqar.notification.sender_interface import (
     Sender,
     Verdict,
 )
+from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -56,7 +56,7 @@ class Attempts:
         self,
         ctx: Context,
         senders: Mapping[str, Sender],
-        subscriptions: NotifiedSubscriptions,
+        subscriptions: SubscriptionCache,
         statistics: DeliveryStatistics,
         *,
         encrypted_over_http: bool = False,

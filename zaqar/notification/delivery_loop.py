@@ -24,15 +24,15 @@ from zaqar.notification.decision import (
 )
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_attempt import Attempts
-from zaqar.notification.delivery_scheduler import (
+from zaqar.notification.host_fair_scheduler import (
     SLOW_SECONDS,
     Attempt,
     Scheduler,
 )
-from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import Verdict
 from zaqar.notification.socket_deliveries import SocketDeliveries
+from zaqar.notification.subscription_cache import SubscriptionCache
 
 LOG = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class DeliveryLoop:
     def __init__(
         self,
         attempts: Attempts,
-        subscriptions: NotifiedSubscriptions,
+        subscriptions: SubscriptionCache,
         sockets: SocketDeliveries,
         permits: int,
         per_host: int,

@@ -36,10 +36,8 @@ from zaqar.models import (
     Subscription,
     random_half,
 )
-from zaqar.notification import delivery_requests, notifier_metrics
+from zaqar.notification import notifier_metrics, resend_and_replay
 from zaqar.notification.claimed_delivery import LEASE
-from zaqar.notification.delivery_ledger import Count, count_nothing
-from zaqar.notification.delivery_requests import Step
 from zaqar.notification.notice_deliveries import (
     FILTERS,
     Evaluations,
@@ -47,8 +45,10 @@ from zaqar.notification.notice_deliveries import (
     deliveries,
     subscribers_of,
 )
+from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.project_turns import ProjectTurns
+from zaqar.notification.resend_and_replay import Step
 from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
@@ -126,7 +126,7 @@ def expand(
     :param turns: the shares of projects, None for all without a limit
     :param evaluations: what filters cost
     :param pause: called now and then, for work that cannot wait
-    :param count_bytes: see :mod:`.delivery_ledger`
+    :param count_bytes: see :mod:`.pending_byte_counter`
     :param direct: how many deliveries the caller takes at once, instead of
         claiming them: for others they are delayed as if they were claimed
     """
@@ -274,7 +274,7 @@ class _Walk:
         for message, notice in self._turns.begin(notices):
             if (
                 self._evaluations.are_over
-                or self._size > delivery_requests.MAX_TOGETHER
+                or self._size > resend_and_replay.MAX_TOGETHER
                 or not self._turns.admit(message.id, notice.project)
             ):
                 self.left.append((message, notice))
@@ -297,7 +297,7 @@ class _Walk:
             return
         for one in subscribers.notified:
             if one.id == notice.subscription:
-                step = delivery_requests.step(
+                step = resend_and_replay.step(
                     self._ctx,
                     self._store,
                     notice,

@@ -26,13 +26,13 @@ from zaqar.notification import (
 )
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_attempt import Attempts
-from zaqar.notification.delivery_ledger import DeliveryLedger
 from zaqar.notification.delivery_loop import DeliveryLoop
-from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.outbox_reader import OutboxReader
+from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.socket_deliveries import SocketDeliveries
+from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -77,7 +77,7 @@ class Notifier:
             settings.max_attempts_recorded,
             settings.attempts_lifetime,
         )
-        self._subscriptions = NotifiedSubscriptions(ctx)
+        self._subscriptions = SubscriptionCache(ctx)
         attempts = Attempts(
             ctx,
             self._senders,
@@ -101,7 +101,7 @@ class Notifier:
         )
         self._scheduler = self._deliveries.scheduler
         self._redrives = RedriveWorker(ctx)
-        self._ledger = DeliveryLedger(ctx)
+        self._byte_counter = PendingByteCounter(ctx)
         self._readers: dict[str, OutboxReader] = {}
         self._stopped = threading.Event()
         self._maintainer = threading.Thread(
@@ -144,7 +144,7 @@ class Notifier:
         for reader in readers:
             reader.stop()
         self._statistics.flush()
-        self._ledger.flush(at_once=True)
+        self._byte_counter.flush(at_once=True)
 
     def _maintain(self) -> None:
         """Do periodic work."""
@@ -160,7 +160,7 @@ class Notifier:
                         'open_circuits', self._scheduler.open_circuits()
                     )
                     self._statistics.flush()
-                    self._ledger.flush()
+                    self._byte_counter.flush()
                     flush_at = now + flush_pause(time.monotonic() - now)
                 if now >= pools_at:
                     pools_at = now + POOLS_INTERVAL
@@ -189,13 +189,13 @@ class Notifier:
                         self._ctx,
                         self._subscriptions,
                         self._statistics,
-                        functools.partial(self._ledger.add, name),
+                        functools.partial(self._byte_counter.add, name),
                     ),
                     self._subscriptions.remember,
                     self._statistics.filtered,
                     self._settings.max_outbox_per_project,
                     self._settings.request_timeout,
-                    self._ledger,
+                    self._byte_counter,
                 )
                 self._readers[name] = reader
                 reader.start()

@@ -15,15 +15,15 @@ from zaqar.models import Subscription
 from zaqar.notification import (
     fanout,
     notifier_metrics,
-    outbox_limit_per_project,
+    pending_limit_per_project,
 )
 from zaqar.notification.claimed_delivery import LEASE, START
 from zaqar.notification.decision_writer import DecisionWriter
-from zaqar.notification.delivery_ledger import DeliveryLedger
 from zaqar.notification.delivery_loop import DeliveryLoop
-from zaqar.notification.delivery_scheduler import MAX_HELD
 from zaqar.notification.fanout import Expansion
+from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.notice_deliveries import Evaluations
+from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.pending_claims import BATCH, PendingClaims
 from zaqar.notification.project_turns import ProjectTurns
 from zaqar.notification.shared_notices import SharedNotices
@@ -71,7 +71,7 @@ class OutboxReader:
     :param filtered: see :data:`zaqar.notification.fanout.Filtered`
     :param max_per_project: maximum number of deliveries
     :param timeout: seconds that an attempt takes at most
-    :param ledger: counts their bytes
+    :param byte_counter: counts their bytes
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class OutboxReader:
         filtered: fanout.Filtered,
         max_per_project: int,
         timeout: float,
-        ledger: DeliveryLedger,
+        byte_counter: PendingByteCounter,
     ) -> None:
         self.name = name
         self._open = open_store
@@ -99,7 +99,7 @@ class OutboxReader:
         self._claims = PendingClaims(name, ctx.cipher, self._shared)
         self._max_per_project = max_per_project
         self._most_direct = DIRECT if timeout <= DIRECT_TIMEOUT else 0
-        self._ledger = ledger
+        self._byte_counter = byte_counter
         self._ended = threading.Event()
         self._stopping = False
         self._claim_at = 0.0
@@ -120,7 +120,7 @@ class OutboxReader:
     def facts(self) -> Mapping[str, Any]:
         """Return what waited in the store at the last count, and for whom."""
         store = self._open()
-        counts = outbox_limit_per_project.count(self._ctx.cipher, store)
+        counts = pending_limit_per_project.count(self._ctx.cipher, store)
         largest = sorted(counts.items(), key=lambda item: -item[1][0])
         now = store.clock.now()
         return {
@@ -236,7 +236,7 @@ class OutboxReader:
             self._turns,
             self._evaluations,
             lambda: self._keep_up(store),
-            functools.partial(self._ledger.add, self.name),
+            functools.partial(self._byte_counter.add, self.name),
             self._direct(),
         )
         if expansion is not None and expansion.count == fanout.BATCH:
@@ -309,9 +309,9 @@ class OutboxReader:
         notifier_metrics.record('oldest', oldest / 1000, self.name)
         self._waiting, self._oldest = waiting, oldest
         if not pending:
-            self._ledger.note_empty(self.name)
+            self._byte_counter.note_empty(self.name)
         if waiting > self._max_per_project:
-            outbox_limit_per_project.trim(
+            pending_limit_per_project.trim(
                 self._ctx.cipher,
                 store,
                 self._max_per_project,

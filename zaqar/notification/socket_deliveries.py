@@ -22,13 +22,13 @@ from zaqar.models import NewMessage, Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.decision_writer import DecisionWriter
-from zaqar.notification.notified_subscriptions import CACHE_SECONDS
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     Socket,
     delivery_id,
 )
 from zaqar.notification.sender_interface import Outcome, Sender, Verdict
+from zaqar.notification.subscription_cache import CACHE_SECONDS
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )

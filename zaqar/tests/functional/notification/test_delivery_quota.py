@@ -15,7 +15,7 @@ from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.quotas import Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.models import Scope
-from zaqar.notification import delivery_ledger, fanout
+from zaqar.notification import fanout, pending_byte_counter
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -111,7 +111,7 @@ def test_eight_posts_at_once_exceed_it_by_one_for_each_process(
 def test_what_a_dead_notifier_has_not_written_is_put_right(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_ledger, 'INTERVAL', 0.0)
+    monkeypatch.setattr(pending_byte_counter, 'INTERVAL', 0.0)
     rig = make_rig(running=False, quotas=QUOTAS)
     delivery_quotas.add(rig.management, '', 'p', 5000)
     assert _pending(rig) == 5000

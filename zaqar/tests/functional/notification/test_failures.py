@@ -16,7 +16,7 @@ from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
-from zaqar.notification import dead_letters, fanout, outbox_limit_per_project
+from zaqar.notification import dead_letters, fanout, pending_limit_per_project
 from zaqar.notification.claimed_delivery import LEASE, START
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
@@ -335,7 +335,7 @@ def test_a_project_has_no_more_waiting_than_allowed(
     rig.until(lambda: rig.deliveries(one)['retried'] == 10)
     rig.stop()
     rig.until(lambda: len(rig.waiting()) == 10)
-    counts = outbox_limit_per_project.count(rig.ctx.cipher, rig.store)
+    counts = pending_limit_per_project.count(rig.ctx.cipher, rig.store)
     assert [number for number, _ in counts.values()] == [10]
     text = b''.join(message.body for message in rig.waiting())
     # The oldest are gone, and their owner is told.

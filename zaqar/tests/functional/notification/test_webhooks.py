@@ -14,7 +14,7 @@ import pytest
 from zaqar.controllers import posting, queues, subscriptions
 from zaqar.controllers.body_encryption import is_encrypted
 from zaqar.models import Identity, Kind, Scope
-from zaqar.notification import notified_subscriptions
+from zaqar.notification import subscription_cache
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers.receivers import Receiver, answer
@@ -220,7 +220,7 @@ def test_a_change_holds_for_all_that_is_posted_after_it(
     make_rig: MakeRig, make_receiver: MakeReceiver, monkeypatch: Any
 ) -> None:
     # Whatever is remembered of a subscription is so for the whole test.
-    monkeypatch.setattr(notified_subscriptions, 'CACHE_SECONDS', 3600.0)
+    monkeypatch.setattr(subscription_cache, 'CACHE_SECONDS', 3600.0)
     rig, first, second = make_rig(), make_receiver(), make_receiver()
     one = rig.subscribe(first.url, post_data='one')
     rig.post('x')

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from zaqar.notification.delivery_scheduler import (
+from zaqar.notification.host_fair_scheduler import (
     CIRCUIT_FAILURES,
     CIRCUIT_SECONDS,
     DEFER_FAILING,

@@ -18,7 +18,7 @@ CACHE_SECONDS = 1.0
 MAX_CACHED = 10_000
 
 
-class NotifiedSubscriptions:
+class SubscriptionCache:
     """Finds out who is to be notified."""
 
     def __init__(self, ctx: Context) -> None:

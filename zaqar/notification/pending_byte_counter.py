@@ -33,7 +33,7 @@ def count_nothing(project: str, size: int) -> None:
     """Where nobody counts."""
 
 
-class DeliveryLedger:
+class PendingByteCounter:
     """What this notifier adds to the counts, and takes from them.
 
     Pools are known by name, '' for the store that the configuration names.
