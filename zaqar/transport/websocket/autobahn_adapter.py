@@ -18,12 +18,12 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.websocket import fast_frame_codec, http_requests
 from zaqar.transport.websocket.connection_manager import Connections
-from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import POLICY
 from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.http_socket import HttpSocket
+from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 from zaqar.transport.websocket.rate_counter import RateCounter
 
@@ -62,7 +62,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     """One connection, as asyncio and autobahn see it."""
 
     connections: Connections
-    connection: ConnectionRecord
+    connection: OpenConnection
     message_data: Any
     transport: Any
     data: bytes

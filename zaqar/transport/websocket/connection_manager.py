@@ -13,7 +13,6 @@ from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )
 from zaqar.transport.websocket.connection_limits import Admission
-from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import (
     RESTART,
     ClientSocket,
@@ -39,6 +38,7 @@ from zaqar.transport.websocket.frames_and_effects import (
     Write,
 )
 from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.slow_readers import SlowReaders
@@ -70,7 +70,7 @@ class Connections:
         self.settings = settings
         self.workers = workers
         self._loop = loop
-        self._by_id: dict[str, ConnectionRecord] = {}
+        self._by_id: dict[str, OpenConnection] = {}
         #: Both are set before any connection is accepted.
         self.http: HttpRequests | None = None
         self.feeds: QueueFeeds | None = None
@@ -79,7 +79,7 @@ class Connections:
         self.admission = Admission(settings, self.proves)
         self._slow = SlowReaders(settings, handler.turns, loop)
         self._cleanup = SubscriptionCleanup(handler, workers, loop)
-        self._does: Mapping[type, Callable[[ConnectionRecord, Any], None]] = {
+        self._does: Mapping[type, Callable[[OpenConnection, Any], None]] = {
             HandleFrame: self._call,
             Proceed: lambda one, effect: one.todo.extend(
                 one.machine.proceed()
@@ -107,7 +107,7 @@ class Connections:
         return not self._by_id and self._cleanup.is_done
 
     def refusal(
-        self, connection: ConnectionRecord, headers: Mapping[str, str]
+        self, connection: OpenConnection, headers: Mapping[str, str]
     ) -> int:
         """Count a connection for its client, behind whatever we trust.
 
@@ -124,9 +124,9 @@ class Connections:
         self.admission.add(address)
         return 429 if self.admission.is_crowded(address) else 0
 
-    def join(self, socket: ClientSocket, peer: str) -> ConnectionRecord:
+    def join(self, socket: ClientSocket, peer: str) -> OpenConnection:
         connection_id = str(uuid.uuid4())
-        connection = ConnectionRecord(
+        connection = OpenConnection(
             connection_id,
             socket,
             peer,
@@ -142,7 +142,7 @@ class Connections:
         if self._watch is not None:
             self._watch(len(self._by_id))
 
-    def opened(self, connection: ConnectionRecord) -> None:
+    def opened(self, connection: OpenConnection) -> None:
         patience = self.settings.authentication_timeout
         if self.proves and patience:
             connection.login_timer = self._loop.call_later(
@@ -151,7 +151,7 @@ class Connections:
         if self.settings.ping_interval:
             self._schedule_pulse(connection)
 
-    def left(self, connection: ConnectionRecord) -> None:
+    def left(self, connection: OpenConnection) -> None:
         if self._by_id.pop(connection.id, None) is None:
             return
         self._tell()
@@ -164,7 +164,7 @@ class Connections:
         self.perform(connection, connection.machine.lost())
 
     def perform(
-        self, connection: ConnectionRecord, effects: Sequence[Effect]
+        self, connection: OpenConnection, effects: Sequence[Effect]
     ) -> None:
         """Perform effects, in order."""
         connection.todo.extend(effects)
@@ -180,24 +180,24 @@ class Connections:
         finally:
             connection.is_busy = False
 
-    def blocked(self, connection: ConnectionRecord) -> None:
+    def blocked(self, connection: OpenConnection) -> None:
         self.perform(connection, connection.machine.blocked())
         self._slow.add(connection)
         connection.block_streams(True)
         # Others must not wait until the client reads again.
         connection.give_up_turns()
 
-    def unblocked(self, connection: ConnectionRecord) -> None:
+    def unblocked(self, connection: OpenConnection) -> None:
         self._slow.remove(connection)
         self.perform(connection, connection.machine.unblocked())
         connection.block_streams(False)
 
-    def closing(self, connection: ConnectionRecord) -> None:
+    def closing(self, connection: OpenConnection) -> None:
         connection.leave_queues()
         self.perform(connection, connection.machine.closing())
         self._slow.limit_time(connection)
 
-    def get(self, connection_id: str) -> ConnectionRecord | None:
+    def get(self, connection_id: str) -> OpenConnection | None:
         """Return an open connection, None if there is none."""
         return self._by_id.get(connection_id)
 
@@ -220,12 +220,12 @@ class Connections:
                     RESTART, 'Subscriptions may have been lost.'
                 )
 
-    def _close(self, connection: ConnectionRecord, effect: Close) -> None:
+    def _close(self, connection: OpenConnection, effect: Close) -> None:
         connection.leave_queues()
         connection.socket.shut(effect.code, effect.reason)
 
     def _begin_stream(
-        self, connection: ConnectionRecord, effect: BeginStream
+        self, connection: OpenConnection, effect: BeginStream
     ) -> None:
         if not connection.machine.is_served or self.feeds is None:
             return
@@ -240,7 +240,7 @@ class Connections:
             )
         connection.streams.begin(effect.stream)
 
-    def _call(self, connection: ConnectionRecord, effect: HandleFrame) -> None:
+    def _call(self, connection: OpenConnection, effect: HandleFrame) -> None:
         frame = effect.frame
         frame.may_wait = (
             frame.turn is not None
@@ -253,7 +253,7 @@ class Connections:
         )
 
     def answered(
-        self, connection: ConnectionRecord, answer: FrameAnswer
+        self, connection: OpenConnection, answer: FrameAnswer
     ) -> None:
         """Handle the answer to a frame, or queue the frame for its turn."""
         turn, frame = answer.turn, answer.frame
@@ -277,7 +277,7 @@ class Connections:
                 self._later(turn.end())
 
     def _resume(
-        self, connection: ConnectionRecord, frame: Frame, turn: Turn
+        self, connection: OpenConnection, frame: Frame, turn: Turn
     ) -> None:
         """Handle a frame whose turn has come, or let others go first."""
         if connection.machine.is_working and turn.pass_on():
@@ -285,7 +285,7 @@ class Connections:
         else:
             self._handle_again(connection, frame, turn)
 
-    def _come_back(self, connection: ConnectionRecord) -> None:
+    def _come_back(self, connection: OpenConnection) -> None:
         """Handle the first frame that has let others go first, if it can."""
         while connection.passed_on:
             frame, turn = connection.passed_on.pop(0)
@@ -296,7 +296,7 @@ class Connections:
                     return
 
     def _handle_again(
-        self, connection: ConnectionRecord, frame: Frame, turn: Turn
+        self, connection: OpenConnection, frame: Frame, turn: Turn
     ) -> None:
         is_postponed = turn.is_postponed
         turn.resume()
@@ -318,7 +318,7 @@ class Connections:
 
     def _noted(
         self,
-        connection: ConnectionRecord,
+        connection: OpenConnection,
         answer: FrameAnswer,
         note: Callable[[FrameAnswer], Sequence[Effect]],
     ) -> None:
@@ -330,26 +330,26 @@ class Connections:
             self._is_proved(connection)
         self.perform(connection, effects)
 
-    def note_project(self, connection: ConnectionRecord, project: str) -> None:
+    def note_project(self, connection: OpenConnection, project: str) -> None:
         """Note whom the next answer is for, '' if that is not known."""
         if connection in self._slow:
             self._slow.check_soon(connection)
         elif project:
             connection.project = project
 
-    def prove(self, connection: ConnectionRecord) -> None:
+    def prove(self, connection: OpenConnection) -> None:
         """Note that a connection has shown credentials."""
         if not connection.machine.is_proved:
             connection.machine.is_proved = True
             self._is_proved(connection)
 
-    def _is_proved(self, connection: ConnectionRecord) -> None:
+    def _is_proved(self, connection: OpenConnection) -> None:
         self.admission.remove(connection.peer)
         if connection.login_timer is not None:
             connection.login_timer.cancel()
 
     def _schedule_expiry(
-        self, connection: ConnectionRecord, effect: Expire
+        self, connection: OpenConnection, effect: Expire
     ) -> None:
         if connection.expiry_timer is not None:
             connection.expiry_timer.cancel()
@@ -358,18 +358,18 @@ class Connections:
                 max(0.0, effect.at - time.time()), self._expire, connection
             )
 
-    def _late(self, connection: ConnectionRecord) -> None:
+    def _late(self, connection: OpenConnection) -> None:
         self.perform(connection, connection.machine.late())
 
-    def _expire(self, connection: ConnectionRecord) -> None:
+    def _expire(self, connection: OpenConnection) -> None:
         self.perform(connection, connection.machine.expired())
 
-    def _schedule_pulse(self, connection: ConnectionRecord) -> None:
+    def _schedule_pulse(self, connection: OpenConnection) -> None:
         connection.pulse_timer = self._loop.call_later(
             self.settings.ping_interval, self._pulse, connection
         )
 
-    def _pulse(self, connection: ConnectionRecord) -> None:
+    def _pulse(self, connection: OpenConnection) -> None:
         self.perform(connection, connection.machine.tick())
         if connection.id in self._by_id:
             self._schedule_pulse(connection)

@@ -8,7 +8,6 @@ import h11
 
 from zaqar.errors import ZaqarError
 from zaqar.transport.websocket.connection_manager import Connections
-from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.event_stream import EventStream
 from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.http_connection import (
@@ -17,6 +16,7 @@ from zaqar.transport.websocket.http_connection import (
     Left,
 )
 from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 from zaqar.transport.wsgi.responses import Headers
 
@@ -31,7 +31,7 @@ class HttpSocket(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        connection: ConnectionRecord,
+        connection: OpenConnection,
         connections: Connections,
         requests: HttpRequests,
     ) -> None:

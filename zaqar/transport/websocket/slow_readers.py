@@ -8,8 +8,8 @@ import functools
 import logging
 
 from zaqar.transport.large_page_fairness import Job, Turns
-from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import State
+from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -27,12 +27,12 @@ class SlowReaders:
         self._settings = settings
         self._turns = turns
         self._loop = loop
-        self._blocked: dict[str, set[ConnectionRecord]] = {}
+        self._blocked: dict[str, set[OpenConnection]] = {}
 
-    def __contains__(self, connection: ConnectionRecord) -> bool:
+    def __contains__(self, connection: OpenConnection) -> bool:
         return connection in self._blocked.get(connection.project, ())
 
-    def add(self, connection: ConnectionRecord) -> None:
+    def add(self, connection: OpenConnection) -> None:
         """Note that a client takes nothing at present."""
         self._blocked.setdefault(connection.project, set()).add(connection)
         self.limit_time(connection)
@@ -41,7 +41,7 @@ class SlowReaders:
             self._turns.add_unread(connection.project, connection.unread)
         self.check_soon(connection)
 
-    def remove(self, connection: ConnectionRecord) -> None:
+    def remove(self, connection: OpenConnection) -> None:
         """Note that a client reads, or has gone."""
         if connection.read_timer is not None:
             connection.read_timer.cancel()
@@ -54,7 +54,7 @@ class SlowReaders:
         if not blocked:
             self._blocked.pop(connection.project, None)
 
-    def limit_time(self, connection: ConnectionRecord) -> None:
+    def limit_time(self, connection: OpenConnection) -> None:
         """End a connection unless its client reads in time."""
         most = self._settings.write_timeout
         is_open = connection.machine.state is not State.LOST
@@ -63,12 +63,12 @@ class SlowReaders:
                 most, self._end, connection, 'takes nothing of what is written'
             )
 
-    def check_soon(self, connection: ConnectionRecord) -> None:
+    def check_soon(self, connection: OpenConnection) -> None:
         """Abort connections with too many unread bytes."""
         # By then the system has taken what it can.
         self._loop.call_soon(functools.partial(self._check, connection))
 
-    def _check(self, connection: ConnectionRecord) -> None:
+    def _check(self, connection: OpenConnection) -> None:
         if connection not in self:
             return
         most = self._settings.max_unsent
@@ -82,7 +82,7 @@ class SlowReaders:
             largest = max(sizes, key=sizes.__getitem__)
             self._end(largest, 'has most to read in a project with too much')
 
-    def _end(self, connection: ConnectionRecord, why: str) -> None:
+    def _end(self, connection: OpenConnection, why: str) -> None:
         LOG.info('Ended a connection from %s, which %s', connection.peer, why)
         # It is gone a turn of the loop later, and counts no more till then.
         self.remove(connection)

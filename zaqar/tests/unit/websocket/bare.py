@@ -57,7 +57,7 @@ class Transport:
     abort = close
 
 
-class ConnectionRecord:
+class OpenConnection:
     """What a hub knows of a connection, as far as it is needed."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Connections:
     def __init__(self) -> None:
         self.at = 0.0
         self.due: list[Callable[[], None]] = []
-        self.connection = ConnectionRecord()
+        self.connection = OpenConnection()
         self.frames: list[Frame] = []
         self.connection.machine.received = self._received  # type: ignore[assignment]
 
@@ -85,18 +85,18 @@ class Connections:
             self.frames.append(frame)
         return []
 
-    def join(self, wire: Any, peer: str) -> ConnectionRecord:
+    def join(self, wire: Any, peer: str) -> OpenConnection:
         return self.connection
 
     def __len__(self) -> int:
         return 1
 
-    def refusal(self, connection: ConnectionRecord, headers: Any) -> int:
+    def refusal(self, connection: OpenConnection, headers: Any) -> int:
         return 0
 
     proves = False
 
-    def opened(self, connection: ConnectionRecord) -> None: ...
+    def opened(self, connection: OpenConnection) -> None: ...
 
     def now(self) -> float:
         return self.at
@@ -110,9 +110,9 @@ class Connections:
         for call in due:
             call()
 
-    def perform(self, connection: ConnectionRecord, effects: Any) -> None: ...
+    def perform(self, connection: OpenConnection, effects: Any) -> None: ...
 
-    def closing(self, connection: ConnectionRecord) -> None:
+    def closing(self, connection: OpenConnection) -> None:
         connection.machine.closing()
 
 

@@ -17,7 +17,7 @@ from zaqar.transport.websocket.session import Session
 
 
 @dataclass(slots=True, eq=False)
-class ConnectionRecord:
+class OpenConnection:
     """An open connection.
 
     :ivar id: a UUID
