@@ -16,12 +16,12 @@ from typing import Any
 from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from zaqar.transport.websocket import fast_frame_codec, http_requests
+from zaqar.transport.websocket import fast_frame_codec, http_request_handler
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY
 from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
-from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.http_socket import HttpSocket
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
@@ -145,7 +145,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             self.failHandshake('too long', 431)
             return
         http = self.connections.http
-        if http is not None and http_requests.begins(self.data):
+        if http is not None and http_request_handler.begins(self.data):
             self._hand_over(http)
             return
         super().processHandshake()

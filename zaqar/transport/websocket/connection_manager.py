@@ -37,7 +37,7 @@ from zaqar.transport.websocket.frames_and_effects import (
     Send,
     Write,
 )
-from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.settings import Settings

@@ -15,7 +15,7 @@ from zaqar.transport.websocket.http_connection import (
     HttpConnection,
     Left,
 )
-from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 from zaqar.transport.wsgi.responses import Headers

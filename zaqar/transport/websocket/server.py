@@ -29,7 +29,7 @@ from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.event_stream import Streams
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
-from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.message_pushes import MessagePushes
 from zaqar.transport.websocket.node_registration import NodeRegistration
 from zaqar.transport.websocket.notifier_endpoint import NotifierEndpoint

@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.models import Scope
 from zaqar.transport.large_page_fairness import TURN, Turn, Turns
-from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.wsgi_types import Environ, StartResponse
 from zaqar.waiting.waiters import Waiters
 

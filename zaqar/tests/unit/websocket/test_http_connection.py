@@ -20,7 +20,7 @@ from zaqar.transport.websocket.http_connection import (
     Answer,
     HttpConnection,
 )
-from zaqar.transport.websocket.http_requests import begins
+from zaqar.transport.websocket.http_request_handler import begins
 
 LONGEST = 1000
 

@@ -16,7 +16,7 @@ from zaqar.tests.unit.websocket.test_event_stream import (
     House,
 )
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.wsgi.responses import Headers
 from zaqar.transport.wsgi.stream_requests import HANDOVER
 
