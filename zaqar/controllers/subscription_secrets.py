@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from zaqar.controllers import subscription_keys
 from zaqar.controllers import subscription_records as records
+from zaqar.controllers import subscription_signing_keys
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.subscription_keys import Key
+from zaqar.controllers.subscription_signing_keys import Key
 from zaqar.errors import Forbidden, NotFound
 from zaqar.models import Scope
 from zaqar.storage.record_updates_and_listing import repeat
@@ -24,7 +24,7 @@ def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Key:
     _check_caller(ctx)
     now = ctx.catalogue.management.clock.now()
     subscription, _ = records.current(ctx, scope, subscription_id, now)
-    key = subscription_keys.made(subscription.options, now)
+    key = subscription_signing_keys.made(subscription.options, now)
     if key is None:
         raise NotFound(
             f'The service has made no secret for subscription '
@@ -44,11 +44,11 @@ def rotate(ctx: Context, *, scope: Scope, subscription_id: str) -> Key:
 
     def attempt() -> Key | None:
         old, version = records.current(ctx, scope, subscription_id, now)
-        options = subscription_keys.rotated(old.options, now)
+        options = subscription_signing_keys.rotated(old.options, now)
         data = {**records.data_of(old), 'options': options}
         if not records.replace(ctx, scope, old, data, version):
             return None
-        return subscription_keys.made(options, now)
+        return subscription_signing_keys.made(options, now)
 
     return repeat(attempt)
 

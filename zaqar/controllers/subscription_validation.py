@@ -14,7 +14,7 @@ from zaqar.controllers import (
     mail_building,
     retry_policy_validation,
     subscription_filters,
-    subscription_keys,
+    subscription_signing_keys,
     trust_interface,
     webhook_secret_format,
 )
@@ -58,7 +58,7 @@ _RESERVED_PREFIX = 'x-zaqar-'
 _OWN = (
     trust_interface.BROUGHT,
     subscription_filters.IN_FORCE,
-    subscription_keys.BESIDE,
+    subscription_signing_keys.BESIDE,
 )
 
 #: Blanks, control characters and what cannot be encoded as UTF-8.

@@ -18,8 +18,8 @@ from zaqar.controllers import (
     outbox_notices,
     subscription_delivery_status,
     subscription_filters,
-    subscription_keys,
     subscription_quotas,
+    subscription_signing_keys,
     subscription_trusts,
     trust_interface,
     webhook_secret_format,
@@ -41,7 +41,7 @@ _HIDDEN = frozenset(
         trust_interface.OPTION,
         trust_interface.BROUGHT,
         subscription_filters.IN_FORCE,
-        subscription_keys.BESIDE,
+        subscription_signing_keys.BESIDE,
         webhook_secret_format.OPTION,
     )
 )
@@ -110,7 +110,7 @@ def _enrol(
             subscription_trusts.end_unused(
                 ctx, scope, {trust_id}, lambda: records.id_of(ctx, scope, uri)
             )
-    key = subscription_keys.made(fresh['options'], now)
+    key = subscription_signing_keys.made(fresh['options'], now)
     secret = key.secret if is_new and key is not None else None
     return Subscribed(subscription_id, secret)
 
@@ -193,7 +193,7 @@ def _update(
     if 'options' in changes:
         data['options'] = subscription_filters.updated(
             old.options,
-            subscription_keys.updated(old.options, data['options']),
+            subscription_signing_keys.updated(old.options, data['options']),
         )
     brought = changes.get('options', {}).get(trust_interface.OPTION)
     created_id = subscription_trusts.renew(ctx, old, data, brought, now)
@@ -295,7 +295,7 @@ def _fresh(
     options = _options(ctx, document.get('options'))
     validate.check_mail(uri, options)
     if not is_own:
-        options = subscription_keys.added(options)
+        options = subscription_signing_keys.added(options)
     seconds = document.get('ttl')
     if seconds is None:
         seconds = ctx.limits.default_subscription_ttl

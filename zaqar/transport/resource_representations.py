@@ -24,7 +24,7 @@ from zaqar.controllers.result_types import (
     StartedRedrive,
     Subscribed,
 )
-from zaqar.controllers.subscription_keys import Key
+from zaqar.controllers.subscription_signing_keys import Key
 from zaqar.models import (
     Claim,
     Kind,

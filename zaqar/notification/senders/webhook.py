@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 from zaqar import version
-from zaqar.controllers import subscription_keys, subscription_validation
+from zaqar.controllers import (
+    subscription_signing_keys,
+    subscription_validation,
+)
 from zaqar.keystone.service_catalog import ServiceCatalog
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
@@ -111,7 +114,7 @@ def request(
     :raises TooLarge: the body would be too large
     """
     body = content(delivery, max_rendered_size)
-    secrets = [*subscription_keys.valid(delivery.options, now)]
+    secrets = [*subscription_signing_keys.valid(delivery.options, now)]
     if secret:
         secrets.append(secret)
     headers = user_headers(delivery)

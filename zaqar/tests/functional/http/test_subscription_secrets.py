@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zaqar.api_versions import V2_0, V2_1
-from zaqar.controllers import subscription_keys, subscription_records
+from zaqar.controllers import subscription_records, subscription_signing_keys
 from zaqar.models import Scope
 from zaqar.tests.functional.http import subscription_calls
 from zaqar.tests.functional.http.client import Api
@@ -27,7 +27,7 @@ def _valid(api: Api, path: str) -> list[str]:
         now,
     )
     assert subscription is not None
-    return [*subscription_keys.valid(subscription.options, now)]
+    return [*subscription_signing_keys.valid(subscription.options, now)]
 
 
 @pytest.mark.proves('secrets of subscriptions')
@@ -92,7 +92,7 @@ def test_a_secret_of_the_client_is_not_shown_but_replaced(
     made = new('POST', f'{path}/secret').json
     assert bool(made['former_until']) == bool(brought)
     assert _valid(api, path) == [made['secret'], *former]
-    forged = {'options': {subscription_keys.BESIDE: {}}}
+    forged = {'options': {subscription_signing_keys.BESIDE: {}}}
     assert new('PATCH', path, forged).status == 400
 
 

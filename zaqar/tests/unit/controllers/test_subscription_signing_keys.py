@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import subscription_keys as keys
+from zaqar.controllers import subscription_signing_keys as keys
 
 
 @pytest.mark.parametrize('beside', ['x', None, {'until': 'x'}, {}])
