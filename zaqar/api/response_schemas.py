@@ -7,7 +7,7 @@ from typing import Any, get_args
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import message_fields
 from zaqar.controllers.delivery_attempt_history import OUTCOMES
-from zaqar.controllers.explanations import State
+from zaqar.controllers.message_explanations import State
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
 from zaqar.controllers.redrive_records import Status
 from zaqar.storage.inspection import LAST_SECOND, Order

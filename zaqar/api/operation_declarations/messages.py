@@ -20,7 +20,7 @@ from zaqar.api.policy_defaults import CONSUMER, OBSERVER
 from zaqar.api.waiting_requests import Waiting
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
-    explanations,
+    message_explanations,
     messages,
     posting,
     streams,
@@ -236,7 +236,7 @@ OPERATIONS = (
             OBSERVER,
             'Show why a message is not handed out.',
         ),
-        handler=explanations.explain,
+        handler=message_explanations.explain,
         summary='Show why a message is handed out and listed, or is not.',
         error_message='Message could not be explained',
         responses={200: response_schemas.EXPLANATION},
