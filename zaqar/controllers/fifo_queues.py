@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras, metadata_structs
+from zaqar.controllers import message_extras, metadata_struct_check
 from zaqar.controllers.body_text import text_of
 from zaqar.errors import InvalidRequest
 from zaqar.models import NewMessage
@@ -38,7 +38,7 @@ class Fifo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fault(value: Any) -> str | None:
     """Return what is wrong with a value of the key."""
-    return metadata_structs.fault(METADATA, value, Fifo)
+    return metadata_struct_check.fault(METADATA, value, Fifo)
 
 
 def ordered(
