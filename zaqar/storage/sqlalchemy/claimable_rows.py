@@ -6,7 +6,7 @@ its delay has passed and it was not updated since: those are found by a second
 query, which is usually empty. Rows that a rival has locked are skipped.
 
 Of a group there is only the first message among them; the next ones, which
-may be taken with it, are in :mod:`.grouped_rows`.
+may be taken with it, are in :mod:`.claimable_group_rows`.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ import msgspec
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy import (
-    grouped_rows,
+    claimable_group_rows,
     message_queries,
     queue_state,
 )
+from zaqar.storage.sqlalchemy.claimable_group_rows import Taken
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
-from zaqar.storage.sqlalchemy.grouped_rows import Taken
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
@@ -190,8 +190,10 @@ def claim(
     if not any(taken):
         try:
             return repeated_claim(session, request)
-        except grouped_rows.IncompleteSearchError:
-            if only is None and grouped_rows.reveal(session, request.values):
+        except claimable_group_rows.IncompleteSearchError:
+            if only is None and claimable_group_rows.reveal(
+                session, request.values
+            ):
                 taken = _select(session, request)
         if not any(taken):
             return None
@@ -240,7 +242,7 @@ def hold(session: SqlSession, shares: Sequence[Share]) -> None:
 def _select(session: SqlSession, request: ClaimRequest) -> Taken:
     """Return and lock what a claim gets."""
     limit = request.limit
-    return grouped_rows.select_all(
+    return claimable_group_rows.select_all(
         session,
         request.free_rows(limit),
         lambda rows: select_exhausted(session, request, rows, limit),
@@ -311,8 +313,10 @@ def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     claim = repeated(session, request)
     if claim is None:
         queue_state.check_version(request.version, queue.least_version)
-        if queue.grouped and grouped_rows.has_hidden(session, request.values):
-            raise grouped_rows.IncompleteSearchError
+        if queue.grouped and claimable_group_rows.has_hidden(
+            session, request.values
+        ):
+            raise claimable_group_rows.IncompleteSearchError
     return claim
 
 

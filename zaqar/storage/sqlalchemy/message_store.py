@@ -53,10 +53,10 @@ from zaqar.storage.sqlalchemy import (
     single_statement_settling,
     sweeping,
 )
+from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
-from zaqar.storage.sqlalchemy.grouped_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import (

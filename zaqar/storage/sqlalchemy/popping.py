@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zaqar.models import Message
-from zaqar.storage.sqlalchemy import grouped_rows, groups, queue_state
+from zaqar.storage.sqlalchemy import claimable_group_rows, groups, queue_state
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import STILL_FREE
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -40,9 +40,13 @@ def pop(
     if takes_groups:
         queue_state.lock_if_counted(session, qid)
     wanted = FreeRows(values, limit)
-    rows = grouped_rows.select_all(session, wanted).rows
-    if takes_groups and not rows and grouped_rows.reveal(session, values):
-        rows = grouped_rows.select_all(session, wanted).rows
+    rows = claimable_group_rows.select_all(session, wanted).rows
+    if (
+        takes_groups
+        and not rows
+        and claimable_group_rows.reveal(session, values)
+    ):
+        rows = claimable_group_rows.select_all(session, wanted).rows
     left = groups.holders(rows)
     if rows and left:
         if not takes_groups:

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Sequence
 from zaqar.models import Claim
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import claiming
+from zaqar.storage.sqlalchemy.claimable_group_rows import (
+    IncompleteSearchError,
+    Taken,
+)
 from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
-from zaqar.storage.sqlalchemy.grouped_rows import IncompleteSearchError, Taken
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 

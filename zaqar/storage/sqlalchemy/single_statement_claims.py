@@ -7,6 +7,7 @@ import functools
 
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,
@@ -17,7 +18,6 @@ from zaqar.storage.sqlalchemy.claiming import (
     ClaimRequest,
     repeated_claim,
 )
-from zaqar.storage.sqlalchemy.grouped_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     IN_GROUP,
