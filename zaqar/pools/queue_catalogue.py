@@ -7,7 +7,7 @@ detects changes by other processes in the call itself: it has a tombstone of
 each deleted queue, and of every other queue the lowest version of the record
 that may be used. That version is raised before a change is recorded. Calls
 that depend on no metadata are not checked, and reads may be up to
-:data:`.queue_cache.FRESH` seconds out of date.
+:data:`.queue_record_cache.FRESH` seconds out of date.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from zaqar.errors import (
 )
 from zaqar.models import Queue, Record, Scope
 from zaqar.pools import open_stores_and_pings, queue_record_data
-from zaqar.pools.queue_cache import QueueCache
+from zaqar.pools.queue_record_cache import QueueRecordCache
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 
@@ -86,7 +86,7 @@ class Catalogue:
         self.messages = messages
         self.room: Room = _any_room
         self._timer = timer
-        self._cache = QueueCache(timer)
+        self._cache = QueueRecordCache(timer)
 
     def limited(self, fingerprint: str) -> Self:
         """Return one to which any other queue, or none, is a NoRoute."""

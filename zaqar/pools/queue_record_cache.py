@@ -17,7 +17,7 @@ CACHED = 10_000
 FORGETTING = 0.5
 
 
-class QueueCache(BoundedCache[Scope, tuple[Queue, float]]):
+class QueueRecordCache(BoundedCache[Scope, tuple[Queue, float]]):
     """Queues, each with the time until which it is fresh.
 
     :param timer: seconds by a clock that never goes back
