@@ -28,7 +28,7 @@ from zaqar.errors import InvalidBody, InvalidRequest, KeyReused, TokenReused
 from zaqar.models import NewMessage, Queue, Scope, random_half
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
-from zaqar.storage.duplicates import RepeatedIds
+from zaqar.storage.deduplicated_ids import RepeatedIds
 
 
 class PostedMessage(msgspec.Struct):

@@ -115,7 +115,7 @@ class MessageStore(Store, WatchableStore, InspectableStore):
         :param fingerprint: of the post, 64 characters at most. Then the token
             is remembered for ``token_lifetime`` milliseconds, purge or not,
             and is refused for a post with another fingerprint. The ids of a
-            repetition are :class:`~.duplicates.RepeatedIds`.
+            repetition are :class:`~.deduplicated_ids.RepeatedIds`.
         :raises TokenReused: it is; nothing is stored
         :raises StaleMetadata: it is too old; nothing is stored
         :raises QueueFull: the limit would be exceeded; nothing is stored

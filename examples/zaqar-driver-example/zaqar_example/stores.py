@@ -27,7 +27,7 @@ from zaqar.models import (
 )
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
-from zaqar.storage.duplicates import RepeatedIds
+from zaqar.storage.deduplicated_ids import RepeatedIds
 from zaqar.storage.inspection import Guarantees, Order
 from zaqar_example.client import Client
 

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
-from zaqar.storage import duplicates
+from zaqar.storage import deduplicated_ids
 from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.commands_and_transactions import CHUNK, in_time
 from zaqar.storage.mongodb.documents import Document
@@ -59,7 +59,7 @@ def known_ids(
 
     :returns: ids, by what their duplicates are recognized by
     """
-    keys = {_key(post, name): name for name in duplicates.names(post)}
+    keys = {_key(post, name): name for name in deduplicated_ids.names(post)}
     known: dict[str, str] = {}
     wanted = [*keys]
     for start in range(0, len(wanted), CHUNK):

@@ -29,7 +29,7 @@ from zaqar.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from zaqar.storage import duplicates
+from zaqar.storage import deduplicated_ids
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.mongodb import deduplication, documents, groups
@@ -245,7 +245,7 @@ class Poster:
                 raise TokenReused
             if 'ids' in row:
                 ids = deduplication.split_ids(bytes(row['ids']))
-                return duplicates.RepeatedIds(ids)
+                return deduplicated_ids.RepeatedIds(ids)
         return [str(item.id) for item in post.messages]
 
     def _check_room(
@@ -328,7 +328,7 @@ def _documents(
     places_of_posts: list[Sequence[int]] = []
     for post in posts:
         known = deduplication.known_ids(queue, post, session)
-        ids, places, new = duplicates.assign_ids(post, first, known)
+        ids, places, new = deduplicated_ids.assign_ids(post, first, known)
         for place in places:
             item = post.messages[place]
             rows.append(

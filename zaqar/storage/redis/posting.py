@@ -16,7 +16,7 @@ from zaqar.errors import (
 )
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.duplicates import RepeatedIds
+from zaqar.storage.deduplicated_ids import RepeatedIds
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from zaqar.errors import TokenReused
-from zaqar.storage import duplicates
+from zaqar.storage import deduplicated_ids
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
@@ -67,7 +67,7 @@ def stored_ids(
         return None
     if post.fingerprint and fingerprint != post.fingerprint:
         raise TokenReused
-    return duplicates.RepeatedIds(split_ids(ids))
+    return deduplicated_ids.RepeatedIds(split_ids(ids))
 
 
 def store_ids(
@@ -97,7 +97,7 @@ def split_ids(ids: bytes) -> Sequence[str]:
 
 def known_ids(session: SqlSession, post: PostCall) -> dict[str, str]:
     """Return messages of the queue of which a post may have duplicates."""
-    names = duplicates.names(post)
+    names = deduplicated_ids.names(post)
     known: dict[str, str] = {}
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
-from zaqar.storage import duplicates
+from zaqar.storage import deduplicated_ids
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
@@ -58,7 +58,7 @@ def post_within(
     if stored is not None:
         return stored
     known = deduplication.known_ids(session, post)
-    ids, places, new = duplicates.assign_ids(post, queue.next_seq, known)
+    ids, places, new = deduplicated_ids.assign_ids(post, queue.next_seq, known)
     messages = post.messages
     if len(places) < len(messages):
         messages = [messages[place] for place in places]

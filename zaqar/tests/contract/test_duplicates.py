@@ -17,7 +17,7 @@ from zaqar.errors import (
 )
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.duplicates import RepeatedIds
+from zaqar.storage.deduplicated_ids import RepeatedIds
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (
