@@ -10,7 +10,7 @@ from zaqar.controllers.delivery_attempt_history import OUTCOMES
 from zaqar.controllers.message_explanations import State
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
 from zaqar.controllers.redrive_records import Status
-from zaqar.storage.inspection import LAST_SECOND, Order
+from zaqar.storage.inspectable_store import LAST_SECOND, Order
 
 Schema = Mapping[str, Any]
 

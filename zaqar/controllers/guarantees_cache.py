@@ -10,7 +10,7 @@ import msgspec
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspection import Guarantees
+from zaqar.storage.inspectable_store import Guarantees
 
 #: Seconds for which settings are not read again.
 FRESH = 60.0

@@ -14,7 +14,7 @@ from zaqar.errors import DecryptionFailed, KeyMissing
 from zaqar.models import Message, Queue, Scope
 from zaqar.rfc3339 import timestamp
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspection import Inspected
+from zaqar.storage.inspectable_store import Inspected
 
 
 class State(enum.StrEnum):

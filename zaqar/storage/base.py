@@ -15,7 +15,7 @@ from zaqar.models import (
     Settlement,
 )
 from zaqar.storage.availability import WatchableStore
-from zaqar.storage.inspection import InspectableStore
+from zaqar.storage.inspectable_store import InspectableStore
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000

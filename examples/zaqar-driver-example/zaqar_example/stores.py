@@ -28,7 +28,7 @@ from zaqar.models import (
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
 from zaqar.storage.deduplicated_ids import RepeatedIds
-from zaqar.storage.inspection import Guarantees, Order
+from zaqar.storage.inspectable_store import Guarantees, Order
 from zaqar_example.client import Client
 
 

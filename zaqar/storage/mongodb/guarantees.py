@@ -6,7 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.inspection import LAST_SECOND, Guarantees, Order, Survival
+from zaqar.storage.inspectable_store import (
+    LAST_SECOND,
+    Guarantees,
+    Order,
+    Survival,
+)
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 
 

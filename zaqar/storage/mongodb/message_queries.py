@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from zaqar.models import Message, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
-from zaqar.storage.inspection import Inspected
+from zaqar.storage.inspectable_store import Inspected
 from zaqar.storage.message_ids import (
     MAX_SEQ,
     make_marker,

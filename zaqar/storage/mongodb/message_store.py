@@ -18,7 +18,7 @@ from zaqar.models import (
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
 from zaqar.storage.group_commit import Batcher
-from zaqar.storage.inspection import Guarantees, Inspected
+from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
     availability,

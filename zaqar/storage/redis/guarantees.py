@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.inspection import LAST_SECOND, Guarantees, Order, Survival
+from zaqar.storage.inspectable_store import (
+    LAST_SECOND,
+    Guarantees,
+    Order,
+    Survival,
+)
 from zaqar.storage.redis import keys, server_check
 from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.server_connections import error_code

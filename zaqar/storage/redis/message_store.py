@@ -17,7 +17,7 @@ from zaqar.models import (
 )
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.availability import Availability, OnChange, Watch
-from zaqar.storage.inspection import Guarantees, Inspected
+from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from zaqar.models import Message
-from zaqar.storage.inspection import Inspected
+from zaqar.storage.inspectable_store import Inspected
 from zaqar.storage.sqlalchemy.message_rows import QUEUE, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 

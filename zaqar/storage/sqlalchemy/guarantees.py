@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from zaqar.storage.inspection import LAST_SECOND, Guarantees, Order, Survival
+from zaqar.storage.inspectable_store import (
+    LAST_SECOND,
+    Guarantees,
+    Order,
+    Survival,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Whether something survives, and why.

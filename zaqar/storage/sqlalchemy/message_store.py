@@ -33,7 +33,7 @@ from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
-from zaqar.storage.inspection import Guarantees, Inspected
+from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues

@@ -42,7 +42,7 @@ from zaqar.models import (
     random_half,
 )
 from zaqar.storage import base
-from zaqar.storage.inspection import Guarantees, Inspected
+from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.swift import body_references
 from zaqar.storage.swift.body_references import Reference
 from zaqar.storage.swift.client import SwiftClient

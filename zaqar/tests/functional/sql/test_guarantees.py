@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspection import LAST_SECOND, Guarantees, Order
+from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
 from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.contract.probe import token

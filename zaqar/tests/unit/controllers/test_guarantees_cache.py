@@ -14,7 +14,7 @@ from zaqar.controllers.guarantees_cache import (
     GuaranteesCache,
 )
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.inspection import Guarantees, Order
+from zaqar.storage.inspectable_store import Guarantees, Order
 
 
 class Store:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo.write_concern import WriteConcern
 
-from zaqar.storage.inspection import LAST_SECOND, Guarantees, Order
+from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
 from zaqar.storage.mongodb import guarantees as mongodb
 from zaqar.storage.sqlalchemy import guarantees as sqlalchemy
 
