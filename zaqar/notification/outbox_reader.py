@@ -27,8 +27,8 @@ from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.pending_claims import BATCH, PendingClaims
 from zaqar.notification.project_turns import ProjectTurns
 from zaqar.notification.shared_notices import SharedNotices
-from zaqar.storage.availability import Watch
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+from zaqar.storage.watchable_store import Watch
 
 LOG = logging.getLogger(__name__)
 

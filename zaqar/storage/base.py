@@ -14,8 +14,8 @@ from zaqar.models import (
     Record,
     Settlement,
 )
-from zaqar.storage.availability import WatchableStore
 from zaqar.storage.inspectable_store import InspectableStore
+from zaqar.storage.watchable_store import WatchableStore
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
-from zaqar.storage.availability import MAX_LOOKED_AT, Availability, Watch
 from zaqar.storage.base import MessageStore
+from zaqar.storage.watchable_store import MAX_LOOKED_AT, Availability, Watch
 from zaqar.waiting.waiters import Waiters
 
 LOG = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zaqar.models import Scope
-from zaqar.storage.availability import Availability
+from zaqar.storage.watchable_store import Availability
 from zaqar.waiting.line import Line, Place, State, Wake
 
 LOG = logging.getLogger(__name__)

@@ -26,9 +26,9 @@ from zaqar.models import (
     Stats,
 )
 from zaqar.storage import base
-from zaqar.storage.availability import Availability
 from zaqar.storage.deduplicated_ids import RepeatedIds
 from zaqar.storage.inspectable_store import Guarantees, Order
+from zaqar.storage.watchable_store import Availability
 from zaqar_example.client import Client
 
 

@@ -3,10 +3,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from zaqar.storage.availability import MAX_FREE, Availability
 from zaqar.storage.mongodb import documents, groups
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.watchable_store import MAX_FREE, Availability
 
 #: Queues of one command, whose three pipelines have four stages each: servers
 #: allow a thousand stages.

@@ -16,7 +16,6 @@ from zaqar.models import (
     Stats,
 )
 from zaqar.storage import base
-from zaqar.storage.availability import Availability
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
@@ -38,6 +37,7 @@ from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import QueueCache
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
 from zaqar.storage.post_call_parameters import PostCall
+from zaqar.storage.watchable_store import Availability
 
 #: Seconds a post waits for a commit of its queue, to share the next one.
 BATCH_TIMEOUT = 0.3

@@ -3,9 +3,9 @@
 
 from collections.abc import Sequence
 
-from zaqar.storage.availability import MAX_FREE, Availability
 from zaqar.storage.redis import many_queues, scripts
 from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.watchable_store import MAX_FREE, Availability
 
 
 def look(

@@ -16,7 +16,6 @@ from zaqar.models import (
     Stats,
 )
 from zaqar.storage import base, deletion_errors
-from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
@@ -36,6 +35,7 @@ from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.queue_watch import WatchOpener
 from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.sweeping import QueueSweeper
+from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
 #: Messages that stand for all when the bytes of a queue are first counted.
 SAMPLE = 100

@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterator, Set
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.availability import OnChange, Watch
 from zaqar.storage.redis import keys
 from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.pubsub_connection import PubSubConnection
 from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
+from zaqar.storage.watchable_store import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zaqar.storage.availability import MAX_FREE, Availability
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.message_rows import index_hint
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.watchable_store import MAX_FREE, Availability
 
 #: Rows of the queue ``q``.
 _ROWS = 'FROM message m{hint} WHERE m.queue_id = q.id AND {where}'

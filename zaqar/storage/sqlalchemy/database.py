@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
-from zaqar.storage.availability import OnChange, Watch
 from zaqar.storage.sqlalchemy import (
     connector,
     driver_arguments,
@@ -31,6 +30,7 @@ from zaqar.storage.sqlalchemy.retries import (
 )
 from zaqar.storage.sqlalchemy.server_settings import ServerSettings
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.watchable_store import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class SqlDatabase(abc.ABC):
         """
 
     def watch(self, changed: OnChange) -> Watch | None:
-        """Report changes; see :class:`zaqar.storage.availability.Watch`."""
+        """Report changes; see :class:`zaqar.storage.watchable_store.Watch`."""
         return None
 
     def ping(self) -> None:

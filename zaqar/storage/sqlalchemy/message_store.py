@@ -31,7 +31,6 @@ from zaqar.models import (
 )
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
-from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
@@ -62,6 +61,7 @@ from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
 )
+from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
 #: What a message counts when claims share a commit: 256 of them may be read
 #: before any of these claims is answered, however long the messages are.

@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 
 from zaqar.errors import StoreUnavailable, one_line
-from zaqar.storage.availability import MAX_LOOKED_AT, OnChange, Watch
 from zaqar.storage.sqlalchemy import post_announcements
 from zaqar.storage.sqlalchemy.connector import Connector
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.watchable_store import MAX_LOOKED_AT, OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 

@@ -23,12 +23,12 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.availability import OnChange, Watch
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.sqlalchemy import sqlite_file
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.watchable_store import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 

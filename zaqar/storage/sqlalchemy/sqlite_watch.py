@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from zaqar.storage.availability import OnChange, Watch
+from zaqar.storage.watchable_store import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from zaqar.models import (
     Settlement,
     Stats,
 )
-from zaqar.storage.availability import Availability
 from zaqar.storage.base import MessageStore
+from zaqar.storage.watchable_store import Availability
 
 #: A client, and another.
 ALICE = '3381af92-2b9e-11e3-b191-71861300734c'

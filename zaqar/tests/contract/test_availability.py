@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.storage.availability import (
+from zaqar.storage.base import MessageStore
+from zaqar.storage.watchable_store import (
     MAX_FREE,
     MAX_LOOKED_AT,
     Availability,
 )
-from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import Hand, Probe, message, token
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zaqar.models import Scope
-from zaqar.storage.availability import MAX_FREE
 from zaqar.storage.base import MessageStore
+from zaqar.storage.watchable_store import MAX_FREE
 from zaqar.tests.contract.probe import ALICE, BOB, Probe
 from zaqar.waiting.change_listener import ChangeListener
 from zaqar.waiting.line import READ_AGAIN_AFTER

@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.availability import Watch
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import migrations, post_announcements
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.watchable_store import Watch
 from zaqar.tests.contract.probe import Hand, Probe, token
 from zaqar.tests.servers import sql
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Act, NewMessage, Settlement
-from zaqar.storage.availability import Availability, OnChange, Watch
+from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
 PATIENCE = 30.0
 

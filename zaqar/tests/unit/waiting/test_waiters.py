@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.models import Scope
-from zaqar.storage.availability import MAX_FREE, Availability
+from zaqar.storage.watchable_store import MAX_FREE, Availability
 from zaqar.waiting import waiters
 from zaqar.waiting.line import (
     MOST_READ_AGAIN,
