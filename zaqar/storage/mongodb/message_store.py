@@ -20,8 +20,8 @@ from zaqar.storage.group_commit import Batcher
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
-    availability,
     guarantees,
+    message_availability,
     message_volume,
     settling,
 )
@@ -197,7 +197,7 @@ class MongoMessageStore(base.MessageStore):
     def availability(
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
-        return availability.look(self._database, qids, now)
+        return message_availability.look(self._database, qids, now)
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._reader.stats(qid, now)

@@ -20,10 +20,10 @@ from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
-    availability,
     guarantees,
     keys,
     many_queues,
+    message_availability,
     message_codec,
     message_volume,
     posting,
@@ -261,7 +261,7 @@ class RedisMessageStore(base.MessageStore):
     def availability(
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
-        return availability.look(self._client, qids, now)
+        return message_availability.look(self._client, qids, now)
 
     def watch(self, changed: OnChange) -> Watch | None:
         return self._watches.open(changed)

@@ -37,11 +37,11 @@ from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
-    availability,
     claim_changes,
     claiming,
     group_statistics,
     guarantees,
+    message_availability,
     message_deletion,
     message_queries,
     message_volume,
@@ -297,7 +297,7 @@ class SqlMessageStore(base.MessageStore):
     def availability(
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
-        return self._database.read(availability.look, qids, now)
+        return self._database.read(message_availability.look, qids, now)
 
     def watch(self, changed: OnChange) -> Watch | None:
         return self._database.watch(changed)

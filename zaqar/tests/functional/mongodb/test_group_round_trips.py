@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.storage.mongodb import availability
+from zaqar.storage.mongodb import message_availability
 from zaqar.tests.contract.probe import (
     Hand,
     Probe,
@@ -116,7 +116,7 @@ def test_many_queues_are_looked_at_in_a_few_commands(
     server: MongoDB, opened: Open, remembering: None
 ) -> None:
     store, hand = opened(server.uri, partitions=1), Hand()
-    count = availability.CHUNK_WITH_GROUPS + 1
+    count = message_availability.CHUNK_WITH_GROUPS + 1
     queues = [Probe(store, hand) for _ in range(count)]
     for queue in queues:
         queue.post('a', group='a')

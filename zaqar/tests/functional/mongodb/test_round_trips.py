@@ -11,8 +11,8 @@ import pytest
 from pymongo import monitoring
 
 from zaqar.storage.mongodb import (
-    availability,
     commands_and_transactions,
+    message_availability,
     queue_state,
     queue_state_cache,
 )
@@ -192,7 +192,9 @@ def test_many_queues_are_looked_at_in_a_few_commands(
     server: MongoDB, opened: Open, remembering: None
 ) -> None:
     store, hand = opened(server.uri, partitions=1), Hand()
-    queues = [Probe(store, hand) for _ in range(availability.CHUNK + 1)]
+    queues = [
+        Probe(store, hand) for _ in range(message_availability.CHUNK + 1)
+    ]
     for queue in queues:
         queue.post('a')
     qids = [*(queue.qid for queue in queues), token()]
