@@ -20,8 +20,8 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import claim_fields, documents
-from zaqar.storage.mongodb.claim_fields import ClaimTerms
+from zaqar.storage.mongodb import claim_documents, documents
+from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
@@ -76,7 +76,7 @@ class Claimer:
                     return claim
                 continue
             if taken == len(rows) and not terms.max_claims:
-                return claim_fields.new_claim(terms, rows)
+                return claim_documents.new_claim(terms, rows)
             claim = (
                 self._completed(terms, limit)
                 if taken
@@ -91,20 +91,22 @@ class Claimer:
     ) -> Claim | None:
         """Return a live claim that still holds messages, else None."""
         rows = self.held_rows(queue, claim_id, now)
-        return claim_fields.stored_claim(claim_id, rows, now)
+        return claim_documents.stored_claim(claim_id, rows, now)
 
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
         if not is_claim_id(claim_id):
             return False
-        where = claim_fields.live_messages(queue, claim_id, now)
+        where = claim_documents.live_messages(queue, claim_id, now)
         row = self._database.step(queue.messages.find_one, where, {'_id': 1})
         return row is not None
 
     def renew(self, terms: ClaimTerms) -> bool:
         queue = terms.queue
-        where = claim_fields.live_messages(queue, terms.claim_id, terms.now)
+        where = claim_documents.live_messages(queue, terms.claim_id, terms.now)
         result = self._database.step(
-            queue.messages.update_many, where, claim_fields.renew_update(terms)
+            queue.messages.update_many,
+            where,
+            claim_documents.renew_update(terms),
         )
         queue.will_wake(terms.end)
         return result.matched_count > 0
@@ -114,7 +116,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             where,
-            claim_fields.free_update(queue),
+            claim_documents.free_update(queue),
         )
 
     def pop(self, queue: CachedQueue, now: int, limit: int) -> list[Message]:
@@ -186,7 +188,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             {'_id': {'$in': ids}, **where},
-            claim_fields.free_update(queue),
+            claim_documents.free_update(queue),
         )
 
     def _take(
@@ -210,7 +212,7 @@ class Claimer:
             count = self._database.step(
                 messages.update_one,
                 {'_id': one, **free},
-                claim_fields.claim_update(terms, guard),
+                claim_documents.claim_update(terms, guard),
             ).matched_count
             if not count:
                 return 0
@@ -219,7 +221,7 @@ class Claimer:
             count += self._database.step(
                 messages.update_many,
                 where,
-                claim_fields.claim_update(terms, {}),
+                claim_documents.claim_update(terms, {}),
             ).matched_count
         return count
 
@@ -238,7 +240,7 @@ class Claimer:
                 break
             self._take(terms, more, guarded=False)
             rows = self.held_rows(terms.queue, terms.claim_id, terms.now)
-        return claim_fields.stored_claim(terms.claim_id, rows, terms.now)
+        return claim_documents.stored_claim(terms.claim_id, rows, terms.now)
 
     def repeated(self, terms: ClaimTerms) -> Claim | None:
         """Return the live claim of a guard; remove the guard of a dead one."""
@@ -256,12 +258,12 @@ class Claimer:
         if missing:
             self._take(terms, [{'_id': id_} for id_ in missing], guarded=False)
             rows = self.held_rows(queue, terms.claim_id, now)
-        return claim_fields.stored_claim(terms.claim_id, rows, now)
+        return claim_documents.stored_claim(terms.claim_id, rows, now)
 
     def held_rows(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
-        where = claim_fields.live_messages(queue, claim_id, now)
+        where = claim_documents.live_messages(queue, claim_id, now)
         # The server refuses to sort more than 100 MB without an index.
         rows = self._database.find(queue.messages, where)
         return sorted(rows, key=documents.seq_of)

@@ -21,8 +21,8 @@ from pymongo.errors import OperationFailure
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.mongodb import claim_fields, documents, groups
-from zaqar.storage.mongodb.claim_fields import ClaimTerms
+from zaqar.storage.mongodb import claim_documents, documents, groups
+from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import (
     FREE_BATCH,
     MAX_TRIES,
@@ -113,14 +113,14 @@ class GroupedClaimer:
     def renew(self, terms: ClaimTerms) -> bool:
         def work(session: ClientSession | None) -> bool:
             queue = terms.queue
-            where = claim_fields.live_messages(
+            where = claim_documents.live_messages(
                 queue, terms.claim_id, terms.now
             )
             with in_time():
                 rows = [*queue.messages.find(where, _GROUP, session=session)]
             with in_time():
                 queue.messages.update_many(
-                    where, claim_fields.renew_update(terms), session=session
+                    where, claim_documents.renew_update(terms), session=session
                 )
             groups.regroup_of(
                 queue, rows, terms.now, session, keep_until=terms.raised_end
@@ -138,7 +138,7 @@ class GroupedClaimer:
                 rows = [*queue.messages.find(where, _GROUP, session=session)]
             with in_time():
                 queue.messages.update_many(
-                    where, claim_fields.free_update(queue), session=session
+                    where, claim_documents.free_update(queue), session=session
                 )
             groups.regroup_of(queue, rows, now, session)
 
@@ -226,7 +226,7 @@ def _hold(
     writes: list[pymongo.UpdateMany | pymongo.UpdateOne] = [
         pymongo.UpdateMany(
             {'_id': {'$in': ids[start : start + CHUNK]}, **free},
-            claim_fields.claim_update(terms, {}),
+            claim_documents.claim_update(terms, {}),
         )
         for start in range(0, len(ids), CHUNK)
     ]

@@ -12,7 +12,7 @@ from msgspec import structs
 from pymongo.client_session import ClientSession
 
 from zaqar.models import Act, Settlement
-from zaqar.storage.mongodb import claim_fields, documents, groups
+from zaqar.storage.mongodb import claim_documents, documents, groups
 from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
     in_time,
@@ -34,7 +34,7 @@ def settle(
     Should a rival get ahead, whose clock says that a hold is over, another
     query tells what it has got.
     """
-    held_by_claim = claim_fields.live_messages(queue, claim_id, now)
+    held_by_claim = claim_documents.live_messages(queue, claim_id, now)
     rows = database.find(queue.messages, held_by_claim, {'og': 1})
     if not rows:
         return None
@@ -96,7 +96,7 @@ class _Work:
             updates.append(
                 pymongo.UpdateMany(
                     {'_id': {'$in': names}, **self.held_by_claim},
-                    claim_fields.settled_update(self.queue, item, self.now),
+                    claim_documents.settled_update(self.queue, item, self.now),
                 )
             )
             if item.seconds:
