@@ -19,7 +19,7 @@ from zaqar.storage.message_ids import (
     parse_id,
     parse_marker,
 )
-from zaqar.storage.mongodb import documents, groups, message_counts
+from zaqar.storage.mongodb import documents, groups, queue_statistics
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
@@ -196,14 +196,14 @@ class Reader:
         queue = self._cache.refresh(qid)
         if queue is None:
             return Stats()
-        return message_counts.count(
+        return queue_statistics.count(
             self._database, queue, now, has_woken=self._has_woken(queue, now)
         )
 
     def stats_of(self, qids: Sequence[str], now: int) -> list[Stats]:
         counts: dict[str, Stats] = {}
         for queues in self._cache.refresh_all(qids):
-            counts |= message_counts.count_many(self._database, queues, now)
+            counts |= queue_statistics.count_many(self._database, queues, now)
         return [counts.get(qid, Stats()) for qid in qids]
 
     def _has_woken(self, queue: CachedQueue, now: int) -> bool:

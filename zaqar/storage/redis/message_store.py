@@ -27,9 +27,9 @@ from zaqar.storage.redis import (
     message_codec,
     message_volume,
     posting,
+    queue_statistics,
     scripts,
     settling,
-    statistics,
 )
 from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.queue_watch import WatchOpener
@@ -241,12 +241,12 @@ class RedisMessageStore(base.MessageStore):
         self._run(scripts.RELEASE, qid, now, claim)
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        return statistics.decode(
+        return queue_statistics.decode(
             self._run_to_end(scripts.STATS, qid, now, message_codec.HEAD_SIZE)
         )
 
     def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
-        return statistics.of_many(self._client, qids, now)
+        return queue_statistics.of_many(self._client, qids, now)
 
     def guarantees(self, qid: str) -> Guarantees:
         return guarantees.read(self._client, qid)
