@@ -13,7 +13,7 @@ from redis import exceptions
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import keys, node_discovery
+from zaqar.storage.redis import keys, server_topology
 from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.server_connections import (
     Command,
@@ -80,7 +80,7 @@ class RedisClient:
         self.prefix = settings.prefix
         self.wait_replicas = settings.wait_replicas
         self._home = keys.of_server(settings.prefix)
-        self.topology = node_discovery.make_topology(settings)
+        self.topology = server_topology.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
         self._wait: Sequence[Command] = ()
         if settings.wait_replicas:

@@ -8,12 +8,12 @@ from typing import Any
 from zaqar.errors import ConfigurationError
 from zaqar.storage.redis import keys
 from zaqar.storage.redis.client import RedisClient
-from zaqar.storage.redis.node_discovery import SentinelTopology
 from zaqar.storage.redis.server_connections import (
     ConnectionLost,
     LoginRefused,
     error_code,
 )
+from zaqar.storage.redis.server_topology import SentinelTopology
 from zaqar.storage.redis.uri import ConnectionSettings, Mode
 
 LOG = logging.getLogger(__name__)
