@@ -29,7 +29,7 @@ from zaqar.storage.redis import (
     posting,
     queue_statistics,
     scripts,
-    settling,
+    settling_script,
 )
 from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.queue_watch import WatchOpener
@@ -232,9 +232,9 @@ class RedisMessageStore(base.MessageStore):
         now: int,
     ) -> Sequence[bool] | None:
         claim = message_codec.claim_id(claim_id)
-        places, arguments = settling.arguments(settlements, now)
+        places, arguments = settling_script.arguments(settlements, now)
         answer = self._run(scripts.SETTLE, qid, now, claim, *arguments)
-        return settling.results(places, answer, len(settlements))
+        return settling_script.results(places, answer, len(settlements))
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         claim = message_codec.claim_id(claim_id)
