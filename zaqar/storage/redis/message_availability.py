@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from zaqar.storage.redis import many_queues, scripts
+from zaqar.storage.redis import script_for_many_queues, scripts
 from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.watchable_store import MAX_FREE, Availability
 
@@ -15,7 +15,9 @@ def look(
 
     Usually one pipeline for each server.
     """
-    answers = many_queues.run(client, scripts.AVAILABILITY, qids, now)
+    answers = script_for_many_queues.run(
+        client, scripts.AVAILABILITY, qids, now
+    )
     return [_availability(*answers[qid][1:]) for qid in qids]
 
 

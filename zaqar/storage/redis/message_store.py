@@ -22,12 +22,12 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
     guarantees,
     keys,
-    many_queues,
     message_availability,
     message_codec,
     message_volume,
     posting,
     queue_statistics,
+    script_for_many_queues,
     scripts,
     settling_script,
 )
@@ -252,7 +252,7 @@ class RedisMessageStore(base.MessageStore):
         return guarantees.read(self._client, qid)
 
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
-        answers = many_queues.run(
+        answers = script_for_many_queues.run(
             self._client, scripts.BYTES, qids, now, SAMPLE
         )
         # One that was dropped has no size.

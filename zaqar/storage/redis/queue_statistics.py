@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from zaqar.models import MessageSpan, Stats
-from zaqar.storage.redis import many_queues, message_codec, scripts
+from zaqar.storage.redis import message_codec, script_for_many_queues, scripts
 from zaqar.storage.redis.client import RedisClient
 
 
@@ -35,7 +35,7 @@ def of_many(
     client: RedisClient, qids: Sequence[str], now: int
 ) -> Sequence[Stats]:
     """Return the statistics of queues without their ends."""
-    answers = many_queues.run(
+    answers = script_for_many_queues.run(
         client, scripts.STATS, qids, now, message_codec.HEAD_SIZE
     )
     return [_without_ends(*answers[qid]) for qid in qids]
