@@ -21,6 +21,7 @@ from zaqar.storage.sqlalchemy import (
     mysql_connections,
     server_check,
 )
+from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
 from zaqar.storage.sqlalchemy.connector import Connector
 from zaqar.storage.sqlalchemy.retries import (
     ConflictError,
@@ -28,7 +29,6 @@ from zaqar.storage.sqlalchemy.retries import (
     Retries,
     TransientError,
 )
-from zaqar.storage.sqlalchemy.server_settings import ServerSettings
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.watchable_store import OnChange, Watch
 
@@ -149,7 +149,7 @@ class ServerDatabase(SqlDatabase):
     :ivar users: stores that have it open
     """
 
-    def __init__(self, url: sa.URL, settings: ServerSettings) -> None:
+    def __init__(self, url: sa.URL, settings: SqlConnectionSettings) -> None:
         self._key = (url, settings)
         self.users = 0
         self._settings = settings
@@ -361,13 +361,15 @@ def _is_cut(end: float, allowed: float) -> bool:
     return allowed < FAIR_WAIT and time.monotonic() >= end
 
 
-_OPEN: dict[tuple[sa.URL, ServerSettings], ServerDatabase] = {}
+_OPEN: dict[tuple[sa.URL, SqlConnectionSettings], ServerDatabase] = {}
 _OPEN_LOCK = threading.Lock()
 # A child would share the sockets of its parent.
 os.register_at_fork(after_in_child=_OPEN.clear)
 
 
-def open_server(url: sa.URL, settings: ServerSettings) -> ServerDatabase:
+def open_server(
+    url: sa.URL, settings: SqlConnectionSettings
+) -> ServerDatabase:
     """Return a database, whose connections all of its stores share."""
     with _OPEN_LOCK:
         database = _OPEN.get((url, settings))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from oslo_config import cfg
 
 from zaqar.storage.driver_declaration import Capability, Driver
-from zaqar.storage.sqlalchemy.server_settings import (
+from zaqar.storage.sqlalchemy.connection_settings import (
     BACKENDS,
     Pooler,
-    ServerSettings,
+    SqlConnectionSettings,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _POOLER = cfg.StrOpt(
 
 _MAX_CONNECTIONS = cfg.IntOpt(
     'sql_max_connections',
-    default=ServerSettings.max_connections,
+    default=SqlConnectionSettings.max_connections,
     min=1,
     help='Maximum number of connections of a process to the server. Stores '
     'with the same uri and the same options share them; a call waits for one '
@@ -64,7 +64,7 @@ _MAX_CONNECTIONS = cfg.IntOpt(
 
 _SYNC_WAIT = cfg.BoolOpt(
     'galera_sync_wait',
-    default=ServerSettings.galera_sync_wait,
+    default=SqlConnectionSettings.galera_sync_wait,
     help='Whether each transaction on a Galera node first waits until the '
     'node has applied what the others have committed (wsrep_sync_wait). '
     'Disable it only if all processes use the same node at any time: '

@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy import pool_uri_options
+from zaqar.storage.sqlalchemy.connection_settings import (
+    BACKENDS,
+    Pooler,
+    SqlConnectionSettings,
+)
 from zaqar.storage.sqlalchemy.database import SqlDatabase, open_server
 from zaqar.storage.sqlalchemy.management_store import SqlManagementStore
 from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
-from zaqar.storage.sqlalchemy.server_settings import (
-    BACKENDS,
-    Pooler,
-    ServerSettings,
-)
 from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
 
 #: The DBAPI drivers whose errors error_classification.py knows.
@@ -79,7 +79,7 @@ def open_database(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
     if url.get_backend_name() == 'sqlite':
         return SqliteDatabase(url, options.get('sqlite_synchronous', 'FULL'))
     try:
-        database = open_server(url, _server_settings(options))
+        database = open_server(url, _connection_settings(options))
     except (ImportError, sa.exc.ArgumentError, TypeError) as error:
         raise ConfigurationError(
             f'the database cannot be used: {error}'
@@ -92,9 +92,9 @@ def open_database(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
     return database
 
 
-def _server_settings(options: Mapping[str, Any]) -> ServerSettings:
-    default = ServerSettings()
-    return ServerSettings(
+def _connection_settings(options: Mapping[str, Any]) -> SqlConnectionSettings:
+    default = SqlConnectionSettings()
+    return SqlConnectionSettings(
         Pooler(options.get('sql_pooler', default.pooler)),
         options.get('sql_max_connections', default.max_connections),
         options.get('galera_sync_wait', default.galera_sync_wait),

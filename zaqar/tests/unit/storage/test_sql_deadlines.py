@@ -17,8 +17,8 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
     pymysql_connection,
 )
+from zaqar.storage.sqlalchemy.connection_settings import Pooler
 from zaqar.storage.sqlalchemy.connector import Connector
-from zaqar.storage.sqlalchemy.server_settings import Pooler
 
 
 class MysqlDriver:

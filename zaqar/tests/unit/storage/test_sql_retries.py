@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.sqlalchemy import database, retries
+from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
 from zaqar.storage.sqlalchemy.database import ServerDatabase
-from zaqar.storage.sqlalchemy.server_settings import ServerSettings
 
 
 class Clock:
@@ -77,7 +77,7 @@ def server(
         invalidate=nothing,
     )
     server = ServerDatabase(
-        sa.make_url('mysql+pymysql://127.0.0.1/x'), ServerSettings()
+        sa.make_url('mysql+pymysql://127.0.0.1/x'), SqlConnectionSettings()
     )
     monkeypatch.setattr(engines[0], 'raw_connection', lambda: connection)
     return server

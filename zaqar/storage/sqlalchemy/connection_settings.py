@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an SQL server is used."""
+"""How this process connects to an SQL server."""
 
 import enum
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Pooler(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class ServerSettings:
-    """How a server is used.
+class SqlConnectionSettings:
+    """How connections to a server are made and used.
 
     :ivar pooler: the kind of pooler in front of PostgreSQL
     :ivar max_connections: of this process at once
