@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.rate_estimates import Rates
 from zaqar.controllers.result_types import Counted
+from zaqar.errors import StoreUnavailable
 from zaqar.models import Kind, Queue, Record, Scope, Stats
-from zaqar.pools import many_queues
+from zaqar.storage.base import MessageStore
+
+LOG = logging.getLogger(__name__)
 
 
 def show(ctx: Context, *, scope: Scope) -> Counted:
@@ -29,15 +33,31 @@ def of_page(
 ) -> list[Counted | None]:
     """Count the messages of listed queues, by one call of each store.
 
+    Messages that are still in a former pool are not counted.
+
     :returns: for each record its statistics, which name no ends; None where
         the store of its messages does not answer
     """
-    project = ctx.identity.project
-    counts = many_queues.stats(
-        ctx.catalogue,
-        [(Scope(project, record.name, kind), record) for record in records],
-    )
-    return [one and _counted(ctx, *one) for one in counts]
+    results: list[Counted | None] = [None] * len(records)
+    by_store: dict[int, tuple[MessageStore, list[tuple[int, Queue]]]] = {}
+    for place, record in enumerate(records):
+        scope = Scope(ctx.identity.project, record.name, kind)
+        queue = ctx.catalogue.from_record(scope, record)
+        try:
+            store = ctx.catalogue.store(queue)
+        except StoreUnavailable:
+            continue
+        by_store.setdefault(id(store), (store, []))[1].append((place, queue))
+    for store, some in by_store.values():
+        try:
+            now = store.clock.now()
+            counts = store.stats_of([queue.qid for _, queue in some], now=now)
+        except StoreUnavailable:
+            LOG.warning('A store does not tell how full its queues are')
+            continue
+        for (place, queue), stats in zip(some, counts, strict=True):
+            results[place] = _counted(ctx, queue, stats, now)
+    return results
 
 
 def _counted(ctx: Context, queue: Queue, stats: Stats, now: int) -> Counted:
