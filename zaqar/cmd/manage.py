@@ -3,6 +3,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from oslo_log import log
 
 from zaqar import configuration, logging_setup, version
 from zaqar.errors import ConfigurationError, one_line
-from zaqar.storage import secret_masking
+from zaqar.storage import configured_stores, secret_masking
 from zaqar.storage.sqlalchemy import driver, migrations
 
 PROG = 'zaqar-sql-db-manage'
@@ -26,6 +27,8 @@ MESSAGE = 'drivers:message_store:sqlalchemy'
 
 #: Titles of the databases by group, in the order of work.
 TITLES = {MANAGEMENT: 'management store', MESSAGE: 'message store'}
+
+_MISSING = 'the service creates it when it starts'
 
 FAILED = 1
 TOOL_ERROR = 255
@@ -42,7 +45,9 @@ DESCRIPTION
         [drivers:management_store:sqlalchemy] uri
     and on that named by
         [drivers:message_store:sqlalchemy] uri
-    if that is another one. Both hold the same tables.
+    if that is another one. Both hold the same tables. If neither is set, and
+    the service would use its embedded database, works on that one: the file
+    zaqar.sqlite in [DEFAULT] state_path. The service creates that file.
 
     "upgrade head" may be run at any time and by several processes at once, and
     does nothing if the tables are up to date. A database of the reference
@@ -82,11 +87,13 @@ class Database:
 
     :ivar title: what it is, for people
     :ivar option: the option that names it
+    :ivar embedded: whether it is the one that the service creates itself
     """
 
     title: str
     option: str
     url: sa.URL
+    embedded: bool = False
 
     def __str__(self) -> str:
         uri = self.url.render_as_string(hide_password=False)
@@ -100,6 +107,9 @@ class Failure(Exception):
 def current(conf: cfg.ConfigOpts) -> None:
     """Show the revision of each database."""
     for database in _databases(conf):
+        if _is_missing(database):
+            print(f'{database}: {_MISSING}')
+            continue
         with _blaming(database):
             revision = migrations.current(database.url)
         print(f'{database}: {_described(revision)}')
@@ -274,10 +284,34 @@ def _databases(conf: cfg.ConfigOpts) -> Sequence[Database]:
         if conf[group].uri
     ]
     if not databases:
-        raise Failure(f'[{MANAGEMENT}] uri is not set')
+        return [_embedded(conf)]
     if len(databases) == 2 and databases[0].url == databases[1].url:
         return [Database('both stores', databases[0].option, databases[0].url)]
     return databases
+
+
+def _embedded(conf: cfg.ConfigOpts) -> Database:
+    """Return the embedded database, if the service would use it."""
+    for place in configured_stores.locations(conf):
+        if place.driver == configured_stores.EMBEDDED:
+            url = driver.parse(place.uri)
+            title = 'embedded database'
+            return Database(title, place.option, url, embedded=True)
+    raise Failure(
+        f'[{MANAGEMENT}] uri is not set, and no store that [drivers] names is '
+        'an SQL database'
+    )
+
+
+def _is_missing(database: Database) -> bool:
+    """Tell whether the service has yet to create a database.
+
+    Whoever runs this program need not be the user of the service, who could
+    not open a file that this program creates.
+    """
+    return database.embedded and not os.path.exists(
+        database.url.database or ''
+    )
 
 
 def _parse(group: str, uri: str) -> sa.URL:
@@ -300,6 +334,9 @@ def _target(revision: str | None, delta: int | None) -> str:
 
 
 def _upgrade(database: Database, revision: str, sql: bool) -> None:
+    if not sql and _is_missing(database):
+        print(f'{database}: nothing to do, {_MISSING}')
+        return
     _print_title(database, sql)
     before = None if sql else migrations.current(database.url)
     migrations.upgrade(database.url, revision, sql=sql)

@@ -174,7 +174,6 @@ def test_exit_codes_tell_failures_apart(managed: Managed) -> None:
 @pytest.mark.parametrize(
     ('url', 'text'),
     [
-        ('', '[drivers:management_store:sqlalchemy] uri is not set'),
         ('nonsense', 'uri: the URI is malformed'),
         ('oracle://x/y', '"oracle" is no engine'),
         ('postgresql://x:y@127.0.0.1:1/z', 'Connection refused'),
@@ -185,13 +184,34 @@ def test_exit_codes_tell_failures_apart(managed: Managed) -> None:
 def test_an_unusable_database_is_told_in_one_line(
     tmp_path: pathlib.Path, url: str, text: str
 ) -> None:
-    server = Zaqar(tmp_path, rest=with_database(url) if url else '')
+    server = Zaqar(tmp_path, rest=with_database(url))
     done = server.run('upgrade', 'head', program='manage')
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('zaqar-sql-db-manage: ')
     assert text in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_without_a_uri_it_works_on_the_embedded_database(
+    tmp_path: pathlib.Path,
+) -> None:
+    file = tmp_path / 'zaqar.sqlite'
+    server = Zaqar(tmp_path, rest='')
+    done = server.run('upgrade', 'head', program='manage')
+    assert done.returncode == 0, done.stderr
+    assert 'nothing to do, the service creates it' in done.stdout
+    assert not file.exists()
+    before = f'{int(HEAD) - 1:03}'
+    migrations.upgrade(driver.parse(f'sqlite:///{file}'), before)
+    done = server.run('upgrade', 'head', program='manage')
+    assert done.returncode == 0, done.stderr
+    assert f'embedded database sqlite:///{file}: now' in done.stdout
+    rest = '[drivers]\nmessage_store = redis\n'
+    rest += '[drivers:message_store:redis]\nuri = redis://127.0.0.1:1\n'
+    done = Zaqar(tmp_path, rest=rest).run('current', program='manage')
+    assert done.returncode == 1
+    assert 'no store that [drivers] names is an SQL database' in done.stderr
 
 
 # Databases of the reference service.
