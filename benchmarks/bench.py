@@ -12,7 +12,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks import depth, load, machine, rates, report, sources
+from benchmarks import (
+    databases,
+    depth,
+    load,
+    machine,
+    rates_beside_floor,
+    report,
+)
 from benchmarks.operations import OPERATIONS
 from benchmarks.report import Table
 from benchmarks.target import Target
@@ -37,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.facts(facts))
     tables: list[Table] = []
     cores = machine.cores()
-    for name, context in sources.chosen(options.store):
+    for name, context in databases.chosen(options.store):
         try:
             # Database servers are not pinned, so they start before us.
             with context as source, machine.pinned(cores and cores[1]):
                 tables += _measured(source, options)
-        except sources.Missing as reason:
+        except databases.Missing as reason:
             if os.environ.get('CI'):
                 raise
             _say(f'{name} is skipped: {reason}')
@@ -63,8 +70,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         metavar='URL',
         help='database to measure, or one of '
-        f'{", ".join(sources.OWN)}, which are started for it if they are '
-        f'installed; may be given again ({", ".join(sources.DEFAULT)})',
+        f'{", ".join(databases.OWN)}, which are started for it if they are '
+        f'installed; may be given again ({", ".join(databases.DEFAULT)})',
     )
     add(
         '--seconds',
@@ -126,7 +133,7 @@ def _settings(options: argparse.Namespace) -> Mapping[str, str]:
         'Settings': f'1 worker that runs {_threads()} requests at a time, '
         f'{options.connections} connections, {options.seconds:g} s for each '
         'operation and side in slices of '
-        f'{min(rates.SLICE, options.seconds):g} s; '
+        f'{min(rates_beside_floor.SLICE, options.seconds):g} s; '
         f'{options.rounds} rounds in the table of depths',
         'Cores': pinning,
         'Load average at the start': machine.load(),
@@ -143,7 +150,7 @@ def _threads() -> int:
 
 
 def _measured(
-    source: sources.Source, options: argparse.Namespace
+    source: databases.Source, options: argparse.Namespace
 ) -> Iterator[Table]:
     with (
         tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
@@ -166,9 +173,9 @@ def _measured(
 
 
 def _rates(
-    source: sources.Source, options: argparse.Namespace, target: Target
+    source: databases.Source, options: argparse.Namespace, target: Target
 ) -> Table:
-    bench = rates.Bench(
+    bench = rates_beside_floor.Bench(
         target, seconds=options.seconds, connections=options.connections
     )
     results = []
@@ -176,11 +183,11 @@ def _rates(
         if not options.operation or kind.title in options.operation:
             _say(f'{source.title}: {kind.title} ...')
             results.append(bench.measure(kind))
-    return rates.table(f'{source.title}: rates', results)
+    return rates_beside_floor.table(f'{source.title}: rates', results)
 
 
 def _depths(
-    source: sources.Source,
+    source: databases.Source,
     options: argparse.Namespace,
     shallow: Target,
     deep: Target,
@@ -201,7 +208,9 @@ def _depths(
 
 
 @contextlib.contextmanager
-def _target(source: sources.Source, folder: pathlib.Path) -> Iterator[Target]:
+def _target(
+    source: databases.Source, folder: pathlib.Path
+) -> Iterator[Target]:
     folder.mkdir()
     target = Target(source.database(), folder)
     try:

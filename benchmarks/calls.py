@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks import floor, report, requests, sources, target
+from benchmarks import databases, floor, report, requests, target
 from benchmarks.load import Step, WrongAnswerError
 from zaqar import service_assembly
 from zaqar.transport.large_page_fairness import Turns
@@ -280,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help='list those that this operation calls, with the server',
     )
     options = parser.parse_args(arguments)
-    ((_, chosen),) = sources.chosen([options.store])
+    ((_, chosen),) = databases.chosen([options.store])
     with chosen as source, service(source.database()) as opened:
         counted = profiles(opened)
     if options.functions:

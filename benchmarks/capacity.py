@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks import costs, machine, report, sources
+from benchmarks import costs, databases, machine, report
 from benchmarks.costs import DELIVERY, PUSH, Cost
 from benchmarks.deployment import (
     API,
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         count = 3 if options.check else 1
         stores = [
-            stack.enter_context(sources.OWN[options.store]())
+            stack.enter_context(databases.OWN[options.store]())
             for _ in range(count)
         ]
         if options.check:
@@ -325,7 +325,7 @@ def _need_table(known: Costs, options: argparse.Namespace) -> report.Table:
 
 
 def _checked(
-    stores: Sequence[sources.Source],
+    stores: Sequence[databases.Source],
     folder: pathlib.Path,
     options: argparse.Namespace,
 ) -> report.Table:

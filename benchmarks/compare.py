@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from benchmarks import (
+    client_scripts,
+    databases,
     load,
     machine,
     report,
-    scripts,
-    sources,
     target,
 )
-from benchmarks.scripts import OPERATIONS
+from benchmarks.client_scripts import OPERATIONS
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -76,7 +76,7 @@ class Side:
     """
 
     server: Server
-    source: sources.Source
+    source: databases.Source
     slices: list[load.Samples] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts['Options of the stores'] = ', '.join(options.store_option)
     print(report.facts(facts))
     parts = [report.facts(facts)]
-    for name, chosen in sources.chosen(options.store or ['galera']):
+    for name, chosen in databases.chosen(options.store or ['galera']):
         with (
             chosen as source,
             tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
@@ -225,7 +225,7 @@ def _of_stores(lines: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def started(
-    source: sources.Source,
+    source: databases.Source,
     folder: pathlib.Path,
     root: pathlib.Path,
     options: argparse.Namespace,
@@ -260,7 +260,7 @@ def measure(
     project = f'bench-{secrets.token_hex(6)}'
     queues = {
         id(side): [
-            scripts.Queue(side.server.port, project, f'q{number}')
+            client_scripts.Queue(side.server.port, project, f'q{number}')
             for number in range(kind.queues)
         ]
         for side in sides
@@ -269,7 +269,7 @@ def measure(
     operation = OPERATIONS[kind.operation]
 
     def turn(side: Side, seconds: float) -> None:
-        work = scripts.prepared(
+        work = client_scripts.prepared(
             operation, queues[id(side)], options.connections, seconds
         )
         side.turn(work, seconds)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from selenium import webdriver
 
-from benchmarks import machine, report, sources
+from benchmarks import databases, machine, report
 from benchmarks.report import Table
 from benchmarks.target import Target
 from zaqar.tests.servers.chromium import chromium
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Median ms from the address to the list of queues',
         ['store', 'cache', 'dialog', 'list', 'both', 'slowest', 'bytes', ''],
     )
-    for _, context in sources.chosen(options.store or STORES):
+    for _, context in databases.chosen(options.store or STORES):
         with context as source:
             table.rows += _measure(source, options.visits)
     print(table.text())
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(row[-1] for row in table.rows))
 
 
-def _measure(source: sources.Source, visits: int) -> list[Sequence[str]]:
+def _measure(source: databases.Source, visits: int) -> list[Sequence[str]]:
     """Return the rows of a store."""
     rows = []
     with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
@@ -118,7 +118,7 @@ def _visit(chrome: webdriver.Chrome, target: Target) -> Visit:
 
 
 def _row(
-    source: sources.Source, cache: str, visits: Sequence[Visit]
+    source: databases.Source, cache: str, visits: Sequence[Visit]
 ) -> Sequence[str]:
     both = [opened + listed for opened, listed, _ in visits]
     size = max(bytes_read for *_, bytes_read in visits)

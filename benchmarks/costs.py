@@ -17,14 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from benchmarks import (
+    client_scripts,
+    databases,
     load,
     machine,
     requests,
-    scripts,
-    sockets,
-    sources,
     target,
+    websocket_connections,
 )
+from benchmarks.client_scripts import Operation, Queue
 from benchmarks.deployment import (
     NOTIFIER,
     SOCKETS,
@@ -36,10 +37,12 @@ from benchmarks.deployment import (
 from benchmarks.load import Connection, Step
 from benchmarks.receiver import Receiver
 from benchmarks.relay import Relay, Traffic
-from benchmarks.scripts import Operation, Queue
 from zaqar.tests.servers import process
 
-OPERATIONS: Mapping[str, Operation] = {**scripts.OPERATIONS, **scripts.NEWER}
+OPERATIONS: Mapping[str, Operation] = {
+    **client_scripts.OPERATIONS,
+    **client_scripts.NEWER,
+}
 
 #: What no client asks for by itself.
 DELIVERY, PUSH, FRAME = 'delivery', 'push', 'post 1 as a frame'
@@ -84,7 +87,7 @@ class Cost(msgspec.Struct):
 
 
 def measured(
-    source: sources.Source,
+    source: databases.Source,
     folder: pathlib.Path,
     *,
     connections: int,
@@ -116,7 +119,7 @@ def measured(
 
 @contextlib.contextmanager
 def _relayed(
-    source: sources.Source,
+    source: databases.Source,
     folder: pathlib.Path,
     *,
     transport: str = 'wsgi',
@@ -143,7 +146,9 @@ def _single(
     deployment: Deployment, relay: Relay, operation: Operation
 ) -> Cost:
     """Return what passes in single requests of an operation."""
-    (script,) = scripts.prepared(operation, deployment.queues[:1], 1, 1.0)
+    (script,) = client_scripts.prepared(
+        operation, deployment.queues[:1], 1, 1.0
+    )
     connection = Connection(deployment.server.port)
     traffic, sizes = [], []
     step = next(script)
@@ -206,26 +211,34 @@ def _over_sockets(
         'queue_name': 'frames',
         'messages': [{'ttl': target.TTL, 'body': msgspec.Raw(target.BODY)}],
     }
-    step = Step(sockets.request(project, 'message_post', body), 201)
+    step = Step(
+        websocket_connections.request(project, 'message_post', body), 201
+    )
     for _ in range(2):
         # The first time it is found out that nobody has subscribed.
         work = [load.repeat(step) for _ in range(connections)]
-        frames = deployment.run(port, work, seconds, sockets.Socket)
+        frames = deployment.run(
+            port, work, seconds, websocket_connections.Socket
+        )
     held = machine.rss(pid)
-    opened = [sockets.Socket(port) for _ in range(SUBSCRIBED)]
+    opened = [websocket_connections.Socket(port) for _ in range(SUBSCRIBED)]
     memory = (machine.rss(pid) - held) / SUBSCRIBED
     subscription = {'queue_name': 'news', 'ttl': target.TTL}
-    subscribe = sockets.request(project, 'subscription_create', subscription)
+    subscribe = websocket_connections.request(
+        project, 'subscription_create', subscription
+    )
     for one in opened:
         one.exchange(Step(subscribe, 201))
     post = Queue(deployment.server.port, project, 'news').requests.post(1)
     deployment.ask(post)
-    sockets.counted(opened, SUBSCRIBED, time.perf_counter())
+    websocket_connections.counted(opened, SUBSCRIBED, time.perf_counter())
     count = SUBSCRIBED * PUSHED
     before, passed = deployment.cpu(), relay.traffic()
     for _ in range(PUSHED):
         deployment.ask(post)
-    _, arrived = sockets.counted(opened, count, time.perf_counter())
+    _, arrived = websocket_connections.counted(
+        opened, count, time.perf_counter()
+    )
     assert arrived == count, f'{arrived} of {count} have come'
     cpu = difference(deployment.cpu(), before, count)
     traffic = _passed(relay.traffic(), passed)

@@ -12,9 +12,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from benchmarks import load, machine, requests, scripts, sources, target
+from benchmarks import (
+    client_scripts,
+    databases,
+    load,
+    machine,
+    requests,
+    target,
+)
+from benchmarks.client_scripts import Operation, Queue
 from benchmarks.load import Connection, Step
-from benchmarks.scripts import Operation, Queue
 from zaqar.tests.servers.zaqar import Zaqar
 
 #: The parts of a deployment, and who asks.
@@ -66,7 +73,7 @@ class Deployment:
     def __init__(
         self,
         folder: pathlib.Path,
-        stores: Sequence[sources.Source],
+        stores: Sequence[databases.Source],
         *,
         workers: int = 1,
         url: str = '',
@@ -113,7 +120,9 @@ class Deployment:
         self, operation: Operation, connections: int, seconds: float
     ) -> Slice:
         """Measure a slice of an operation."""
-        work = scripts.prepared(operation, self.queues, connections, seconds)
+        work = client_scripts.prepared(
+            operation, self.queues, connections, seconds
+        )
         return self.run(self.server.port, work, seconds)
 
     def run(
@@ -156,7 +165,7 @@ class Deployment:
 @contextlib.contextmanager
 def deployed(
     folder: pathlib.Path,
-    stores: Sequence[sources.Source],
+    stores: Sequence[databases.Source],
     *,
     workers: int = 1,
     url: str = '',

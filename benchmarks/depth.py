@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from benchmarks import bulk, floor
+from benchmarks import bulk_rows, floor
 from benchmarks.load import Connection, Step, WrongAnswerError
 from benchmarks.report import Table
 from benchmarks.requests import Requests
@@ -106,7 +106,7 @@ class Filled:
         begin = time.monotonic()
         self.middle = self._fill(depth)
         self.queue.claim(depth // 2)
-        bulk.settle(target.url)
+        bulk_rows.settle(target.url)
         self.filling = time.monotonic() - begin
 
     def _fill(self, depth: int) -> str:
@@ -115,7 +115,7 @@ class Filled:
         if not is_sql(self.target.url):
             return self.queue.fill(depth)[place]
         ids = self.queue.post(min(depth, BATCH))
-        bulk.multiply(self.target.url, self.queue.qid, len(ids), depth)
+        bulk_rows.multiply(self.target.url, self.queue.qid, len(ids), depth)
         # An id is a sequence number and a random half; as a marker it need
         # not exist.
         return f'{int(ids[0][:16], 16) + place:016x}{ids[0][16:]}'

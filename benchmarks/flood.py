@@ -22,7 +22,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from benchmarks import load, machine, paced, report, requests, sockets
+from benchmarks import (
+    load,
+    machine,
+    paced,
+    report,
+    requests,
+    websocket_connections,
+)
 from benchmarks.load import Connection, Step
 from benchmarks.paced import Client
 from benchmarks.receiver import Receiver
@@ -84,11 +91,11 @@ def over_http(port: int, _: int, seconds: float) -> float:
 def over_websocket(_: int, port: int, seconds: float) -> float:
     """Post on many sockets; return requests a second."""
     messages = [{'ttl': TTL, 'body': BODY.decode()}]
-    frame = sockets.request(
+    frame = websocket_connections.request(
         FLOOD, 'message_post', {'queue_name': 'q', 'messages': messages}
     )
     scripts = [load.repeat(Step(frame, 201)) for _ in range(CONNECTIONS)]
-    return load.run(port, scripts, seconds, sockets.Socket).rate
+    return load.run(port, scripts, seconds, websocket_connections.Socket).rate
 
 
 def deliveries(port: int, _: int, seconds: float) -> float:

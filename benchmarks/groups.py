@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from benchmarks import floor, machine, report, sources, store_rounds
+from benchmarks import databases, floor, machine, report, timed_rounds
 from benchmarks.depth import Timer
 from benchmarks.load import Connection
 from benchmarks.report import Table
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             '',
         ],
     )
-    store_rounds.on_each(
+    timed_rounds.on_each(
         options.store,
         lambda source: _measure(
             source, options.messages, options.rounds, table
@@ -159,9 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(
-    source: sources.Source, count: int, rounds: int, table: Table
+    source: databases.Source, count: int, rounds: int, table: Table
 ) -> None:
-    times = store_rounds.timed(
+    times = timed_rounds.timed(
         source,
         lambda target: Rounds(target, count),
         warm_up=WARM_UP,

@@ -18,9 +18,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from benchmarks import load, machine, report, requests, target, waiting_claims
+from benchmarks import (
+    load,
+    machine,
+    many_waiting_claims,
+    report,
+    requests,
+    target,
+)
 from benchmarks.load import Connection, Step, WrongAnswerError
-from benchmarks.waiting_claims import Server
+from benchmarks.many_waiting_claims import Server
 
 SECTION = 'Many claims that wait for one queue'
 
@@ -121,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.facts(facts))
     parts, are_kept = [report.facts(facts)], True
     for store in options.store or STORES:
-        with waiting_claims.serving(store, SETTINGS) as (title, server):
+        with many_waiting_claims.serving(store, SETTINGS) as (title, server):
             table = report.Table(title, _HEAD)
             for name, port in (
                 ('the asynchronous server', server.asynchronous),
@@ -169,12 +176,12 @@ def measure(server: Server, port: int, count: int, *, paced: bool) -> Figures:
     # They arrive in order, or nearly so, if this is answered in between.
     read = queue.step('GET', '/messages', 200)
     before = server.store_calls()
-    steps = [waiting_claims.claim(server.project, queue.name)] * count
-    with waiting_claims.waiting(
+    steps = [many_waiting_claims.claim(server.project, queue.name)] * count
+    with many_waiting_claims.waiting(
         port, steps, lambda: other.exchange(read)
     ) as claims:
         server.settle(port)
-        if waiting_claims.answered(claims):
+        if many_waiting_claims.answered(claims):
             raise WrongAnswerError('a claim has not waited')
         began = time.perf_counter()
         numbers = _received(claims, queue, paced)

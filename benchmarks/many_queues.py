@@ -23,12 +23,12 @@ from collections.abc import Sequence
 import redis
 import sqlalchemy as sa
 
-from benchmarks import bulk, machine, report, sources
+from benchmarks import bulk_rows, databases, machine, report
+from benchmarks.client_scripts import Queue
 from benchmarks.depth import Timer
 from benchmarks.load import Connection, Step
 from benchmarks.report import Table
 from benchmarks.requests import request
-from benchmarks.scripts import Queue
 from benchmarks.target import Target, is_sql
 from zaqar.models import Kind
 from zaqar.storage.redis import keys
@@ -99,7 +99,7 @@ class Side:
         self._numbers = iter(random.Random(count).sample(range(count), FEW))
         before = _size(target)
         _fill(target, count)
-        bulk.settle(target.url)
+        bulk_rows.settle(target.url)
         self.each = (_size(target) - before) / count
 
     def round(self) -> None:
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Median ms',
         ['store', 'operation', f'{FEW:,}', f'{options.queues:,}', 'ratio', ''],
     )
-    for _, context in sources.chosen(options.store or STORES):
+    for _, context in databases.chosen(options.store or STORES):
         with context as source:
             table.rows += _measure(source, options)
     print(table.text())
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(
-    source: sources.Source, options: argparse.Namespace
+    source: databases.Source, options: argparse.Namespace
 ) -> Sequence[Sequence[str]]:
     """Return the rows of a store."""
     with (

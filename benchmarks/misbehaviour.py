@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import load, requests, sockets
+from benchmarks import load, requests, websocket_connections
 from benchmarks.load import Step, WrongAnswerError
 from benchmarks.receiver import Receiver
 
@@ -97,7 +97,7 @@ def slow_bodies(port: int, _: int) -> None:
 
 def tiny_frames(_: int, port: int) -> None:
     """Send a million frames of next to nothing, before any login."""
-    connections = [sockets.Socket(port) for _ in range(10)]
+    connections = [websocket_connections.Socket(port) for _ in range(10)]
     _begin()
     for number, one in enumerate(connections):
         frames = _PING if number % 2 else _EMPTY
@@ -132,9 +132,9 @@ def slow_readers(port: int, socket_port: int) -> None:
     """Ask for large pages on 200 sockets and read none of them."""
     _fill(port)
     ask = {'queue_name': 'q', 'limit': 20, 'echo': True}
-    frame = sockets.request(PROJECT, 'message_list', ask)
+    frame = websocket_connections.request(PROJECT, 'message_list', ask)
     _begin()
-    held = [sockets.Socket(socket_port) for _ in range(200)]
+    held = [websocket_connections.Socket(socket_port) for _ in range(200)]
     _ask_and_leave(held, frame * 20)
 
 
@@ -169,7 +169,7 @@ def silent_sockets(_: int, port: int) -> None:
     held = []
     for _ in range(1000):
         try:
-            held.append(sockets.Socket(port))
+            held.append(websocket_connections.Socket(port))
         except (OSError, WrongAnswerError):
             time.sleep(0.01)
     time.sleep(3600)

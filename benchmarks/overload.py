@@ -25,7 +25,7 @@ from benchmarks import (
     paced,
     report,
     requests,
-    sockets,
+    websocket_connections,
 )
 from benchmarks.load import Step
 from benchmarks.paced import Client
@@ -139,12 +139,12 @@ def _posts(server: Zaqar, seconds: float) -> list[Client]:
     path = '/v2/queues/posts/messages'
     over_http = requests.request(project, 'POST', path, body, client=POSTER)
     messages = [{'ttl': TTL, 'body': BODY.decode()}]
-    frame = sockets.request(
+    frame = websocket_connections.request(
         project, 'message_post', {'queue_name': 'posts', 'messages': messages}
     )
     ways = (
         (server.port, Step(over_http, 201), load.Connection),
-        (server.socket_port, Step(frame, 201), sockets.Socket),
+        (server.socket_port, Step(frame, 201), websocket_connections.Socket),
     )
     clients = [
         Client(

@@ -17,10 +17,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import load, machine, report, requests, sockets, target
+from benchmarks import (
+    load,
+    machine,
+    report,
+    requests,
+    target,
+    websocket_connections,
+)
 from benchmarks.compare import Server
 from benchmarks.load import Step
-from benchmarks.sockets import Socket
+from benchmarks.websocket_connections import Socket
 from zaqar.tests.servers.redis import Redis
 
 SECTION = 'Pushes'
@@ -152,7 +159,9 @@ def _measure(side: Side, options: argparse.Namespace) -> None:
         201,
     )
     subscribe = Step(
-        sockets.request(project, 'subscription_create', {'queue_name': queue}),
+        websocket_connections.request(
+            project, 'subscription_create', {'queue_name': queue}
+        ),
         201,
     )
     with _running(side, options.store) as (server, others):
@@ -163,7 +172,7 @@ def _measure(side: Side, options: argparse.Namespace) -> None:
         http = load.Connection(server.port)
         for _ in range(WARM):
             http.exchange(post)
-        sockets.counted(opened, WARM * options.sockets, 0.0)
+        websocket_connections.counted(opened, WARM * options.sockets, 0.0)
         before = (
             machine.cpu_seconds(*server.workers()),
             machine.cpu_seconds(*others),
@@ -172,7 +181,7 @@ def _measure(side: Side, options: argparse.Namespace) -> None:
         for _ in range(options.messages):
             http.exchange(post)
         wanted = options.messages * options.sockets
-        elapsed, arrived = sockets.counted(opened, wanted, began)
+        elapsed, arrived = websocket_connections.counted(opened, wanted, began)
         side.arrived += arrived
         side.rates.append(arrived / elapsed)
         side.cpu.append(

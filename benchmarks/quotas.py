@@ -22,10 +22,10 @@ from collections.abc import Mapping, Sequence
 from benchmarks import (
     calls,
     compare,
+    databases,
     machine,
     report,
     requests,
-    sources,
 )
 from benchmarks.load import Step
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.facts(facts))
     parts = [report.facts(facts)]
     failed = False
-    for name, chosen in sources.chosen(options.store):
+    for name, chosen in databases.chosen(options.store):
         with chosen as source:
             alone = _in_process(source, options.rounds)
             rows = _over_http(source, options)
@@ -129,7 +129,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _in_process(
-    source: sources.Source, rounds: int
+    source: databases.Source, rounds: int
 ) -> Sequence[Sequence[str]]:
     """Return of each operation the processor time without and with limits."""
     with contextlib.ExitStack() as stack:
@@ -164,7 +164,7 @@ def _cpu_cells(
 
 
 def _over_http(
-    source: sources.Source, options: argparse.Namespace
+    source: databases.Source, options: argparse.Namespace
 ) -> list[list[str]]:
     with (
         tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,

@@ -25,7 +25,7 @@ from typing import Any
 
 import requests
 
-from benchmarks import machine, report, sources, target
+from benchmarks import databases, machine, report, target
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
@@ -235,7 +235,7 @@ def redrive(
 def started(store: str) -> Iterator[Service]:
     """Yield a service on an empty store."""
     with (
-        sources.OWN[store]() as source,
+        databases.OWN[store]() as source,
         tempfile.TemporaryDirectory(prefix='zaqar-redrive-') as folder,
         Service(
             pathlib.Path(folder), settings(store, source.database())
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--kills', type=int, default=0)
     parser.add_argument('--seed', type=int, default=None)
     parser.add_argument(
-        '--store', action='append', choices=sources.OWN, help='(sqlite)'
+        '--store', action='append', choices=databases.OWN, help='(sqlite)'
     )
     parser.add_argument('--markdown', type=pathlib.Path, metavar='FILE')
     options = parser.parse_args(arguments)

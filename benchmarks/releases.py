@@ -28,7 +28,7 @@ from typing import Any
 
 import requests
 
-from benchmarks import sources, target
+from benchmarks import databases, target
 from benchmarks.compare import Server
 from benchmarks.receiver import Receiver
 
@@ -315,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add('--check', action='append', help='name of one; may be given again')
     options = parser.parse_args(arguments)
     failed = 0
-    for name, chosen in sources.chosen(options.store):
+    for name, chosen in databases.chosen(options.store):
         with (
             chosen as source,
             tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
@@ -347,7 +347,7 @@ def _passes(check: Check, maker: Client, user: Client) -> bool:
 
 @contextlib.contextmanager
 def _pair(
-    folder: pathlib.Path, base: pathlib.Path, source: sources.Source
+    folder: pathlib.Path, base: pathlib.Path, source: databases.Source
 ) -> Iterator[tuple[Client, Client]]:
     """Give clients of a server of the older tree and of one of this."""
     url = source.database()

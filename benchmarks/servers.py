@@ -21,7 +21,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from benchmarks import floor, load, machine, report, requests, sources, target
+from benchmarks import (
+    databases,
+    floor,
+    load,
+    machine,
+    report,
+    requests,
+    target,
+)
 from benchmarks.load import Script, Step
 from zaqar.tests.functional.deployment.fleet import (
     Failed,
@@ -128,7 +136,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 @contextlib.contextmanager
 def _fleet(store: str) -> Iterator[tuple[str, Fleet]]:
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(sources.OWN[store]())
+        source = stack.enter_context(databases.OWN[store]())
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix='zaqar-bench-')
         )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from benchmarks import floor, machine, report, sources, store_rounds
+from benchmarks import databases, floor, machine, report, timed_rounds
 from benchmarks.depth import Timer
 from benchmarks.load import Connection, Step
 from benchmarks.report import Table
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Median ms of ten',
         ['store', 'level', 'one by one', *WAYS, 'ratio of delete', ''],
     )
-    store_rounds.on_each(
+    timed_rounds.on_each(
         options.store,
         lambda source: _measure(source, options.rounds, table),
     )
@@ -149,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(source: sources.Source, rounds: int, table: Table) -> None:
-    times = store_rounds.timed(
+def _measure(source: databases.Source, rounds: int, table: Table) -> None:
+    times = timed_rounds.timed(
         source,
         Rounds,
         warm_up=WARM_UP,

@@ -22,7 +22,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import ledger, machine, posters, report, sources, target
+from benchmarks import databases, ledger, machine, report, soak_clients, target
 from benchmarks.killer import KINDS, Killer
 from benchmarks.ledger import Outcome, Post
 from zaqar.tests.servers.zaqar import Zaqar
@@ -61,7 +61,7 @@ class Soak:
         """Post, kill, compare; print a line."""
         begin = time.monotonic()
         queue = f'round-{number}'
-        posting = posters.Posting(
+        posting = soak_clients.Posting(
             self.server.port,
             self.project,
             queue,
@@ -110,7 +110,7 @@ class Soak:
         _say(f'{text}; {self._verdict(faults)}')
         return text
 
-    def _torture(self, posting: posters.Posting, killer: Killer) -> None:
+    def _torture(self, posting: soak_clients.Posting, killer: Killer) -> None:
         dice = random.Random(f'{self.options.seed} {len(self.rounds)}')
         posts = self.options.posts
         count = max(len(KINDS), posts // PER_KILL)
@@ -125,10 +125,10 @@ class Soak:
     def _compare(self, queue: str) -> list[str]:
         posts = self.rounds[queue]
         most = 2 * sum(len(post.bodies) for post in posts)
-        client = posters.Client(self.server.port, self.project)
+        client = soak_clients.Client(self.server.port, self.project)
         try:
-            listing = posters.listing(client, queue, most)
-        except posters.UnexpectedAnswerError as error:
+            listing = soak_clients.listing(client, queue, most)
+        except soak_clients.UnexpectedAnswerError as error:
             return [str(error)]
         finally:
             client.close()
@@ -136,12 +136,12 @@ class Soak:
 
     def _work(self, prefix: str, count: int) -> dict[int, int]:
         """Have work done by many; return the memory of each worker."""
-        share = count // posters.POSTERS
+        share = count // soak_clients.POSTERS
         threads = [
             threading.Thread(
                 target=self._work_alone, args=(f'{prefix}-{number}', share)
             )
-            for number in range(posters.POSTERS)
+            for number in range(soak_clients.POSTERS)
         ]
         for thread in threads:
             thread.start()
@@ -150,10 +150,10 @@ class Soak:
         return {pid: machine.rss(pid) for pid in self.server.workers()}
 
     def _work_alone(self, queue: str, count: int) -> None:
-        client = posters.Client(self.server.port, self.project)
+        client = soak_clients.Client(self.server.port, self.project)
         try:
-            posters.work(client, queue, count)
-        except posters.UnexpectedAnswerError as error:
+            soak_clients.work(client, queue, count)
+        except soak_clients.UnexpectedAnswerError as error:
             self.faults.append(str(error))
         finally:
             client.close()
@@ -187,7 +187,7 @@ class Soak:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
-    ((_, context),) = sources.chosen([options.store])
+    ((_, context),) = databases.chosen([options.store])
     begin = time.monotonic()
     with context as source, _server(source) as server:
         soak = Soak(server, options)
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _server(source: sources.Source) -> Iterator[Zaqar]:
+def _server(source: databases.Source) -> Iterator[Zaqar]:
     url = source.database()
     rest = target.settings(url, sweep=1)
     with tempfile.TemporaryDirectory(prefix='zaqar-soak-') as folder:
@@ -222,7 +222,7 @@ def _run(soak: Soak) -> Mapping[str, str]:
         soak.round(number)
     soak.compare_all()
     return {
-        'Settings': f'{WORKERS} workers, {posters.POSTERS} posters, '
+        'Settings': f'{WORKERS} workers, {soak_clients.POSTERS} posters, '
         f'{options.rounds} rounds of {options.posts} posts, seed '
         f'{options.seed}',
         'Workers': soak.work_in_peace(),
@@ -240,7 +240,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--store',
         default='sqlite',
         metavar='URL',
-        help=f'database, or one of {", ".join(sources.OWN)}, which are '
+        help=f'database, or one of {", ".join(databases.OWN)}, which are '
         'started for it if they are installed (%(default)s)',
     )
     add(

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from benchmarks import calls, sources
+from benchmarks import calls, databases
 
 
 @pytest.fixture(scope='module')
 def counted() -> Iterator[Mapping[str, Sequence[int]]]:
     """The calls of each operation on Redis."""
     with (
-        sources.own_redis() as source,
+        databases.own_redis() as source,
         calls.service(source.database()) as opened,
     ):
         yield {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import herd, waiting_claims
+from benchmarks import herd, many_waiting_claims
 
 COUNT = 50
 
@@ -16,7 +16,7 @@ MOST = 1.5
 
 @pytest.mark.parametrize('store', herd.STORES)
 def test_a_message_wakes_the_claim_that_has_waited_longest(store: str) -> None:
-    with waiting_claims.serving(store, herd.SETTINGS) as (_, server):
+    with many_waiting_claims.serving(store, herd.SETTINGS) as (_, server):
         for port in (server.asynchronous, server.api):
             for paced in (True, False):
                 figures = herd.measure(server, port, COUNT, paced=paced)

@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import load, machine, report, scripts, sources, target
-from benchmarks.scripts import OPERATIONS, Queue
+from benchmarks import client_scripts, databases, load, machine, report, target
+from benchmarks.client_scripts import OPERATIONS, Queue
 from zaqar.tests.servers.zaqar import Zaqar
 
 SECTION = 'Threads'
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(report.facts(facts))
     parts = [report.facts(facts)]
-    for _, chosen in sources.chosen(options.store or STORES):
+    for _, chosen in databases.chosen(options.store or STORES):
         with (
             chosen as source,
             tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
@@ -101,7 +101,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def _server(
-    source: sources.Source, folder: pathlib.Path, shape: Shape
+    source: databases.Source, folder: pathlib.Path, shape: Shape
 ) -> Iterator[Zaqar]:
     """Give a server."""
     workers, threads = shape
@@ -147,7 +147,9 @@ def _measure(
     slices: dict[tuple[Shape, int], Slices] = {}
 
     def turn(shape: Shape, connections: int, seconds: float) -> None:
-        work = scripts.prepared(operation, queues[shape], connections, seconds)
+        work = client_scripts.prepared(
+            operation, queues[shape], connections, seconds
+        )
         pids = servers[shape].workers()
         before = machine.cpu_seconds(*pids)
         samples = load.run(servers[shape].port, work, seconds)

@@ -23,14 +23,14 @@ from benchmarks import (
     floor,
     load,
     machine,
+    many_waiting_claims,
     report,
     requests,
-    sockets,
     target,
-    waiting_claims,
+    websocket_connections,
 )
 from benchmarks.load import Connection, Step, WrongAnswerError
-from benchmarks.waiting_claims import Server
+from benchmarks.many_waiting_claims import Server
 
 SECTION = 'Waiting claims and other requests'
 
@@ -150,7 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cores = machine.cores()
     for store in options.store or STORES[:1]:
         with (
-            waiting_claims.serving(store, 'max_connections = 0\n') as place,
+            many_waiting_claims.serving(
+                store, 'max_connections = 0\n'
+            ) as place,
             machine.pinned(cores and cores[1]),
         ):
             title, server = place
@@ -223,7 +225,7 @@ def _processes(
     connection.close()
     page = f'/v2/queues/read/messages?limit={floor.PAGE}'
     listed = Step(requests.request(project, 'GET', page), 200)
-    frame = sockets.request(
+    frame = websocket_connections.request(
         project,
         'message_post',
         {'queue_name': 'posts', 'messages': [message]},
@@ -236,7 +238,11 @@ def _processes(
             options.asynchronous,
             (
                 (f'list {floor.PAGE}', listed, Connection),
-                ('post 1, a frame', Step(frame, 201), sockets.Socket),
+                (
+                    'post 1, a frame',
+                    Step(frame, 201),
+                    websocket_connections.Socket,
+                ),
             ),
         ),
         Process(
@@ -282,13 +288,15 @@ def _measured(
 def _waiting(process: Process, queues: int) -> Iterator[None]:
     """Have claims wait, and be sure that they do."""
     steps = [
-        waiting_claims.claim(process.server.project, f'w{number % queues}')
+        many_waiting_claims.claim(
+            process.server.project, f'w{number % queues}'
+        )
         for number in range(process.count)
     ]
-    with waiting_claims.waiting(process.port, steps) as connections:
+    with many_waiting_claims.waiting(process.port, steps) as connections:
         process.server.settle(process.port)
         yield
-        if count := waiting_claims.answered(connections):
+        if count := many_waiting_claims.answered(connections):
             raise WrongAnswerError(f'{count} claims were answered')
 
 

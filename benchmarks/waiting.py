@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks import machine, report, sources, target
+from benchmarks import databases, machine, report, target
 from zaqar.bench.credentials import SqsKeys
 from zaqar.bench.sqs_client import SqsBenchClient
 from zaqar.tests.servers.zaqar import Zaqar
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(report.facts(facts))
     parts, code = [report.facts(facts)], 0
-    for store in options.store or sources.DEFAULT:
+    for store in options.store or databases.DEFAULT:
         table, is_late = _measured(store, options.messages)
         print(table.text(), flush=True)
         parts.append(table.markdown())
@@ -177,7 +177,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _measured(store: str, count: int) -> tuple[report.Table, bool]:
     """Return the figures of a store, and whether a promise is broken."""
-    with sources.OWN[store]() as source, _pair(source.database()) as ports:
+    with databases.OWN[store]() as source, _pair(source.database()) as ports:
         table = report.Table(f'{source.title}: milliseconds', _HEAD)
         first, second = ports
         waits = f'/claims?limit=1&wait={_WAIT}'

@@ -19,9 +19,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from benchmarks import floor, load, machine, report, requests, sockets, target
+from benchmarks import (
+    floor,
+    load,
+    machine,
+    report,
+    requests,
+    target,
+    websocket_connections,
+)
 from benchmarks.load import Samples, Step
-from benchmarks.sockets import Socket
+from benchmarks.websocket_connections import Socket
 from zaqar.tests.servers.redis import Redis
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -87,7 +95,9 @@ class Place:
 
     def frame(self, action: str, status: int, **body: object) -> Step:
         """Return the same as a frame."""
-        return Step(sockets.request(self.project, action, body), status)
+        return Step(
+            websocket_connections.request(self.project, action, body), status
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -291,7 +301,9 @@ def _pushes(place: Place, count: int, messages: int) -> report.Table:
     for _ in range(messages):
         place.over_http('POST', '/v2/queues/news/messages', body)
     posted = time.perf_counter() - began
-    elapsed, count_arrived = sockets.counted(opened, count * messages, began)
+    elapsed, count_arrived = websocket_connections.counted(
+        opened, count * messages, began
+    )
     table = report.Table(
         f'Pushes to {count:,} sockets of {messages} messages posted over HTTP',
         ('what', 'figure'),

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from benchmarks import sources
+from benchmarks import databases
 from benchmarks.depth import Timer
 from benchmarks.target import Target
 
@@ -29,7 +29,7 @@ class Rounds(Protocol):
 
 
 def timed(
-    source: sources.Source,
+    source: databases.Source,
     prepare: Callable[[Target], Rounds],
     *,
     warm_up: int,
@@ -54,17 +54,17 @@ def timed(
 
 
 def on_each(
-    words: Sequence[str], measure: Callable[[sources.Source], None]
+    words: Sequence[str], measure: Callable[[databases.Source], None]
 ) -> None:
     """Measure each store, but for servers that are not installed.
 
-    :param words: as of :func:`benchmarks.sources.chosen`
+    :param words: as of :func:`benchmarks.databases.chosen`
     """
-    for name, context in sources.chosen(words):
+    for name, context in databases.chosen(words):
         try:
             with context as source:
                 measure(source)
-        except sources.Missing as reason:
+        except databases.Missing as reason:
             if os.environ.get('CI'):
                 raise
             print(f'{name} is skipped: {reason}', file=sys.stderr)

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import load, machine, requests, sources, target
+from benchmarks import databases, load, machine, requests, target
 from benchmarks.load import Step, WrongAnswerError
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
@@ -116,7 +116,7 @@ def serving(store: str, socket: str = '') -> Iterator[tuple[str, Server]]:
     :param socket: settings of the asynchronous server
     """
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(sources.OWN[store]())
+        source = stack.enter_context(databases.OWN[store]())
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix='zaqar-bench-')
         )
