@@ -20,9 +20,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from benchmarks import (
-    calls,
     compare,
     databases,
+    function_calls,
     machine,
     report,
     requests,
@@ -56,7 +56,7 @@ deliveries = 1000000
 mails = 1000000
 """
 
-_SENDER = requests.Requests(calls.Queue())
+_SENDER = requests.Requests(function_calls.Queue())
 
 _STEPS: Mapping[str, Step] = {
     'post 1': _SENDER.post(1),
@@ -134,8 +134,10 @@ def _in_process(
     """Return of each operation the processor time without and with limits."""
     with contextlib.ExitStack() as stack:
         sides = [
-            calls.Application(
-                stack.enter_context(calls.service(source.database(), rest))
+            function_calls.Application(
+                stack.enter_context(
+                    function_calls.service(source.database(), rest)
+                )
             )
             for rest in ('', LIMITS)
         ]
@@ -146,7 +148,7 @@ def _in_process(
 
 
 def _cpu_cells(
-    sides: Sequence[calls.Application], step: Step, rounds: int
+    sides: Sequence[function_calls.Application], step: Step, rounds: int
 ) -> Sequence[str]:
     spent: list[list[float]] = [[], []]
     for number in range(rounds):
@@ -159,7 +161,10 @@ def _cpu_cells(
     return (
         *(f'{statistics.median(one) * 1e6:.0f}' for one in spent),
         f'{compare.ratio(*spent):.3f}',
-        *(str(calls.total(calls.count(side, step))) for side in sides),
+        *(
+            str(function_calls.total(function_calls.count(side, step)))
+            for side in sides
+        ),
     )
 
 

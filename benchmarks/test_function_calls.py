@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from benchmarks import calls, databases
+from benchmarks import databases, function_calls
 
 
 @pytest.fixture(scope='module')
@@ -15,20 +15,20 @@ def counted() -> Iterator[Mapping[str, Sequence[int]]]:
     """The calls of each operation on Redis."""
     with (
         databases.own_redis() as source,
-        calls.service(source.database()) as opened,
+        function_calls.service(source.database()) as opened,
     ):
         yield {
-            name: [calls.total(profile) for profile in both]
-            for name, both in calls.profiles(opened).items()
+            name: [function_calls.total(profile) for profile in both]
+            for name, both in function_calls.profiles(opened).items()
         }
 
 
-@pytest.mark.parametrize('operation', calls.MOST)
+@pytest.mark.parametrize('operation', function_calls.MOST)
 def test_calls_of_functions_are_bounded(
     operation: str, counted: Mapping[str, Sequence[int]]
 ) -> None:
     application, with_server = counted[operation]
 
-    most = calls.MOST[operation]
+    most = function_calls.MOST[operation]
     assert application <= most[0]
     assert with_server <= most[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.calls``: how many functions a request calls.
+"""``python -m benchmarks.function_calls``: how many functions a request calls.
 
 Python's own functions and those written in C, as cProfile counts them without
 recursion. Unlike times the number is the same on every machine, so that a test
@@ -270,7 +270,7 @@ def profiles(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
-        'python -m benchmarks.calls', description=__doc__
+        'python -m benchmarks.function_calls', description=__doc__
     )
     add = parser.add_argument
     add('--store', metavar='URL', default='redis', help='(%(default)s)')

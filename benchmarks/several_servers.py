@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.servers``: several servers on one database.
+"""``python -m benchmarks.several_servers``: several servers on one database.
 
 Servers of one worker each share a database. First the rates of one, two and
 three of them are measured. Then, behind nginx and under load, a third one
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        'python -m benchmarks.servers', description=__doc__
+        'python -m benchmarks.several_servers', description=__doc__
     )
     add = parser.add_argument
     add(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.waiting``: how soon a message is received.
+"""``python -m benchmarks.receive_latency``: how soon a message is received.
 
 Time from the answer to a post to that of a claim that waits, posted through
 another API worker and through the same; and of one that polls once a second.
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        'python -m benchmarks.waiting', description=__doc__
+        'python -m benchmarks.receive_latency', description=__doc__
     )
     add = parser.add_argument
     add(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.waiters``: what waiting claims cost other requests.
+"""``python -m benchmarks.waiting_cost``: of waiting claims, for other requests.
 
 Other requests are sent to a process in which thousands of claims wait, and in
 which none does, in turns.
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        'python -m benchmarks.waiters', description=__doc__
+        'python -m benchmarks.waiting_cost', description=__doc__
     )
     add = parser.add_argument
     add(
@@ -345,4 +345,4 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except WrongAnswerError as error:
-        sys.exit(f'benchmarks.waiters: {error}')
+        sys.exit(f'benchmarks.waiting_cost: {error}')
