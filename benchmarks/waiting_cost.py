@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.waiting_cost``: of waiting claims, for other requests.
+"""``python -m benchmarks.waiting_cost``: claims that wait beside requests.
 
 Other requests are sent to a process in which thousands of claims wait, and in
 which none does, in turns.
