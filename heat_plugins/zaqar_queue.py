@@ -7,12 +7,12 @@ from typing import Any
 
 from heat.engine import attributes, support
 
-from . import zaqar_base, zaqar_metadata
+from . import zaqar_base, zaqar_queue_or_topic
 
 _QUEUE_ID = 'queue_id'
 
 
-class Queue(zaqar_metadata.Holder):
+class Queue(zaqar_queue_or_topic.QueueOrTopic):
     """A queue of messages.
 
     The queue is created with its metadata, and updated in place. An existing
@@ -27,35 +27,35 @@ class Queue(zaqar_metadata.Holder):
     queue_properties = ('dead_letter_queue',)
 
     properties_schema = {
-        **zaqar_metadata.common_properties('queue'),
+        **zaqar_queue_or_topic.common_properties('queue'),
         'dead_letter_queue': zaqar_base.queue_schema(
             'Queue for messages that were claimed too often.',
             update_allowed=True,
         ),
-        'dead_letter_queue_ttl': zaqar_metadata.number(
+        'dead_letter_queue_ttl': zaqar_queue_or_topic.number(
             'Lifetime of messages in the dead-letter queue, in seconds.', 60
         ),
-        'max_claim_count': zaqar_metadata.number(
+        'max_claim_count': zaqar_queue_or_topic.number(
             'How often a message may be claimed before it becomes a dead '
             'letter; 0 for any number of times.',
             0,
         ),
-        'default_claim_ttl': zaqar_metadata.number(
+        'default_claim_ttl': zaqar_queue_or_topic.number(
             'Lifetime of claims without a TTL, in seconds, for clients of '
             'version 2.1 of the API.',
             0,
         ),
-        'default_wait': zaqar_metadata.number(
+        'default_wait': zaqar_queue_or_topic.number(
             'Seconds for which claims wait for messages if they do not say '
             'it, for clients of version 2.1 of the API.',
             0,
         ),
-        'dedup_window': zaqar_metadata.number(
+        'dedup_window': zaqar_queue_or_topic.number(
             'Seconds for which a message with the dedup_id of another one is '
             'not stored; 0 for never.',
             0,
         ),
-        'max_messages': zaqar_metadata.number(
+        'max_messages': zaqar_queue_or_topic.number(
             'Maximum number of messages, if lower than that of the service; '
             '0 for the maximum of the service.',
             0,
@@ -67,7 +67,7 @@ class Queue(zaqar_metadata.Holder):
             'Name of the queue, as get_resource returns it.',
             type=attributes.Schema.STRING,
         ),
-        **zaqar_metadata.common_attributes('queue'),
+        **zaqar_queue_or_topic.common_attributes('queue'),
     }
 
     def _resolve_attribute(self, name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from heat.common import exception
 from heat.engine import attributes, constraints, properties, support
 
-from . import zaqar_base, zaqar_rest, zaqar_retry
+from . import zaqar_base, zaqar_rest, zaqar_retry_policy
 
 QUEUE_NAME, SUBSCRIBER, TTL = 'queue_name', 'subscriber', 'ttl'
 OPTIONS, RETRY_POLICY = 'options', 'retry_policy'
@@ -45,7 +45,7 @@ _COMMON_PROPERTIES = {
         constraints=[constraints.Range(min=60)],
         update_allowed=True,
     ),
-    RETRY_POLICY: zaqar_retry.schema(
+    RETRY_POLICY: zaqar_retry_policy.schema(
         'of this subscription', update_allowed=True
     ),
 }
@@ -74,7 +74,7 @@ class Subscribing(zaqar_base.ZaqarResource):
     def validate(self) -> None:
         """Check combinations of properties."""
         super().validate()
-        zaqar_retry.validate(self.properties[RETRY_POLICY])
+        zaqar_retry_policy.validate(self.properties[RETRY_POLICY])
 
     def handle_create(self) -> None:
         """Subscribe."""
@@ -120,7 +120,7 @@ class Subscribing(zaqar_base.ZaqarResource):
 
     def _options(self) -> dict[str, Any]:
         """Return the options of the subscription."""
-        policy = zaqar_retry.set_keys(self.properties[RETRY_POLICY])
+        policy = zaqar_retry_policy.set_keys(self.properties[RETRY_POLICY])
         return {} if policy is None else {'_retry_policy': policy}
 
     def _path(self, subscription: str = '') -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from heat.engine import support
 
-from . import zaqar_metadata
+from . import zaqar_queue_or_topic
 
 
-class Topic(zaqar_metadata.Holder):
+class Topic(zaqar_queue_or_topic.QueueOrTopic):
     """A topic: messages for subscribers, without claims.
 
     Like a queue, it is created with its metadata, updated in place, and
@@ -19,9 +19,9 @@ class Topic(zaqar_metadata.Holder):
 
     collection = 'topics'
 
-    properties_schema = zaqar_metadata.common_properties('topic')
+    properties_schema = zaqar_queue_or_topic.common_properties('topic')
 
-    attributes_schema = zaqar_metadata.common_attributes('topic')
+    attributes_schema = zaqar_queue_or_topic.common_attributes('topic')
 
 
 def resource_mapping() -> dict[str, type]:

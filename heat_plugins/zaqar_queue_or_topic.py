@@ -8,7 +8,7 @@ from typing import Any
 from heat.common import exception
 from heat.engine import attributes, constraints, properties
 
-from . import zaqar_base, zaqar_rest, zaqar_retry
+from . import zaqar_base, zaqar_rest, zaqar_retry_policy
 
 NAME, METADATA, ON_DELETE = 'name', 'metadata', 'on_delete'
 RETRY_POLICY = 'retry_policy'
@@ -62,7 +62,7 @@ def common_properties(what: str) -> dict[str, properties.Schema]:
             update_allowed=True,
         ),
         **_settings(what),
-        RETRY_POLICY: zaqar_retry.schema(
+        RETRY_POLICY: zaqar_retry_policy.schema(
             'for subscriptions without one', update_allowed=True
         ),
     }
@@ -124,7 +124,7 @@ def common_attributes(what: str) -> dict[str, attributes.Schema]:
     }
 
 
-class Holder(zaqar_base.ZaqarResource):
+class QueueOrTopic(zaqar_base.ZaqarResource):
     """A queue or a topic."""
 
     #: Part of the path: ``queues`` or ``topics``.
@@ -147,7 +147,7 @@ class Holder(zaqar_base.ZaqarResource):
                     message=f'The property {name} and the key {key} of '
                     f'{METADATA} are the same; set one of them'
                 )
-        zaqar_retry.validate(self.properties[RETRY_POLICY])
+        zaqar_retry_policy.validate(self.properties[RETRY_POLICY])
 
     def wanted(self, props: Any = None) -> dict[str, Any]:
         """Return the metadata for the properties."""
@@ -156,7 +156,7 @@ class Holder(zaqar_base.ZaqarResource):
         for name, key in RESERVED.items():
             value = props.get(name) if name in props else None
             if name == RETRY_POLICY:
-                value = zaqar_retry.set_keys(value)
+                value = zaqar_retry_policy.set_keys(value)
             if value is not None:
                 metadata[key] = value
         return metadata
