@@ -17,6 +17,7 @@ from benchmarks import (
     depth,
     load,
     machine,
+    program_options,
     rates_beside_floor,
     report,
 )
@@ -54,25 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             _say(f'{name} is skipped: {reason}')
     facts['Load average at the end'] = machine.load()
-    if options.markdown is not None:
-        _write(options.markdown, facts, tables)
+    parts = [report.facts(facts), *(table.markdown() for table in tables)]
+    report.write_section(options.markdown, SECTION, *parts)
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.bench', description=__doc__
-    )
+    parser = program_options.parser('bench', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        default=[],
-        metavar='URL',
-        help='database to measure, or one of '
-        f'{", ".join(databases.OWN)}, which are started for it if they are '
-        f'installed; may be given again ({", ".join(databases.DEFAULT)})',
-    )
+    program_options.add_databases(parser)
     add(
         '--seconds',
         type=float,
@@ -107,12 +98,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--short',
         action='store_true',
         help='everything within a minute, with figures to match',
-    )
-    add(
-        '--markdown',
-        type=pathlib.Path,
-        metavar='FILE',
-        help='also write the tables to this file',
     )
     options = parser.parse_args(arguments)
     for key, value in (SHORT if options.short else FULL).items():
@@ -225,13 +210,6 @@ def _target(
 def _shown(table: Table) -> Table:
     print(table.text(), flush=True)
     return table
-
-
-def _write(
-    path: pathlib.Path, facts: Mapping[str, str], tables: Sequence[Table]
-) -> None:
-    parts = [report.facts(facts), *(table.markdown() for table in tables)]
-    report.write_section(path, SECTION, '\n'.join(parts))
 
 
 def _say(text: str) -> None:

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks import costs, databases, machine, report
+from benchmarks import costs, databases, machine, program_options, report
 from benchmarks.costs import DELIVERY, PUSH, Cost
 from benchmarks.deployment import (
     API,
@@ -230,18 +230,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tables = [_cost_table(title, known), _need_table(known, options)]
     for table in tables:
         print(table.text())
-    if options.markdown is not None:
-        parts = [report.facts(facts), *(one.markdown() for one in tables)]
-        section = f'{SECTION}, {options.store}'
-        section += ': forecasts' if options.check else ''
-        report.write_section(options.markdown, section, '\n'.join(parts))
+    parts = [report.facts(facts), *(one.markdown() for one in tables)]
+    section = f'{SECTION}, {options.store}'
+    section += ': forecasts' if options.check else ''
+    report.write_section(options.markdown, section, *parts)
     return code
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.capacity', description=__doc__
-    )
+    parser = program_options.parser('capacity', __doc__)
     add = parser.add_argument
     add(
         '--store',
@@ -264,7 +261,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         help='that one store can use (1 of Redis, 8 of others)',
     )
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     options = parser.parse_args(arguments)
     if options.store_cores is None:
         options.store_cores = 1 if options.store.startswith('redis') else 8

@@ -27,6 +27,7 @@ from benchmarks import (
     databases,
     load,
     machine,
+    program_options,
     report,
     target,
 )
@@ -170,15 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table = report.Table(f'{source.title or name}', _HEAD, rows)
             print(table.text(), flush=True)
             parts.append(table.markdown())
-    if options.markdown is not None:
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(options.markdown, SECTION, *parts)
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.compare', description=__doc__
-    )
+    parser = program_options.parser('compare', __doc__)
     add = parser.add_argument
     add(
         '--base',
@@ -187,12 +185,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar='FOLDER',
         help='top of the tree of the other build',
     )
-    add(
-        '--store',
-        action='append',
-        metavar='URL',
-        help='as of benchmarks.bench; may be given again (galera)',
-    )
+    program_options.add_databases(parser, ['galera'])
     add('--operation', action='append', choices=OPERATIONS)
     add('--queues', action='append', type=int, help='(1 and 8)')
     add(
@@ -207,7 +200,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--workers', type=int, default=2, help='(%(default)s)')
     add('--threads', type=int, default=8, help='(%(default)s)')
     add('--connections', type=int, default=32, help='(%(default)s)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     options = parser.parse_args(arguments)
     options.operation = options.operation or list(OPERATIONS)
     options.queues = options.queues or [1, 8]

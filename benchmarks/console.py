@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from selenium import webdriver
 
-from benchmarks import databases, machine, report
+from benchmarks import databases, machine, program_options, report
 from benchmarks.report import Table
 from benchmarks.target import Target
 from zaqar.tests.servers.chromium import chromium
@@ -80,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with context as source:
             table.rows += _measure(source, options.visits)
     print(table.text())
-    if options.markdown is not None:
-        text = f'{report.facts(facts)}\n{table.markdown()}'
-        report.write_section(options.markdown, SECTION, text)
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return int(any(row[-1] for row in table.rows))
 
 
@@ -139,18 +139,10 @@ def _row(
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.console', description=__doc__
-    )
+    parser = program_options.parser('console', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        choices=STORES,
-        help='may be given again (all)',
-    )
+    program_options.add_stores(parser, STORES)
     add('--visits', type=int, default=30, help='(%(default)s)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks import load, machine, requests, target
+from benchmarks import load, machine, program_options, requests, target
 from benchmarks.load import Step
 from zaqar.models import NewMessage
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -90,9 +90,7 @@ class Counting:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.fan_out', description=__doc__
-    )
+    parser = program_options.parser('fan_out', __doc__, has_results=False)
     add = parser.add_argument
     add('--base', type=pathlib.Path, metavar='TREE', help='another build')
     add('--size', type=int, default=250_000, help='bytes of the body (250000)')

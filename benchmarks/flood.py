@@ -26,6 +26,7 @@ from benchmarks import (
     load,
     machine,
     paced,
+    program_options,
     report,
     requests,
     websocket_connections,
@@ -151,21 +152,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.rows.append(_row(name, loud, growth, rates[0], bad))
             failed = failed or bad
         print(table.text(), flush=True)
-    if options.markdown is not None:
-        parts = [report.facts(facts), table.markdown()]
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return int(failed)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.flood', description=__doc__
-    )
+    parser = program_options.parser('flood', __doc__)
     add = parser.add_argument
     add('name', nargs='*', choices=[[], *FLOODS])
     add('--seconds', type=float, default=20.0, help='of each row (20)')
     add('--conf', default='', help='further lines of the configuration')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     add('--as-flood', type=int, nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

@@ -8,7 +8,6 @@ can hold it; and what a request costs in Python goes with it.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import cProfile
 import io
@@ -18,7 +17,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks import databases, floor, report, requests, target
+from benchmarks import (
+    databases,
+    floor,
+    program_options,
+    report,
+    requests,
+    target,
+)
 from benchmarks.load import Step, WrongAnswerError
 from zaqar import service_assembly
 from zaqar.transport.large_page_fairness import Turns
@@ -269,8 +275,8 @@ def profiles(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.function_calls', description=__doc__
+    parser = program_options.parser(
+        'function_calls', __doc__, has_results=False
     )
     add = parser.add_argument
     add('--store', metavar='URL', default='redis', help='(%(default)s)')

@@ -10,14 +10,20 @@ free; and each in a group of its own.
 from __future__ import annotations
 
 import argparse
-import pathlib
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from benchmarks import databases, floor, machine, report, timed_rounds
+from benchmarks import (
+    databases,
+    floor,
+    machine,
+    program_options,
+    report,
+    timed_rounds,
+)
 from benchmarks.depth import Timer
 from benchmarks.load import Connection
 from benchmarks.report import Table
@@ -152,9 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
     )
     print(table.text())
-    if options.markdown is not None:
-        text = f'{report.facts(facts)}\n{table.markdown()}'
-        report.write_section(options.markdown, SECTION, text)
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return int(any(row[-1] for row in table.rows))
 
 
@@ -177,20 +183,11 @@ def _measure(
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.groups', description=__doc__
-    )
+    parser = program_options.parser('groups', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        default=[],
-        metavar='URL',
-        help='as for benchmarks.bench; may be given again',
-    )
+    program_options.add_databases(parser)
     add('--messages', type=int, default=10_000, help='of a queue (10,000)')
     add('--rounds', type=int, default=300, help='of each figure (300)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

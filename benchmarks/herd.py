@@ -8,7 +8,6 @@ one that has waited longest, and hardly any other may be tried at the store.
 from __future__ import annotations
 
 import argparse
-import pathlib
 import secrets
 import select
 import sys
@@ -22,6 +21,7 @@ from benchmarks import (
     load,
     machine,
     many_waiting_claims,
+    program_options,
     report,
     requests,
     target,
@@ -143,24 +143,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     are_kept = are_kept and not figures.faults
         print(table.text(), flush=True)
         parts.append(table.markdown())
-    if options.markdown is not None:
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(options.markdown, SECTION, *parts)
     return 0 if are_kept else 1
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.herd', description=__doc__
-    )
+    parser = program_options.parser('herd', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        choices=STORES,
-        help='may be given again (all)',
-    )
+    program_options.add_stores(parser, STORES)
     add('--claims', type=int, default=1000, help='that wait (1000)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import re
 import subprocess
@@ -12,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from benchmarks import machine
+from benchmarks import machine, program_options
 from zaqar.tests.servers.zaqar import Zaqar
 
 #: Connections that one client holds; a process may open 20,000 files here.
@@ -26,9 +25,7 @@ _PROGRAM = 'zaqar.tests.functional.websocket.idle'
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.idle', description=__doc__
-    )
+    parser = program_options.parser('idle', __doc__, has_results=False)
     parser.add_argument('--connections', type=int, default=10_000)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import redis
 import sqlalchemy as sa
 
-from benchmarks import bulk_rows, databases, machine, report
+from benchmarks import bulk_rows, databases, machine, program_options, report
 from benchmarks.client_scripts import Queue
 from benchmarks.depth import Timer
 from benchmarks.load import Connection, Step
@@ -212,9 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with context as source:
             table.rows += _measure(source, options)
     print(table.text())
-    if options.markdown is not None:
-        text = f'{report.facts(facts)}\n{table.markdown()}'
-        report.write_section(options.markdown, SECTION, text)
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return int(any(row[-1] for row in table.rows))
 
 
@@ -260,19 +260,11 @@ def _measure(
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.many_queues', description=__doc__
-    )
+    parser = program_options.parser('many_queues', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        choices=STORES,
-        help='may be given again (all)',
-    )
+    program_options.add_stores(parser, STORES)
     add('--queues', type=int, default=1_000_000, help='(%(default)s)')
     add('--rounds', type=int, default=200, help='(%(default)s)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import requests
 
-from benchmarks import machine, notify_soak
+from benchmarks import machine, notify_soak, program_options
 from benchmarks.receiver import Receiver
 from zaqar.tests.servers import process
 from zaqar.tests.servers.receivers import Silent
@@ -80,9 +80,7 @@ class Build(Zaqar):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.notify_bench', description=__doc__
-    )
+    parser = program_options.parser('notify_bench', __doc__, has_results=False)
     parser.add_argument('--deliveries', type=int, default=5000)
     parser.add_argument('--posts', type=int, default=2000)
     parser.add_argument(

@@ -8,7 +8,6 @@ subscriber. Prints, for each round, how many came more than once.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import itertools
@@ -26,7 +25,7 @@ from dataclasses import dataclass
 
 import requests
 
-from benchmarks import target
+from benchmarks import program_options, target
 from benchmarks.receiver import Receiver
 from zaqar.tests.servers import process, sql
 from zaqar.tests.servers.redis import Redis
@@ -115,9 +114,7 @@ class Killer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.notify_soak', description=__doc__
-    )
+    parser = program_options.parser('notify_soak', __doc__, has_results=False)
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument('--posts', type=int, default=2000)
     parser.add_argument('--subscribers', type=int, default=5)

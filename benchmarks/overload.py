@@ -23,6 +23,7 @@ from benchmarks import (
     machine,
     misbehaviour,
     paced,
+    program_options,
     report,
     requests,
     websocket_connections,
@@ -82,20 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.rows.append(_row(server, name, loud, growth, bad))
             failed = failed or bad
         print(table.text(), flush=True)
-    if options.markdown is not None:
-        parts = [report.facts(facts), table.markdown()]
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return int(failed)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.overload', description=__doc__
-    )
+    parser = program_options.parser('overload', __doc__)
     add = parser.add_argument
     add('name', nargs='*', choices=[[], *misbehaviour.WAYS])
     add('--seconds', type=float, default=30.0, help='of each row (30)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from benchmarks import (
     load,
     machine,
+    program_options,
     report,
     requests,
     target,
@@ -95,16 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ratio = f'{new.rate / sides[0].rate:.2f}'
         table.rows.append(('ratio', '', '', ratio, '', ''))
     print(table.text())
-    if options.markdown is not None:
-        parts = [report.facts(facts), table.markdown()]
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return 0 if all(side.arrived == wanted for side in sides) else 1
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.pushes', description=__doc__
-    )
+    parser = program_options.parser('pushes', __doc__)
     add = parser.add_argument
     add('--base', type=pathlib.Path, metavar='TREE', help='another build')
     add('--sockets', type=int, default=1000, help='that are pushed to (1000)')
@@ -112,7 +111,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--size', type=int, default=100, help='bytes of a body (100)')
     add('--turns', type=int, default=3, help='of each build (3)')
     add('--store', default='redis', choices=('redis', 'sqlite'))
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -24,6 +24,7 @@ from benchmarks import (
     databases,
     function_calls,
     machine,
+    program_options,
     report,
     requests,
 )
@@ -103,28 +104,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table.text(), flush=True)
         parts.append(table.markdown())
         failed = failed or any(row[-1] for row in rows)
-    if options.markdown is not None:
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(options.markdown, SECTION, *parts)
     return int(failed)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.quotas', description=__doc__
-    )
+    parser = program_options.parser('quotas', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        metavar='URL',
-        help='as of benchmarks.bench; may be given again',
-    )
+    program_options.add_databases(parser)
     add('--seconds', type=float, default=1.0, help='of a turn (%(default)s)')
     add('--rounds', type=int, default=15, help='of turns (%(default)s)')
     add('--workers', type=int, default=1, help='(%(default)s)')
     add('--threads', type=int, default=4, help='(%(default)s)')
     add('--connections', type=int, default=8, help='(%(default)s)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks import databases, machine, report, target
+from benchmarks import databases, machine, program_options, report, target
 from zaqar.bench.credentials import SqsKeys
 from zaqar.bench.sqs_client import SqsBenchClient
 from zaqar.tests.servers.zaqar import Zaqar
@@ -154,24 +154,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table.text(), flush=True)
         parts.append(table.markdown())
         code = code or int(is_late)
-    if options.markdown is not None:
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(options.markdown, SECTION, *parts)
     return code
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.receive_latency', description=__doc__
-    )
+    parser = program_options.parser('receive_latency', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        choices=PROMISED,
-        help='may be given again (all)',
-    )
+    program_options.add_stores(parser, PROMISED)
     add('--messages', type=int, default=300, help='of each figure (300)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -9,7 +9,6 @@ more than a tenth.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import pathlib
@@ -25,7 +24,7 @@ from typing import Any
 
 import requests
 
-from benchmarks import databases, machine, report, target
+from benchmarks import databases, machine, program_options, report, target
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
@@ -253,9 +252,7 @@ def settings(store: str, url: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.redrive_soak', description=__doc__
-    )
+    parser = program_options.parser('redrive_soak', __doc__)
     parser.add_argument('--letters', type=int, default=10_000)
     parser.add_argument('--rate', type=int, default=500)
     parser.add_argument('--kills', type=int, default=0)
@@ -263,7 +260,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--store', action='append', choices=databases.OWN, help='(sqlite)'
     )
-    parser.add_argument('--markdown', type=pathlib.Path, metavar='FILE')
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else time.time_ns()
     rate = options.rate
@@ -283,9 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         table.rows.append([name, *figures])
     print(table.text())
-    if options.markdown is not None:
-        text = f'{report.facts(facts)}\n{table.markdown()}'
-        report.write_section(options.markdown, SECTION, text)
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return int(any(row[-1] for row in table.rows))
 
 

@@ -10,7 +10,6 @@ claim and delete at full speed. Prints a line for each check; the exit code is
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import itertools
@@ -28,7 +27,7 @@ from typing import Any
 
 import requests
 
-from benchmarks import databases, target
+from benchmarks import databases, program_options, target
 from benchmarks.compare import Server
 from benchmarks.receiver import Receiver
 
@@ -306,9 +305,7 @@ ONE_WAY: Sequence[Check] = (counts, count_of_bytes)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.releases', description=__doc__
-    )
+    parser = program_options.parser('releases', __doc__, has_results=False)
     add = parser.add_argument
     add('--base', type=pathlib.Path, required=True, help='the older tree')
     add('--store', action='append', help='as of benchmarks.bench')

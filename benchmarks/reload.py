@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import load, machine, report, requests
+from benchmarks import load, machine, program_options, report, requests
 from benchmarks.load import Step
 from benchmarks.target import BODY, POSTER, TTL
 from zaqar.tests.servers.zaqar import Zaqar
@@ -162,23 +162,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f'p99 (at most {MOST:g}); failed requests: {failures}'
     )
     print(verdict)
-    if options.markdown is not None:
-        parts = [report.facts(facts), table.markdown(), verdict]
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(
+        options.markdown,
+        SECTION,
+        report.facts(facts),
+        table.markdown(),
+        verdict,
+    )
     return int(median > MOST or failures > 0)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.reload', description=__doc__
-    )
+    parser = program_options.parser('reload', __doc__)
     add = parser.add_argument
     add('--rounds', type=int, default=7, help='(7)')
     add('--reloads', type=int, default=1, help='in each round (1)')
     add('--clients', type=int, default=28, help='(28)')
     add('--pace', type=float, default=0.016, help='seconds per post (0.016)')
     add('--seconds', type=float, default=10.0, help='of quiet a round (10)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

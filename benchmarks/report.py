@@ -58,15 +58,21 @@ def facts(items: Mapping[str, str]) -> str:
     return ''.join(f'- **{key}:** {text}\n' for key, text in items.items())
 
 
-def write_section(path: pathlib.Path, title: str, text: str) -> None:
-    """Put a section into a Markdown file in place of its former self."""
+def write_section(path: pathlib.Path | None, title: str, *parts: str) -> None:
+    """Put a section into a Markdown file in place of its former self.
+
+    :param path: None for no file
+    """
+    if path is None:
+        return
+    text = '\n'.join(parts)
     old = path.read_text() if path.exists() else HEADING
-    parts = re.split(r'(?m)^(?=## )', old)
+    sections = re.split(r'(?m)^(?=## )', old)
     new = f'## {title}\n\n{text.strip()}\n\n'
-    for index, part in enumerate(parts):
-        if part.startswith(f'## {title}\n'):
-            parts[index] = new
+    for index, section in enumerate(sections):
+        if section.startswith(f'## {title}\n'):
+            sections[index] = new
             break
     else:
-        parts.append(new)
-    path.write_text(''.join(parts).rstrip() + '\n')
+        sections.append(new)
+    path.write_text(''.join(sections).rstrip() + '\n')

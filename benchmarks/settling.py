@@ -8,14 +8,20 @@ queue and under the load of the same moment.
 from __future__ import annotations
 
 import argparse
-import pathlib
 import secrets
 import sys
 from collections.abc import Sequence
 
 import msgspec
 
-from benchmarks import databases, floor, machine, report, timed_rounds
+from benchmarks import (
+    databases,
+    floor,
+    machine,
+    program_options,
+    report,
+    timed_rounds,
+)
 from benchmarks.depth import Timer
 from benchmarks.load import Connection, Step
 from benchmarks.report import Table
@@ -143,9 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda source: _measure(source, options.rounds, table),
     )
     print(table.text())
-    if options.markdown is not None:
-        text = f'{report.facts(facts)}\n{table.markdown()}'
-        report.write_section(options.markdown, SECTION, text)
+    report.write_section(
+        options.markdown, SECTION, report.facts(facts), table.markdown()
+    )
     return 0
 
 
@@ -165,18 +171,9 @@ def _measure(source: databases.Source, rounds: int, table: Table) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.settling', description=__doc__
-    )
-    parser.add_argument(
-        '--store',
-        action='append',
-        default=[],
-        metavar='URL',
-        help='as for benchmarks.bench; may be given again',
-    )
+    parser = program_options.parser('settling', __doc__)
+    program_options.add_databases(parser)
     parser.add_argument('--rounds', type=int, default=200)
-    parser.add_argument('--markdown', type=pathlib.Path, metavar='FILE')
     return parser.parse_args(arguments)
 
 

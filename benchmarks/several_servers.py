@@ -26,6 +26,7 @@ from benchmarks import (
     floor,
     load,
     machine,
+    program_options,
     report,
     requests,
     target,
@@ -111,25 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = code or int(failed)
             items = [f'- {line}' for line in lines]
             parts += [table.markdown(), f'{title}:\n', *items, '']
-    if options.markdown is not None:
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(options.markdown, SECTION, *parts)
     return code
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.several_servers', description=__doc__
-    )
+    parser = program_options.parser('several_servers', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        choices=STORES,
-        help='may be given again (all)',
-    )
+    program_options.add_stores(parser, STORES)
     add('--seconds', type=float, default=5.0, help='for each rate (5)')
     add('--posts', type=int, default=2000, help='between two events (2000)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -22,7 +22,15 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import databases, ledger, machine, report, soak_clients, target
+from benchmarks import (
+    databases,
+    ledger,
+    machine,
+    program_options,
+    report,
+    soak_clients,
+    target,
+)
 from benchmarks.killer import KINDS, Killer
 from benchmarks.ledger import Outcome, Post
 from zaqar.tests.servers.zaqar import Zaqar
@@ -230,9 +238,7 @@ def _run(soak: Soak) -> Mapping[str, str]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.soak', description=__doc__
-    )
+    parser = program_options.parser('soak', __doc__)
     add = parser.add_argument
     add('--rounds', type=int, default=20, help='(%(default)s)')
     add('--posts', type=int, default=10_000, help='per round (%(default)s)')
@@ -248,12 +254,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         default=secrets.randbits(32),
         help='of the moments and kinds of deaths (random)',
-    )
-    add(
-        '--markdown',
-        type=pathlib.Path,
-        metavar='FILE',
-        help='also write the summary to this file',
     )
     return parser.parse_args(arguments)
 

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.config import Config
 
-from benchmarks import machine, report
+from benchmarks import machine, program_options, report
 from benchmarks.report import Table
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
@@ -206,9 +206,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tables = [_rates(rounds), _processor_time(rounds)]
     for table in tables:
         print(table.text())
-    if options.markdown is not None:
-        texts = [report.facts(facts), *(table.markdown() for table in tables)]
-        report.write_section(options.markdown, SECTION, '\n'.join(texts))
+    report.write_section(
+        options.markdown,
+        SECTION,
+        report.facts(facts),
+        *(table.markdown() for table in tables),
+    )
     return 0
 
 
@@ -247,9 +250,7 @@ def _medians(rounds: _Rounds, title: str, figure: str) -> Sequence[float]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.sqs', description=__doc__
-    )
+    parser = program_options.parser('sqs', __doc__)
     parser.add_argument('--clients', type=int, default=6)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--seconds', type=float, default=5.0)
@@ -259,7 +260,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar='FOLDER',
         help='a virtual environment with moto[server]',
     )
-    parser.add_argument('--markdown', type=pathlib.Path, metavar='FILE')
     return parser.parse_args(arguments)
 
 

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 import requests
 
-from benchmarks import machine
+from benchmarks import machine, program_options
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 #: Messages of one post.
@@ -188,9 +188,7 @@ TRANSPORTS: dict[str, tuple[type[Stream], ...]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.streams', description=__doc__
-    )
+    parser = program_options.parser('streams', __doc__, has_results=False)
     parser.add_argument('--streams', type=int, default=1000)
     parser.add_argument('--messages', type=int, default=10_000)
     parser.add_argument(

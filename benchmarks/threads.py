@@ -18,7 +18,15 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import client_scripts, databases, load, machine, report, target
+from benchmarks import (
+    client_scripts,
+    databases,
+    load,
+    machine,
+    program_options,
+    report,
+    target,
+)
 from benchmarks.client_scripts import OPERATIONS, Queue
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -65,23 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 table = _measure(source.title, operation, servers, options)
                 print(table.text(), flush=True)
                 parts.append(table.markdown())
-    if options.markdown is not None:
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(options.markdown, SECTION, *parts)
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.threads', description=__doc__
-    )
+    parser = program_options.parser('threads', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        metavar='URL',
-        help='as of benchmarks.bench; may be given again (all of '
-        f'{", ".join(STORES)})',
-    )
+    program_options.add_databases(parser, STORES)
     add(
         '--operation',
         action='append',
@@ -93,7 +92,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--connections', type=int, nargs='+', default=[1, 4, 8, 32])
     add('--seconds', type=float, default=1.0, help='of a turn (%(default)s)')
     add('--rounds', type=int, default=5, help='of turns (%(default)s)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     options = parser.parse_args(arguments)
     options.operation = options.operation or ['post 1']
     return options

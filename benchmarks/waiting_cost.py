@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import pathlib
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ from benchmarks import (
     load,
     machine,
     many_waiting_claims,
+    program_options,
     report,
     requests,
     target,
@@ -163,22 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(table.text(), *lines, '', sep='\n', flush=True)
                 parts += [table.markdown(), *(f'- {it}' for it in lines), '']
                 are_kept = are_kept and is_kept
-    if options.markdown is not None:
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(options.markdown, SECTION, *parts)
     return 0 if are_kept else 1
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.waiting_cost', description=__doc__
-    )
+    parser = program_options.parser('waiting_cost', __doc__)
     add = parser.add_argument
-    add(
-        '--store',
-        action='append',
-        choices=STORES,
-        help=f'may be given again ({STORES[0]})',
-    )
+    program_options.add_stores(parser, STORES, STORES[0])
     add(
         '--asynchronous',
         type=int,
@@ -195,7 +187,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--queues', type=int, default=100, help='that they wait for (100)')
     add('--rounds', type=int, default=5, help='slices of each rate (5)')
     add('--seconds', type=float, default=3.0, help='for each slice (3)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 

@@ -23,6 +23,7 @@ from benchmarks import (
     floor,
     load,
     machine,
+    program_options,
     report,
     requests,
     target,
@@ -112,23 +113,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.sockets:
             tables.append(_pushes(place, options.sockets, options.messages))
             print(tables[-1].text(), flush=True)
-    if options.markdown is not None:
-        parts = [report.facts(facts), *(one.markdown() for one in tables)]
-        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    report.write_section(
+        options.markdown,
+        SECTION,
+        report.facts(facts),
+        *(one.markdown() for one in tables),
+    )
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.websocket', description=__doc__
-    )
+    parser = program_options.parser('websocket', __doc__)
     add = parser.add_argument
     add('--seconds', type=float, default=5.0, help='for each figure (5)')
     add('--sockets', type=int, default=1000, help='that are pushed to (1000)')
     add('--messages', type=int, default=20, help='for each of them (20)')
     add('--store', default='redis', choices=('redis', 'sqlite'))
     add('--threads', type=int, default=0, help='of the WebSocket server')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     return parser.parse_args(arguments)
 
 
