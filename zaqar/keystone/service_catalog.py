@@ -4,7 +4,6 @@
 :source: reference/delivery, "Webhook requests", "Trusts", "Confirmation"
 """
 
-import contextlib
 import logging
 import threading
 import time
@@ -16,14 +15,10 @@ from urllib.parse import urlsplit
 from oslo_config import cfg
 
 from zaqar import configuration
+from zaqar.keystone import service_session
 from zaqar.webhook_client.webhook_address_guard import port_of
 
 LOG = logging.getLogger(__name__)
-
-SERVICE = 'keystone_authtoken'
-
-#: Seconds after which a request to Keystone fails.
-TIMEOUT = 10
 
 #: Seconds for which the catalogue is cached, and after which the request is
 #: repeated if it failed.
@@ -95,22 +90,13 @@ class ServiceCatalog:
 
     def _catalogue(self) -> list[Mapping[str, Any]]:
         conf = self._conf
-        if not configuration.may_have(conf, SERVICE):
+        if not configuration.may_have(conf, service_session.GROUP):
             return []
-        from keystoneauth1 import loading
-
-        loading.register_auth_conf_options(conf, SERVICE)
-        for option in loading.get_session_conf_options():
-            # keystonemiddleware has some of them too, with other texts.
-            with contextlib.suppress(cfg.DuplicateOptError):
-                conf.register_opt(option, SERVICE)
-        auth: Any = loading.load_auth_from_conf_options(conf, SERVICE)
-        if auth is None:
+        session = service_session.open_session(conf)
+        if session.auth is None:
             return []
-        session: Any = loading.load_session_from_conf_options(
-            conf, SERVICE, timeout=TIMEOUT
-        )
-        return list(auth.get_access(session).service_catalog.catalog)
+        access = session.auth.get_access(session)
+        return list(access.service_catalog.catalog)
 
 
 def _endpoint(

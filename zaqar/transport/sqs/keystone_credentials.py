@@ -10,7 +10,6 @@ key in this process for a while.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import logging
@@ -19,22 +18,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from keystoneauth1 import exceptions, loading
+from keystoneauth1 import exceptions
 from oslo_config import cfg
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import one_line
+from zaqar.keystone import service_session
 from zaqar.models import Identity
 from zaqar.transport.sqs import callers, settings
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.signatures import Scope, Signature
 
 LOG = logging.getLogger(__name__)
-
-SERVICE = 'keystone_authtoken'
-
-#: Seconds after which a request to Keystone fails.
-TIMEOUT = 10
 
 #: Access keys that are remembered, and signing keys of each: clients have
 #: another one every day, and for each region.
@@ -95,17 +90,9 @@ class Ec2Credentials:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Ec2Credentials:
-        loading.register_auth_conf_options(conf, SERVICE)
-        for option in loading.get_session_conf_options():
-            # keystonemiddleware has some of them too, with other texts.
-            with contextlib.suppress(cfg.DuplicateOptError):
-                conf.register_opt(option, SERVICE)
-        auth: Any = loading.load_auth_from_conf_options(conf, SERVICE)
-        session: Any = loading.load_session_from_conf_options(
-            conf, SERVICE, auth=auth, timeout=TIMEOUT
-        )
+        session = service_session.open_session(conf)
         conf.register_opts(settings.OPTS, settings.GROUP)
-        group = conf[SERVICE]
+        group = conf[service_session.GROUP]
         filters = {
             'service_type': 'identity',
             'interface': group.interface,
@@ -215,7 +202,7 @@ class Ec2Credentials:
                 'Keystone proves every request of clients of Amazon SQS. '
                 'Give it a role that may read them, such as reader in the '
                 'system, or set [%s] secret_cache_duration = 0.',
-                SERVICE,
+                service_session.GROUP,
                 settings.GROUP,
             )
 
