@@ -9,13 +9,13 @@ but no delivery.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 from typing import Any
 
 from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
 from zaqar.models import Data, Record
+from zaqar.rfc3339 import in_seconds
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
 
@@ -42,11 +42,11 @@ def read(store: ManagementStore, key: Key) -> Data:
 
 def document(data: Data) -> dict[str, Any]:
     """Return the status as its owner sees it."""
-    failure = data.get('last_failure')
+    failure, last = data.get('last_failure'), data.get('last_delivery_at')
     shown: dict[str, Any] = {key: data.get(key, 0) for key in COUNTS}
-    shown['last_delivery_at'] = _moment(data.get('last_delivery_at'))
+    shown['last_delivery_at'] = last and in_seconds(last)
     shown['last_failure'] = failure and {
-        'at': _moment(failure['at']),
+        'at': in_seconds(failure['at']),
         'reason': failure['reason'],
         'given_up': failure['given_up'],
     }
@@ -98,12 +98,3 @@ def fail(store: ManagementStore, key: Key, reason: str, now: int) -> None:
     """Record that no confirmation could be requested."""
     failure = {'last_failure': {'at': now, 'reason': reason, 'given_up': True}}
     change(store, key, lambda data: {**data, **failure})
-
-
-def _moment(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    moment = datetime.datetime.fromtimestamp(
-        milliseconds // 1000, datetime.UTC
-    )
-    return moment.strftime('%Y-%m-%dT%H:%M:%SZ')

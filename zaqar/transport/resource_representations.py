@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Representations of resources for all transports; HTTP adds links."""
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ from zaqar.models import (
     Subscription,
 )
 from zaqar.pools.pool_records import Pool
-from zaqar.rfc3339 import timestamp
+from zaqar.rfc3339 import in_seconds, timestamp
 
 #: Embeds a body, which is stored as JSON text, into a document.
 Embed = Callable[[bytes], Any]
@@ -190,11 +189,9 @@ def _counts(
 
 def moment(span: MessageSpan, now: int) -> dict[str, Any]:
     """Return the age of one end of a queue."""
-    seconds = span.created_at // 1000
-    created = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return {
         'age': age(span.created_at, now),
-        'created': created.strftime('%Y-%m-%dT%H:%M:%SZ'),
+        'created': in_seconds(span.created_at),
     }
 
 
