@@ -18,4 +18,5 @@ def timestamp(moment: int) -> str:
 
     :param moment: milliseconds since the epoch
     """
-    return f'{in_seconds(moment)[:-1]}.{moment % 1000:03d}Z'
+    time = datetime.datetime.fromtimestamp(moment // 1000, datetime.UTC)
+    return f'{time:%Y-%m-%dT%H:%M:%S}.{moment % 1000:03d}Z'
