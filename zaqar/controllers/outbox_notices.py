@@ -149,6 +149,16 @@ def encode(
     return NewMessage(body=body, rnd=rnd, client=CLIENT, **fields)
 
 
+def put(store: MessageStore, request: msgspec.Struct) -> None:
+    """Leave a request to notifiers, in the outbox of a store."""
+    store.post(
+        OUTBOX,
+        [encode(None, request)],
+        now=store.clock.now(),
+        token=token_hex(16),
+    )
+
+
 def read(cipher: Cipher, message: Message) -> Notice:
     """Return the notice that a message holds; see :func:`decode`."""
     return decode(cipher, message, _DECODER.decode)

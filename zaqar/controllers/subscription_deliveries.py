@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from zaqar.controllers.subscription_delivery_status import FILTERED
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.rfc3339 import timestamp
-from zaqar.storage.base import GIVEN_UP, OUTBOX, MessageStore
+from zaqar.storage.base import GIVEN_UP, MessageStore
 
 #: Attempts of a page, at most.
 MAX_PAGE = 100
@@ -142,7 +141,7 @@ def resend(
         latest.copy_id,
         str(scope.kind),
     )
-    _put(store, request)
+    outbox_notices.put(store, request)
 
 
 def replay(
@@ -178,7 +177,7 @@ def replay(
             since,
             str(scope.kind),
         )
-        _put(store, request)
+        outbox_notices.put(store, request)
 
     # A queue that does not exist holds nothing.
     ctx.catalogue.run(scope, put, None)
@@ -226,13 +225,3 @@ def _check_notifiers(ctx: Context) -> None:
             'This service has no notifiers: [storage] message_pipeline is '
             'empty.'
         )
-
-
-def _put(store: MessageStore, request: ResendRequest | ReplayRequest) -> None:
-    """Leave a request to notifiers."""
-    store.post(
-        OUTBOX,
-        [outbox_notices.encode(None, request)],
-        now=store.clock.now(),
-        token=secrets.token_hex(16),
-    )

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import datetime
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +31,7 @@ from zaqar.controllers.result_types import Subscribed, SubscriptionPage
 from zaqar.controllers.url_signatures import shown
 from zaqar.errors import Conflict, InvalidRequest
 from zaqar.models import Queue, Scope, Subscription
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.base import MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Options that no response shows.
@@ -258,12 +257,7 @@ def _request_confirmation(
     )
 
     def put(store: MessageStore, queue: Queue) -> None:
-        store.post(
-            OUTBOX,
-            [outbox_notices.encode(None, request)],
-            now=store.clock.now(),
-            token=secrets.token_hex(16),
-        )
+        outbox_notices.put(store, request)
 
     ctx.catalogue.run_ensured(scope, put)
 
