@@ -12,9 +12,9 @@ from zaqar import control_character_patterns
 from zaqar.controllers import (
     delivery_quotas,
     message_quotas,
-    project_subscriptions,
     quotas,
     socket_quotas,
+    subscription_indexes,
 )
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MAX_PROJECT
@@ -126,7 +126,7 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         **dict.fromkeys(RESOURCES),
         'queues': store.count(Kind.QUEUE, project),
         'topics': store.count(Kind.TOPIC, project),
-        'subscriptions': project_subscriptions.count(store, project),
+        'subscriptions': subscription_indexes.count(store, project),
         'message_bytes': message_quotas.held(ctx.catalogue, project)
         if ctx.stored is not None
         else None,

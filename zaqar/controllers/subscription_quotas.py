@@ -4,7 +4,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from zaqar.controllers import project_subscriptions, subscription_records
+from zaqar.controllers import subscription_indexes, subscription_records
 from zaqar.controllers.call_context import Context
 from zaqar.models import Scope
 
@@ -37,7 +37,7 @@ def room(
         ctx.quotas.room(
             project,
             'subscriptions',
-            lambda: project_subscriptions.count(store, project),
+            lambda: subscription_indexes.count(store, project),
             exists,
         ),
         ctx.quotas.room(

@@ -20,8 +20,7 @@ from typing import Any
 
 from zaqar.controllers import (
     ended_trusts,
-    project_subscriptions,
-    subscription_expiry_index,
+    subscription_indexes,
     trust_interface,
 )
 from zaqar.controllers.call_context import Context
@@ -202,9 +201,7 @@ def _create(
     ctx: Context, scope: Scope, subscription_id: str, data: Data
 ) -> bool:
     store = ctx.catalogue.management
-    subscription_expiry_index.add(
-        store, scope, subscription_id, data['expires_at']
-    )
+    subscription_indexes.add(store, scope, subscription_id, data['expires_at'])
     return store.create(SUBSCRIPTION, parent_of(scope), subscription_id, data)
 
 
@@ -228,10 +225,10 @@ def replace(
         data = {**data, 'confirmed': False}
     lasts = data['expires_at'] != old.expires_at
     if lasts:
-        subscription_expiry_index.add(store, scope, old.id, data['expires_at'])
+        subscription_indexes.add(store, scope, old.id, data['expires_at'])
     done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
     if lasts and done:
-        subscription_expiry_index.remove(store, old.id, old.expires_at)
+        subscription_indexes.remove(store, old.id, old.expires_at)
     if moves and done:
         _drop_name(ctx, scope, old.subscriber, old.id)
     # After a conflict the name stays taken: perhaps by the same change.
@@ -263,9 +260,9 @@ def remove(
     store.delete(DELIVERIES, parent, subscription_id)
     if deleted is not None:
         _drop_name(ctx, scope, deleted.data['subscriber'], subscription_id)
-        project_subscriptions.remove(store, scope, subscription_id)
+        subscription_indexes.uncount(store, scope, subscription_id)
         # Last: the sweeper finishes what was interrupted.
-        subscription_expiry_index.remove(
+        subscription_indexes.remove(
             store, subscription_id, deleted.data['expires_at']
         )
 
@@ -279,7 +276,7 @@ def sweep(ctx: Context, batch: int) -> int:
     store = ctx.catalogue.management
     now = store.clock.server_now()
     count = 0
-    for expiry in subscription_expiry_index.past(store, now, batch):
+    for expiry in subscription_indexes.past(store, now, batch):
         count += 1
         scope, subscription_id = expiry.scope, expiry.subscription_id
         record = store.get(SUBSCRIPTION, parent_of(scope), subscription_id)
@@ -289,10 +286,10 @@ def sweep(ctx: Context, batch: int) -> int:
             continue
         if record is None:
             store.delete(DELIVERIES, parent_of(scope), subscription_id)
-            project_subscriptions.remove(store, scope, subscription_id)
+            subscription_indexes.uncount(store, scope, subscription_id)
         store.delete(
-            subscription_expiry_index.KIND,
-            subscription_expiry_index.PARENT,
+            subscription_indexes.ENDING,
+            subscription_indexes.PARENT,
             expiry.name,
         )
     return count
@@ -308,11 +305,9 @@ def clear(ctx: Context, scope: Scope) -> None:
                 deleted = store.delete(kind, parent, record.name)
                 if kind == SUBSCRIPTION and deleted is not None:
                     _end_trust(ctx, deleted)
-                    project_subscriptions.remove(store, scope, record.name)
+                    subscription_indexes.uncount(store, scope, record.name)
                     ends_at = deleted.data['expires_at']
-                    subscription_expiry_index.remove(
-                        store, record.name, ends_at
-                    )
+                    subscription_indexes.remove(store, record.name, ends_at)
 
 
 def _end_trust(ctx: Context, deleted: Record) -> None:

@@ -15,7 +15,7 @@ import pytest
 from zaqar.controllers import (
     posting,
     subscription_deliveries,
-    subscription_expiry_index,
+    subscription_indexes,
     subscription_records,
     subscriptions,
 )
@@ -355,7 +355,7 @@ def test_a_subscription_that_is_renewed_while_it_is_removed_stays(
     for _ in range(2):
         subscription_records.sweep(rig.ctx, 10)
     assert not rig.management.count(
-        subscription_expiry_index.KIND, subscription_expiry_index.PARENT
+        subscription_indexes.ENDING, subscription_indexes.PARENT
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from zaqar.controllers import (
     ended_trusts,
-    subscription_expiry_index,
+    subscription_indexes,
     subscription_records,
     subscriptions,
 )
@@ -45,7 +45,7 @@ def counts(rig: Rig) -> list[int]:
     return [
         *records,
         rig.management.count(
-            subscription_expiry_index.KIND, subscription_expiry_index.PARENT
+            subscription_indexes.ENDING, subscription_indexes.PARENT
         ),
     ]
 
@@ -358,7 +358,7 @@ def test_many_that_end_together_go_in_parts(rig: Rig) -> None:
 def test_a_note_that_was_left_over_ends_nothing(rig: Rig) -> None:
     one = rig.subscribe('http://a.example/', ttl=2 * HOUR)
     # As by a change of the life that died half way.
-    subscription_expiry_index.add(
+    subscription_indexes.add(
         rig.management, SCOPE, one, rig.now() + HOUR * 1000
     )
     rig.ahead = HOUR + 10

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Index of subscriptions by expiry time, for the sweeper.
+"""Indexes of subscriptions: by expiry time to sweep, by project to count them.
 
 A record of kind ``ending`` is named after the moment at which a subscription
 expires, and its id. It is created before the subscription says so, hence one
-may be left over, but none is missing.
+may be left over, but none is missing. The same holds for a record of kind
+``subscribed`` under the project, which is named after the id.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zaqar.controllers import project_subscriptions
 from zaqar.models import Kind, Scope
 from zaqar.storage.base import ManagementStore
 
-KIND = 'ending'
+ENDING = 'ending'
+COUNTED = 'subscribed'
 
-#: The parent of all of them.
+#: The parent of all records by expiry time.
 PARENT = 'subscriptions'
 
 #: Hexadecimal digits of a moment in milliseconds.
@@ -38,18 +39,33 @@ def add(
 
     With it the subscription is counted, even if an older release has made it.
     """
-    project_subscriptions.add(store, scope, subscription_id)
+    place = {'kind': scope.kind, 'name': scope.name}
+    store.create(COUNTED, scope.project, subscription_id, place)
     place = {'kind': scope.kind, 'project': scope.project, 'name': scope.name}
-    store.create(KIND, PARENT, _name(subscription_id, at), place)
+    store.create(ENDING, PARENT, _name(subscription_id, at), place)
 
 
 def remove(store: ManagementStore, subscription_id: str, at: int) -> None:
-    store.delete(KIND, PARENT, _name(subscription_id, at))
+    store.delete(ENDING, PARENT, _name(subscription_id, at))
+
+
+def uncount(
+    store: ManagementStore, scope: Scope, subscription_id: str
+) -> None:
+    store.delete(COUNTED, scope.project, subscription_id)
+
+
+def count(store: ManagementStore, project: str) -> int:
+    """Count the subscriptions of a project.
+
+    Among them those that have expired and are still to be swept.
+    """
+    return store.count(COUNTED, project)
 
 
 def past(store: ManagementStore, now: int, limit: int) -> Iterator[Expiry]:
     """Yield up to ``limit`` past expiries, the oldest first."""
-    for record in store.list(KIND, PARENT, after=None, limit=limit):
+    for record in store.list(ENDING, PARENT, after=None, limit=limit):
         if int(record.name[:_DIGITS], 16) > now:
             return
         place = record.data
