@@ -345,7 +345,7 @@ class ManagementStore(Store):
 
     The key is ``(kind, parent, name)``: ``kind`` is one of our own words,
     ``parent`` any text (usually a project), ``name`` another; for their
-    length see :mod:`zaqar.storage.record_key_check`. All three are compared
+    length see :mod:`zaqar.storage.record_keys_and_data`. All three are compared
     byte by byte as UTF-8: blanks, case and patterns have no meaning.
     """
 

@@ -20,8 +20,7 @@ from zaqar.storage import base
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
-from zaqar.storage.record_encoding import encode
-from zaqar.storage.record_key_check import check_key
+from zaqar.storage.record_keys_and_data import check_key, encode
 
 _FIELDS = {'name': 1, 'data': 1, 'version': 1}
 

@@ -13,8 +13,7 @@ from typing import Any
 from zaqar import store_clock
 from zaqar.models import Data, Record
 from zaqar.storage import base
-from zaqar.storage.record_encoding import decode, encode
-from zaqar.storage.record_key_check import check_key
+from zaqar.storage.record_keys_and_data import check_key, decode, encode
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 

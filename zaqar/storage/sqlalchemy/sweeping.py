@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.record_encoding import encode
+from zaqar.storage.record_keys_and_data import encode
 from zaqar.storage.sqlalchemy import groups, queue_state
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.statement_execution import (

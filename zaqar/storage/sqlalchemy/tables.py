@@ -12,7 +12,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from zaqar.storage.record_key_check import MAX_NAME, MAX_PARENT
+from zaqar.storage.record_keys_and_data import MAX_NAME, MAX_PARENT
 
 METADATA = sa.MetaData()
 

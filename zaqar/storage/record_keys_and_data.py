@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data of records, which the drivers here encode alike."""
+"""Keys and data of records, which the drivers here check and encode alike."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+#: Characters of the parent and of the name of a record, at most.
+MAX_PARENT, MAX_NAME = 400, 128
+
 
 _decode = msgspec.json.Decoder().decode
 
@@ -26,3 +30,12 @@ def decode(text: str | bytes) -> Any:
     except msgspec.DecodeError:
         # Half a surrogate pair, for which the faster decoder has no place.
         return json.loads(text)
+
+
+def check_key(parent: str, name: str) -> None:
+    """Refuse a key that not every store would take.
+
+    :raises ValueError: it is too long
+    """
+    if len(parent) > MAX_PARENT or len(name) > MAX_NAME:
+        raise ValueError('the key of a record is too long')

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zaqar.storage import record_encoding
+from zaqar.storage import record_keys_and_data
 
 VALUES = st.recursive(
     st.none()
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.text(), VALUES))
 @example({'half': '\ud800', '\udfff': 2**64})
 def test_records_are_read_as_written(data: dict[str, Any]) -> None:
-    text = record_encoding.encode(data)
+    text = record_keys_and_data.encode(data)
     for written in (text, text.encode()):
-        read = record_encoding.decode(written)
+        read = record_keys_and_data.decode(written)
         assert json.dumps(read) == json.dumps(data)
