@@ -28,8 +28,6 @@ MESSAGE = 'drivers:message_store:sqlalchemy'
 #: Titles of the databases by group, in the order of work.
 TITLES = {MANAGEMENT: 'management store', MESSAGE: 'message store'}
 
-_MISSING = 'the service creates it when it starts'
-
 FAILED = 1
 TOOL_ERROR = 255
 
@@ -87,13 +85,11 @@ class Database:
 
     :ivar title: what it is, for people
     :ivar option: the option that names it
-    :ivar embedded: whether it is the one that the service creates itself
     """
 
     title: str
     option: str
     url: sa.URL
-    embedded: bool = False
 
     def __str__(self) -> str:
         uri = self.url.render_as_string(hide_password=False)
@@ -104,12 +100,13 @@ class Failure(Exception):
     """The command failed; the text says why."""
 
 
+class Missing(Exception):
+    """There is nothing to do: the service has yet to create its database."""
+
+
 def current(conf: cfg.ConfigOpts) -> None:
     """Show the revision of each database."""
     for database in _databases(conf):
-        if _is_missing(database):
-            print(f'{database}: {_MISSING}')
-            continue
         with _blaming(database):
             revision = migrations.current(database.url)
         print(f'{database}: {_described(revision)}')
@@ -243,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, FAILED)
     except CommandError as error:
         return _complain(error, TOOL_ERROR)
+    except Missing as note:
+        print(note)
     return 0
 
 
@@ -295,22 +294,13 @@ def _embedded(conf: cfg.ConfigOpts) -> Database:
     for place in configured_stores.locations(conf):
         if place.driver == configured_stores.EMBEDDED:
             url = driver.parse(place.uri)
-            title = 'embedded database'
-            return Database(title, place.option, url, embedded=True)
+            if not os.path.exists(str(url.database)):
+                # The user of the service might not be able to open ours.
+                raise Missing(f'{place.uri}: the service will create it')
+            return Database('embedded database', place.option, url)
     raise Failure(
         f'[{MANAGEMENT}] uri is not set, and no store that [drivers] names is '
         'an SQL database'
-    )
-
-
-def _is_missing(database: Database) -> bool:
-    """Tell whether the service has yet to create a database.
-
-    Whoever runs this program need not be the user of the service, who could
-    not open a file that this program creates.
-    """
-    return database.embedded and not os.path.exists(
-        database.url.database or ''
     )
 
 
@@ -334,9 +324,6 @@ def _target(revision: str | None, delta: int | None) -> str:
 
 
 def _upgrade(database: Database, revision: str, sql: bool) -> None:
-    if not sql and _is_missing(database):
-        print(f'{database}: nothing to do, {_MISSING}')
-        return
     _print_title(database, sql)
     before = None if sql else migrations.current(database.url)
     migrations.upgrade(database.url, revision, sql=sql)

@@ -344,9 +344,9 @@ class ManagementStore(Store):
     """Small named JSON objects: queues, topics, pools, subscriptions, ...
 
     The key is ``(kind, parent, name)``: ``kind`` is one of our own words,
-    ``parent`` any text (usually a project), ``name`` another; for their
-    length see :mod:`zaqar.storage.record_keys_and_data`. All three are compared
-    byte by byte as UTF-8: blanks, case and patterns have no meaning.
+    ``parent`` any text (usually a project), ``name`` another; their length is
+    bounded in :mod:`zaqar.storage.record_keys_and_data`. All three are
+    compared byte by byte as UTF-8: blanks, case and patterns have no meaning.
     """
 
     @abc.abstractmethod

@@ -10,7 +10,6 @@ import msgspec
 #: Characters of the parent and of the name of a record, at most.
 MAX_PARENT, MAX_NAME = 400, 128
 
-
 _decode = msgspec.json.Decoder().decode
 
 

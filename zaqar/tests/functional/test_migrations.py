@@ -200,7 +200,7 @@ def test_without_a_uri_it_works_on_the_embedded_database(
     server = Zaqar(tmp_path, rest='')
     done = server.run('upgrade', 'head', program='manage')
     assert done.returncode == 0, done.stderr
-    assert 'nothing to do, the service creates it' in done.stdout
+    assert done.stdout == f'sqlite:///{file}: the service will create it\n'
     assert not file.exists()
     before = f'{int(HEAD) - 1:03}'
     migrations.upgrade(driver.parse(f'sqlite:///{file}'), before)
