@@ -97,15 +97,6 @@ class Expansion:
                 store.unmark_subscribed(qid, epoch, now=store.clock.now())
 
 
-def fan_out(ctx: Context, store: MessageStore) -> int:
-    """Fan out waiting notices, and finish; return how many there were."""
-    expansion = expand(ctx, store)
-    if expansion is None:
-        return 0
-    expansion.finish(store)
-    return expansion.count
-
-
 def expand(
     ctx: Context,
     store: MessageStore,

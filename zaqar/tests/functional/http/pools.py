@@ -8,11 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from zaqar.models import Scope
-from zaqar.notification import fanout
 from zaqar.storage import base
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import PATCH, Api, MovedClock, Response
+from zaqar.tests.functional.notification.rig import fan_out
 
 #: Leaves out what waits for subscribers to be told.
 IS_OF_A_CLIENT = tables.message.c.queue_id.not_in(
@@ -72,7 +72,7 @@ def holds(api: Api, name: str) -> int:
 def tell(api: Api, name: str) -> None:
     """Do a notifier's work on a pool in which nobody is subscribed."""
     store = api.service.catalogue.pools.store(name)  # type: ignore
-    while fanout.fan_out(api.service.internal, store):
+    while fan_out(api.service.internal, store):
         pass
 
 

@@ -34,6 +34,7 @@ from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.models import Identity, Message, Scope
+from zaqar.notification import fanout
 from zaqar.notification.notifier_service import Notifier
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
@@ -65,6 +66,15 @@ FEW = {
 }
 
 PATIENCE = 30.0
+
+
+def fan_out(ctx: Context, store: MessageStore) -> int:
+    """Fan out waiting notices, and finish; return how many there were."""
+    expansion = fanout.expand(ctx, store)
+    if expansion is None:
+        return 0
+    expansion.finish(store)
+    return expansion.count
 
 
 def _nothing_configured() -> cfg.ConfigOpts:

@@ -16,7 +16,7 @@ from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
-from zaqar.notification import dead_letters, fanout, pending_limit_per_project
+from zaqar.notification import dead_letters, pending_limit_per_project
 from zaqar.notification.claimed_delivery import LEASE, START
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
@@ -26,7 +26,7 @@ from zaqar.tests.functional.notification.conftest import (
     MakeRig,
     MakeSilent,
 )
-from zaqar.tests.functional.notification.rig import FEW, KEY, Rig
+from zaqar.tests.functional.notification.rig import FEW, KEY, Rig, fan_out
 from zaqar.tests.recorder import Recorder
 from zaqar.tests.servers.receivers import Receiver, answer
 
@@ -358,7 +358,7 @@ def test_what_cannot_be_read_waits_and_holds_up_nobody(
         rig.subscribe(f'{receiver.url}/{queue}', queue)
     rig.post('a secret', queue='sealed')
     if is_expanded:
-        assert fanout.fan_out(rig.ctx, rig.store) == 1
+        assert fan_out(rig.ctx, rig.store) == 1
     other = make_rig(key='another key, long enough')
     other.post('plain')
     assert receiver.wait(1)[0].path == '/q'
@@ -383,14 +383,14 @@ def test_what_can_never_be_read_is_counted_until_it_expires(
     )
     store.post(OUTBOX, [record], now=rig.now(), token='t')
     for times in (1, 2):
-        assert fanout.fan_out(rig.ctx, store) == 1
-        assert fanout.fan_out(rig.ctx, store) == 0
+        assert fan_out(rig.ctx, store) == 1
+        assert fan_out(rig.ctx, store) == 0
         assert recorder.sum('notification_unreadable') == times
         rig.ahead += REQUEUE_SECONDS + 1
     (waiting,) = rig.waiting()
     assert waiting.ttl <= LIFETIME - REQUEUE_SECONDS
     rig.ahead = LIFETIME + 1
-    assert fanout.fan_out(rig.ctx, store) == 0
+    assert fan_out(rig.ctx, store) == 0
     assert not rig.waiting()
 
 

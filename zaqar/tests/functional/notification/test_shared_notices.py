@@ -28,7 +28,7 @@ from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
 )
-from zaqar.tests.functional.notification.rig import FEW, KEY, Rig
+from zaqar.tests.functional.notification.rig import FEW, KEY, Rig, fan_out
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn
 
 LONG = 'x' * 5000
@@ -56,13 +56,13 @@ def test_deliveries_refer_to_the_notice_until_all_are_made(
     for path in range(3):
         rig.subscribe(f'{receiver.url}/{path}')
     rig.post(LONG, 'short', ttl=300)
-    assert fanout.fan_out(rig.ctx, rig.store) == 1
+    assert fan_out(rig.ctx, rig.store) == 1
     (notice,) = _stored(rig, OUTBOX)
     assert notice.reason == FANNED_OUT
     pending = _stored(rig, PENDING)
     assert [len(one.body) < 1000 for one in pending] == [True] * 3
     # Nothing is fanned out twice.
-    assert fanout.fan_out(rig.ctx, rig.store) == 0
+    assert fan_out(rig.ctx, rig.store) == 0
     rig.start()
     got = receiver.wait(6)
     assert sorted((one.path, one.json['body']) for one in got) == sorted(
@@ -103,7 +103,7 @@ def test_a_notice_stays_while_anything_refers_to_it(
     rig = make_rig(running=False)
     rig.subscribe(receiver.url)
     rig.post(LONG)
-    fanout.fan_out(rig.ctx, rig.store)
+    fan_out(rig.ctx, rig.store)
     shared = shared_notices.SharedNotices(rig.ctx.cipher)
     for _ in range(2):
         rig.ahead += DELAY
@@ -147,7 +147,7 @@ def test_deliveries_whose_notice_cannot_be_read_now_are_made_later(
     rig = make_rig(running=False)
     rig.subscribe(receiver.url)
     rig.post(LONG)
-    assert fanout.fan_out(rig.ctx, rig.store) == 1
+    assert fan_out(rig.ctx, rig.store) == 1
     errors, get = [StoreUnavailable()], rig.store.get
 
     def fail_once(qid: str, *given: Any, **more: Any) -> Sequence[Message]:
@@ -312,7 +312,7 @@ def test_who_has_unsubscribed_meanwhile_gets_nothing(
 ) -> None:
     rig, server, ids = _sockets(make_rig)
     rig.post('x')
-    fanout.fan_out(rig.ctx, rig.store)
+    fan_out(rig.ctx, rig.store)
     subscriptions.delete(rig.ctx, scope=SCOPE, subscription_id=ids[0])
     rig.ahead = 2
     rig.start()

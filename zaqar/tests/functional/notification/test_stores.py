@@ -36,7 +36,7 @@ from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
 )
-from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.functional.notification.rig import FEW, Rig, fan_out
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn
 
 SCOPE = Scope('p', 'q')
@@ -310,7 +310,7 @@ def _enrol(rig: Rig) -> None:
 
 
 def _list(rig: Rig) -> None:
-    fanout.fan_out(rig.ctx, rig.store)
+    fan_out(rig.ctx, rig.store)
 
 
 def _sweep(rig: Rig) -> None:
@@ -360,12 +360,12 @@ def test_a_subscription_that_is_renewed_while_it_is_removed_stays(
 
 
 def _fan_out_all(rig: Rig) -> None:
-    while fanout.fan_out(rig.ctx, rig.store):
+    while fan_out(rig.ctx, rig.store):
         pass
 
 
 def expanded(rig: Rig) -> list[str]:
     """Make dues of the notices, as a notifier does; return their ids."""
-    assert fanout.fan_out(rig.ctx, rig.store) == 1
+    assert fan_out(rig.ctx, rig.store) == 1
     page = rig.store.list(PENDING, now=rig.now(), limit=10)
     return [one.id for one in page.messages]

@@ -20,9 +20,8 @@ from zaqar.controllers import (
 from zaqar.controllers.subscription_records import SUBSCRIBER, SUBSCRIPTION
 from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.models import Identity, Scope
-from zaqar.notification import fanout
 from zaqar.tests.functional.notification.conftest import MakeRig
-from zaqar.tests.functional.notification.rig import Rig
+from zaqar.tests.functional.notification.rig import Rig, fan_out
 from zaqar.tests.functional.notification.test_processes import place
 
 SCOPE = Scope('p', 'q')
@@ -299,7 +298,7 @@ def test_what_is_renewed_at_its_end_is_notified(
     def meanwhile() -> None:
         rig.ahead = HOUR + 10
         rig.post('for nobody')
-        fanout.fan_out(rig.ctx, rig.store)
+        fan_out(rig.ctx, rig.store)
         assert not rig.waiting()
 
     trusts.meanwhile = meanwhile
