@@ -28,9 +28,19 @@ MOST_READ = 64 * 1024 * 1024
 
 
 class SoonLoop(Protocol):
-    """The part of an event loop that is needed."""
+    """What turns need of an event loop."""
 
     def call_soon(self, call: Callable[[], object]) -> object: ...
+
+
+class Loop(SoonLoop, Protocol):
+    """What feeds need of an event loop."""
+
+    def call_later(
+        self, seconds: float, call: Callable[[], object]
+    ) -> object: ...
+
+    def call_soon_threadsafe(self, call: Callable[[], object]) -> object: ...
 
 
 class LoopTurns:

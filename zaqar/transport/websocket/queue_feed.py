@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 from zaqar.transport.websocket import feed_fairness
-from zaqar.transport.websocket.feed_fairness import LoopTurns
+from zaqar.transport.websocket.feed_fairness import Loop, LoopTurns
 from zaqar.transport.websocket.recent_events import (
     BATCH,
     Batch,
@@ -45,18 +45,6 @@ MOST_PER_PAGE = 100
 
 #: Seconds after which a read that has failed is repeated.
 RETRY = 1.0
-
-
-class Loop(Protocol):
-    """The part of an event loop that is needed."""
-
-    def call_soon(self, call: Callable[[], object]) -> object: ...
-
-    def call_later(
-        self, seconds: float, call: Callable[[], object]
-    ) -> object: ...
-
-    def call_soon_threadsafe(self, call: Callable[[], object]) -> object: ...
 
 
 class Reader(Protocol):

@@ -15,10 +15,11 @@ from zaqar.errors import NoRoute, StoreUnavailable
 from zaqar.models import Scope
 from zaqar.transport.websocket.feed_fairness import (
     MOST_READ,
+    Loop,
     LoopTurns,
     PageReads,
 )
-from zaqar.transport.websocket.queue_feed import Loop, QueueFeed
+from zaqar.transport.websocket.queue_feed import QueueFeed
 from zaqar.transport.websocket.recent_events import (
     BATCH,
     Event,

@@ -8,18 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Protocol
 
 from zaqar.controllers.rates import DELIVERIES, Throttle
+from zaqar.transport.websocket.feed_fairness import Loop
 from zaqar.transport.websocket.worker_threads import Workers
-
-
-class Loop(Protocol):
-    """The part of an event loop that is needed."""
-
-    def call_later(
-        self, seconds: float, call: Callable[[], object]
-    ) -> object: ...
 
 
 class StreamRates:
