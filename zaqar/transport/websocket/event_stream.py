@@ -30,16 +30,19 @@ RETRY = 2000
 _COMMENT = b':\n\n'
 
 
-class Client(Protocol):
+class StreamReader(Protocol):
     """Who reads a stream."""
 
     def begin(
         self, status: int, headers: Headers, stream: EventStream
-    ) -> None: ...
+    ) -> None:
+        """Write the head of a stream; notify it when writing blocks."""
 
-    def send_event(self, data: bytes) -> None: ...
+    def send_event(self, data: bytes) -> None:
+        """Write a part of the stream."""
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """End the stream and the connection."""
 
 
 class Streams:
@@ -111,7 +114,7 @@ class EventStream:
     """One stream, on a connection of its own."""
 
     def __init__(
-        self, client: Client, streams: Streams, start: StreamStart
+        self, client: StreamReader, streams: Streams, start: StreamStart
     ) -> None:
         self._client = client
         self._streams = streams

@@ -21,7 +21,7 @@ import h11
 from zaqar.controllers.socket_quotas import Place, Sockets
 from zaqar.errors import QuotaExceeded, ZaqarError
 from zaqar.transport.large_page_fairness import TURN, Job, Turn, Turns
-from zaqar.transport.websocket.event_stream import EventStream, Streams
+from zaqar.transport.websocket.event_stream import StreamReader, Streams
 from zaqar.transport.websocket.http_connection import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import (
@@ -50,7 +50,7 @@ def begins(data: bytes) -> bool:
     )
 
 
-class Client(Protocol):
+class Client(StreamReader, Protocol):
     """Who sends requests over a connection.
 
     :ivar peer: the address
@@ -65,17 +65,6 @@ class Client(Protocol):
 
     def note(self, project: str) -> None:
         """Note whom the next answer is for, '' if that is not known."""
-
-    def begin(
-        self, status: int, headers: Headers, stream: EventStream
-    ) -> None:
-        """Write the head of a stream; notify it when writing blocks."""
-
-    def send_event(self, data: bytes) -> None:
-        """Write a part of the stream."""
-
-    def finish(self) -> None:
-        """End the stream and the connection."""
 
 
 @dataclass(slots=True, eq=False)
