@@ -21,7 +21,11 @@ import h11
 from zaqar.controllers.socket_quotas import Place, Sockets
 from zaqar.errors import QuotaExceeded, ZaqarError
 from zaqar.transport.large_page_fairness import TURN, Job, Turn, Turns
-from zaqar.transport.websocket.event_stream import StreamReader, Streams
+from zaqar.transport.websocket.event_stream import (
+    EventStream,
+    StreamReader,
+    Streams,
+)
 from zaqar.transport.websocket.http_connection import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import (
