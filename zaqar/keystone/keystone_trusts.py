@@ -26,6 +26,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.keystone import (
     keystone_trust_errors,
     service_catalog,
+    service_session,
     trustor_checks,
 )
 from zaqar.keystone.service_catalog import HostPort
@@ -96,7 +97,7 @@ class KeystoneTrusts:
         loading.register_auth_conf_options(conf, GROUP)
         loading.register_session_conf_options(conf, GROUP)
         self._session: Any = loading.load_session_from_conf_options(
-            conf, GROUP, timeout=service_catalog.TIMEOUT
+            conf, GROUP, timeout=service_session.TIMEOUT
         )
         self._auth: Any = self._plugin()
         self._user_id: str | None = None
