@@ -39,7 +39,7 @@ def unified_limits(
 def throttle(conf: cfg.ConfigOpts) -> Throttle | None:
     """Return what keeps projects to their rates, None without any."""
     settings = RateSettings.from_conf(conf)
-    if not settings.are_on:
+    if not settings.limits:
         return None
     if settings.redis_uri is None:
         return Throttle(settings)
@@ -49,7 +49,7 @@ def throttle(conf: cfg.ConfigOpts) -> Throttle | None:
         raise ConfigurationError(
             '[rates] redis_uri needs the extra "redis"'
         ) from None
-    return Throttle(settings, SharedBuckets(settings.redis_uri))
+    return Throttle(settings, SharedBuckets(settings))
 
 
 def pipeline(

@@ -17,7 +17,13 @@ import msgspec
 import redis
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.controllers.rates import CACHED, Key, OwnBuckets
+from zaqar.controllers.rates import (
+    CACHED,
+    NAMES,
+    Amounts,
+    OwnBuckets,
+    RateSettings,
+)
 from zaqar.errors import ConfigurationError
 
 LOG = logging.getLogger(__name__)
@@ -68,28 +74,58 @@ class SharedBuckets:
     """
 
     def __init__(
-        self, uri: str, timer: Callable[[], float] = time.monotonic
+        self,
+        settings: RateSettings,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         try:
             self._client = redis.Redis.from_url(
-                uri, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+                settings.redis_uri or '',
+                socket_timeout=TIMEOUT,
+                socket_connect_timeout=TIMEOUT,
             )
         except ValueError as error:
             raise ConfigurationError(f'[rates] redis_uri: {error}') from None
         self._script = self._client.register_script(_TAKE)
+        self._rates = settings.limits
+        self._burst = settings.burst
         self._timer = timer
-        self._own = OwnBuckets(timer)
+        self._own = OwnBuckets(settings, timer)
         self._lock = threading.Lock()
-        self._leases: BoundedCache[Key, _Lease] = BoundedCache(CACHED)
+        #: By the project and the name of the rate.
+        self._leases: BoundedCache[tuple[str, str], _Lease] = BoundedCache(
+            CACHED * len(NAMES)
+        )
         self._silent_until = 0.0
 
-    def take(
-        self, key: Key, rate: float, burst: float, amount: float
-    ) -> float:
+    def take(self, project: str, amounts: Amounts) -> tuple[str, float] | None:
+        taken: list[tuple[_Lease, float]] = []
+        for name, amount in amounts:
+            if name not in self._rates or not amount:
+                continue
+            lease = self._lease(project, name)
+            wait = self._take(lease, project, name, amount)
+            if wait:
+                with self._lock:
+                    for other, much in taken:
+                        other.left += much
+                return name, wait
+            taken.append((lease, amount))
+        return None
+
+    def _lease(self, project: str, name: str) -> _Lease:
+        key = project, name
         with self._lock:
             lease = self._leases.get(key)
             if lease is None:
                 lease = self._leases[key] = _Lease()
+            return lease
+
+    def _take(
+        self, lease: _Lease, project: str, name: str, amount: float
+    ) -> float:
+        """Take from one bucket, or return the seconds until it has enough."""
+        with self._lock:
             if lease.left >= amount:
                 lease.left -= amount
                 return 0.0
@@ -98,12 +134,12 @@ class SharedBuckets:
                 return lease.refused_until - now
             missing = amount - lease.left
         if now < self._silent_until:
-            return self._own.take(key, rate, burst, amount)
+            return self._take_own(project, name, amount)
         try:
-            wait = self._ask_for_some(lease, key, rate, burst, missing)
+            wait = self._ask_for_some(lease, project, name, missing)
         except redis.RedisError as error:
             self._note_silence(error)
-            return self._own.take(key, rate, burst, amount)
+            return self._take_own(project, name, amount)
         with self._lock:
             if wait:
                 lease.refused_until = self._timer() + min(wait, LEASE)
@@ -111,28 +147,25 @@ class SharedBuckets:
                 lease.left -= amount
         return wait
 
-    def put(self, key: Key, rate: float, amount: float) -> None:
-        with self._lock:
-            lease = self._leases.get(key)
-            if lease is not None:
-                lease.left += amount
+    def _take_own(self, project: str, name: str, amount: float) -> float:
+        lack = self._own.take(project, ((name, amount),))
+        return 0.0 if lack is None else lack[1]
 
     def _ask_for_some(
         self,
         lease: _Lease,
-        key: Key,
-        rate: float,
-        burst: float,
+        project: str,
+        name: str,
         missing: float,
     ) -> float:
         """Add what is missing to a lease, and some more if there is some.
 
         :returns: the seconds until there is enough, 0 if there was
         """
-        more = rate * min(LEASE, burst)
+        more = self._rates[name] * min(LEASE, self._burst)
         wait = 0.0
         for much in dict.fromkeys((max(missing, more), missing)):
-            wait = self._ask(key, rate, burst, much)
+            wait = self._ask(project, name, much)
             if not wait:
                 self._note_response()
                 with self._lock:
@@ -140,9 +173,10 @@ class SharedBuckets:
                 break
         return wait
 
-    def _ask(self, key: Key, rate: float, burst: float, much: float) -> float:
-        name = f'zaqar:rates:{key[0]}:{key[1]}'
-        return float(self._script([name], [rate, burst, much]))
+    def _ask(self, project: str, name: str, much: float) -> float:
+        key = f'zaqar:rates:{name}:{project}'
+        limits = [self._rates[name], self._burst]
+        return float(self._script([key], [*limits, much]))
 
     def _note_response(self) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,14 +36,17 @@ NAMES = (REQUESTS, MESSAGES, MESSAGE_BYTES, DELIVERIES, MAILS)
 #: Units of the IETF's draft, where it is not the request.
 _UNITS = {MESSAGE_BYTES: 'content-bytes'}
 
-#: Buckets of a process; the oldest are dropped, and are full again.
-CACHED = 50_000
+#: Projects with buckets in a process; the buckets of the oldest are dropped,
+#: and are full again.
+CACHED = 20_000
 
 #: Least seconds after which what was deferred is tried again.
 _LEAST_PAUSE = 1.0
 
-#: Known by what is counted, and by the project.
-Key = tuple[str, str]
+#: What is to be taken: names of rates, each with a number.
+Amounts = Sequence[tuple[str, float]]
+
+_ONE_REQUEST: Amounts = ((REQUESTS, 1),)
 
 
 def _rate(what: str, sane: float) -> Any:
@@ -91,29 +94,30 @@ class RateSettings:
         return cls(**options_as_dataclass_fields.values(cls, conf))
 
     @property
-    def are_on(self) -> bool:
-        """Whether there is any rate."""
-        return any(getattr(self, name) for name in NAMES)
+    def limits(self) -> Mapping[str, float]:
+        """Rates by their names, without those that are no limit."""
+        return {
+            name: float(rate)
+            for name in NAMES
+            if (rate := getattr(self, name)) > 0
+        }
 
 
 OPTS = options_as_dataclass_fields.options(RateSettings)[GROUP]
 
 
 class Buckets(Protocol):
-    """Token buckets."""
+    """Token buckets of projects."""
 
-    def take(
-        self, key: Key, rate: float, burst: float, amount: float
-    ) -> float:
-        """Take tokens, or return the seconds until there are enough.
+    def take(self, project: str, amounts: Amounts) -> tuple[str, float] | None:
+        """Take from several buckets of a project, or from none.
 
-        A full bucket has enough for anything, and may owe some then.
+        A full bucket has enough for anything, and may owe some then. What has
+        no rate is not counted.
 
-        :param burst: seconds after which an empty bucket is full
+        :returns: which one has too little, and the seconds until it has
+            enough; None if all have
         """
-
-    def put(self, key: Key, rate: float, amount: float) -> None:
-        """Put tokens back that were taken in vain."""
 
 
 class OwnBuckets:
@@ -122,37 +126,45 @@ class OwnBuckets:
     :param timer: seconds by a clock that never goes back
     """
 
-    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: RateSettings,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rates = settings.limits
+        self._burst = settings.burst
         self._timer = timer
         self._lock = threading.Lock()
-        # Each moment in a list of its own, which costs less to change than the
-        # cache.
-        self._full_at: BoundedCache[Key, list[float]] = BoundedCache(CACHED)
+        #: When each bucket of a project will be full, unless it is.
+        self._full_at: BoundedCache[str, dict[str, float]] = BoundedCache(
+            CACHED
+        )
 
-    def take(
-        self, key: Key, rate: float, burst: float, amount: float
-    ) -> float:
-        cost, now = amount / rate, self._timer()
+    def take(self, project: str, amounts: Amounts) -> tuple[str, float] | None:
+        rates, burst = self._rates, self._burst
+        taken: dict[str, float] = {}
+        now = self._timer()
         with self._lock:
-            bucket = self._full_at.get(key)
-            if bucket is None:
-                bucket = self._full_at[key] = [now]
-            full_at = bucket[0]
-            if full_at < now:
-                full_at = now
-            # All that is wanted, or as much as a full bucket has.
-            wait = full_at - now + (cost if cost < burst else burst) - burst
-            # Sums of fractions are not exact.
-            if wait > 1e-6:
-                return wait
-            bucket[0] = full_at + cost
-        return 0.0
-
-    def put(self, key: Key, rate: float, amount: float) -> None:
-        with self._lock:
-            bucket = self._full_at.get(key)
-            if bucket is not None:
-                bucket[0] -= amount / rate
+            # For every request: hence few calls.
+            try:
+                buckets = self._full_at[project]
+            except KeyError:
+                buckets = self._full_at[project] = {}
+            for name, amount in amounts:
+                if name not in rates or not amount:
+                    continue
+                cost = amount / rates[name]
+                ahead = buckets[name] - now if name in buckets else 0.0
+                if ahead < 0:
+                    ahead = 0.0
+                # All that is wanted, or as much as a full bucket has.
+                wait = ahead + (cost if cost < burst else burst) - burst
+                # Sums of fractions are not exact.
+                if wait > 1e-6:
+                    return name, wait
+                taken[name] = now + ahead + cost
+            buckets |= taken
+        return None
 
 
 class Throttle:
@@ -168,18 +180,16 @@ class Throttle:
         buckets: Buckets | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._rates = settings.limits
         self._burst = settings.burst
         self.is_shared = buckets is not None
-        self._buckets = buckets or OwnBuckets(timer)
+        self._buckets = buckets or OwnBuckets(settings, timer)
         self._timer = timer
-        self._rates = {
-            name: rate
-            for name in NAMES
-            if (rate := float(getattr(settings, name)))
-        }
         self._lock = threading.Lock()
         #: Until when what was deferred for a project returns, one by one.
-        self._booked: BoundedCache[Key, float] = BoundedCache(CACHED)
+        self._booked: BoundedCache[tuple[str, str], float] = BoundedCache(
+            CACHED * len(NAMES)
+        )
 
     def limits(self, name: str) -> bool:
         """Tell whether there is such a rate."""
@@ -190,14 +200,19 @@ class Throttle:
 
         :raises RateExceeded: it is one too many
         """
-        self._check(project, ((REQUESTS, 1),))
+        lack = self._buckets.take(project, _ONE_REQUEST)
+        if lack is not None:
+            raise self._exceeded(project, *lack)
 
     def check_post(self, project: str, messages: int, size: int) -> None:
         """Count messages of a post, with the bytes of its body.
 
         :raises RateExceeded: there are too many
         """
-        self._check(project, ((MESSAGES, messages), (MESSAGE_BYTES, size)))
+        amounts = (MESSAGES, messages), (MESSAGE_BYTES, size)
+        lack = self._buckets.take(project, amounts)
+        if lack is not None:
+            raise self._exceeded(project, *lack)
 
     def pause(
         self, project: str, names: Sequence[str], amount: int = 1
@@ -208,73 +223,40 @@ class Throttle:
 
         :param names: what it counts as
         """
-        lack = self._take(project, [(name, amount) for name in names])
+        amounts = [(name, amount) for name in names]
+        lack = self._buckets.take(project, amounts)
         if lack is None:
             return 0.0
         name, _ = lack
-        return self._book((name, project), self._rates[name], amount)
+        return self._book(project, name, amount / self._rates[name])
 
-    def _book(self, key: Key, rate: float, amount: int) -> float:
-        now = self._timer()
+    def _book(self, project: str, name: str, cost: float) -> float:
+        """Return the seconds until the turn of what takes so many."""
+        key, now = (project, name), self._timer()
         with self._lock:
             turn = max(self._booked.get(key, now), now)
-            turn += amount / rate
+            turn += cost
             self._booked[key] = turn
         return max(turn - now, _LEAST_PAUSE)
 
-    def _check(
-        self, project: str, amounts: Sequence[tuple[str, float]]
-    ) -> None:
-        lack = self._take(project, amounts)
-        if lack is not None:
-            name, wait = lack
-            raise _exceeded(
-                project, name, self._rates[name], self._burst, wait
-            )
+    def _exceeded(self, project: str, name: str, wait: float) -> RateExceeded:
+        """Return the error, with the fields of the IETF's draft.
 
-    def _take(
-        self, project: str, amounts: Sequence[tuple[str, float]]
-    ) -> tuple[str, float] | None:
-        """Take from all buckets, or from none.
-
-        :returns: which one has too little, and the seconds until it has
-            enough; None if none has
+        :source: draft-ietf-httpapi-ratelimit-headers-10
         """
-        burst = self._burst
-        taken: list[tuple[str, float]] = []
-        for name, amount in amounts:
-            rate = self._rates.get(name)
-            if rate is None or not amount:
-                continue
-            wait = self._buckets.take((name, project), rate, burst, amount)
-            if wait:
-                for other, much in taken:
-                    key = other, project
-                    self._buckets.put(key, self._rates[other], much)
-                return name, wait
-            taken.append((name, amount))
-        return None
-
-
-def _exceeded(
-    project: str, name: str, rate: float, burst: float, wait: float
-) -> RateExceeded:
-    """Return the error, with the fields of the IETF's draft.
-
-    :source: draft-ietf-httpapi-ratelimit-headers-10
-    """
-    seconds = math.ceil(wait)
-    most = max(1, math.floor(rate * burst))
-    policy = f'"{name}";q={most};w={max(1, math.ceil(burst))}'
-    if name in _UNITS:
-        policy += f';qu="{_UNITS[name]}"'
-    what = name.replace('_', ' ')
-    return RateExceeded(
-        f'Project {project} may have {rate:g} {what} per second, and '
-        f'{most} at a time. Please try again in {seconds} seconds.',
-        headers={
-            'Retry-After': str(seconds),
-            'RateLimit': f'"{name}";r=0;t={seconds}',
-            'RateLimit-Policy': policy,
-        },
-    )
+        rate, burst = self._rates[name], self._burst
+        seconds = math.ceil(wait)
+        most = max(1, math.floor(rate * burst))
+        policy = f'"{name}";q={most};w={max(1, math.ceil(burst))}'
+        if name in _UNITS:
+            policy += f';qu="{_UNITS[name]}"'
+        what = name.replace('_', ' ')
+        return RateExceeded(
+            f'Project {project} may have {rate:g} {what} per second, and '
+            f'{most} at a time. Please try again in {seconds} seconds.',
+            headers={
+                'Retry-After': str(seconds),
+                'RateLimit': f'"{name}";r=0;t={seconds}',
+                'RateLimit-Policy': policy,
+            },
+        )

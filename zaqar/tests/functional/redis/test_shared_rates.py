@@ -8,13 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from zaqar.controllers.rates import RateSettings
 from zaqar.shared_buckets import SharedBuckets
 from zaqar.tests.servers.redis import Redis
-
-KEY = ('requests', 'p')
-
-#: So slow that nothing comes back while a test runs.
-RATE, BURST = 0.02, 1000.0
 
 
 def _taken(*processes: SharedBuckets) -> int:
@@ -22,7 +18,7 @@ def _taken(*processes: SharedBuckets) -> int:
     count = 0
     for number in range(60):
         buckets = processes[number % len(processes)]
-        count += not buckets.take(KEY, RATE, BURST, 1)
+        count += buckets.take('p', (('requests', 1),)) is None
     return count
 
 
@@ -30,9 +26,16 @@ def test_processes_share_a_bucket_while_there_is_a_server(
     own_server: Callable[..., Redis], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = own_server()
-    uri = f'redis://127.0.0.1:{server.port}'
-    assert _taken(SharedBuckets(uri), SharedBuckets(uri)) == 20
-    alone = [SharedBuckets(uri), SharedBuckets(uri)]
+    # So slow that nothing comes back while a test runs.
+    settings = RateSettings(
+        requests=0.02,
+        burst=1000.0,
+        redis_uri=f'redis://127.0.0.1:{server.port}',
+    )
+    together, alone = (
+        [SharedBuckets(settings) for _ in range(2)] for _ in range(2)
+    )
+    assert _taken(*together) == 20
     server.stop()
     with caplog.at_level(logging.WARNING):
         assert _taken(*alone) == 40

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from zaqar.controllers.rates import OwnBuckets, RateSettings, Throttle
 from zaqar.errors import RateExceeded
-
-KEY = ('requests', 'p')
 
 
 class Time:
@@ -21,34 +21,53 @@ class Time:
         return self.at
 
 
+def _bucket(rate: float, burst: float, time: Time) -> Callable[[float], float]:
+    """Return a bucket: takes tokens, or returns the seconds to wait."""
+    buckets = OwnBuckets(RateSettings(requests=rate, burst=burst), time)
+
+    def take(amount: float) -> float:
+        lack = buckets.take('p', (('requests', amount), ('messages', 1)))
+        if lack is None:
+            return 0.0
+        name, wait = lack
+        assert name == 'requests'
+        return wait
+
+    return take
+
+
 def test_a_bucket_gives_a_burst_and_then_its_rate() -> None:
     time = Time()
-    buckets = OwnBuckets(time)
+    take = _bucket(10, 2, time)
     for _ in range(20):
-        assert buckets.take(KEY, 10, 2, 1) == 0
-    assert buckets.take(KEY, 10, 2, 1) == pytest.approx(0.1)
+        assert take(1) == 0
+    assert take(1) == pytest.approx(0.1)
     time.at += 0.5
-    taken = [buckets.take(KEY, 10, 2, 1) for _ in range(6)]
+    taken = [take(1) for _ in range(6)]
     assert taken[:5] == [0] * 5
     assert taken[5] > 0
     time.at += 3600
-    assert [buckets.take(KEY, 10, 2, 1) for _ in range(21)].count(0) == 20
+    assert [take(1) for _ in range(21)].count(0) == 20
 
 
 def test_what_is_larger_than_a_bucket_passes_when_that_is_full() -> None:
     time = Time()
-    buckets = OwnBuckets(time)
-    assert buckets.take(KEY, 10, 1, 100) == 0
-    assert buckets.take(KEY, 10, 1, 1) == pytest.approx(9.1)
+    take = _bucket(10, 1, time)
+    assert take(100) == 0
+    # What owes something still gives nothing at all.
+    assert take(0) == 0
+    assert take(1) == pytest.approx(9.1)
     time.at += 9.1
-    assert buckets.take(KEY, 10, 1, 1) == 0
+    assert take(1) == 0
 
 
-def test_what_is_put_back_can_be_taken_again() -> None:
-    buckets = OwnBuckets(Time())
+def test_one_that_has_too_little_keeps_others_full() -> None:
+    settings = RateSettings(messages=1, message_bytes=1, burst=5)
+    buckets = OwnBuckets(settings, Time())
     for _ in range(3):
-        assert buckets.take(KEY, 1, 5, 5) == 0
-        buckets.put(KEY, 1, 5)
+        amounts = ('messages', 2), ('message_bytes', 5)
+        assert buckets.take('q', amounts) in (None, ('message_bytes', 5))
+    assert buckets.take('q', (('messages', 3),)) is None
 
 
 def test_deferred_deliveries_return_one_by_one() -> None:

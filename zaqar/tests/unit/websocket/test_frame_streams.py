@@ -452,8 +452,8 @@ def test_messages_of_streams_count_as_deliveries(is_shared: bool) -> None:
     def timer() -> float:
         return now
 
-    buckets = OwnBuckets(timer) if is_shared else None
     settings = RateSettings(deliveries=10, burst=2)
+    buckets = OwnBuckets(settings, timer) if is_shared else None
     house = House(Throttle(settings, buckets, timer))
     client, events = Client(house), Events(house)
     client.follow()
