@@ -240,10 +240,14 @@ local function append(q, at, last, count_before, numbers, same, names)
     -- messages.
     local more = numbers and #numbers or count
     local first = math.max(tonumber(last or 0), now * 1000)
-    call('HSET', q.state, 'next', text(first + more),
-        'posted', text(tonumber(count_before or 0) + more))
+    local behind_last = text(first + more)
+    local total = text(tonumber(count_before or 0) + more)
     if q == own and bytes then
-        call('HINCRBY', q.state, 'bytes', size_of(at, count, numbers))
+        bytes = text(tonumber(bytes) + size_of(at, count, numbers))
+        call('HSET', q.state, 'next', behind_last, 'posted', total,
+            'bytes', bytes)
+    else
+        call('HSET', q.state, 'next', behind_last, 'posted', total)
     end
     local record = text(first) .. ' ' .. halves
     local places = {}
