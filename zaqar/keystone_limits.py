@@ -13,7 +13,7 @@ from oslo_config import cfg
 from oslo_limit import limit, opts
 
 from zaqar.controllers.quota_settings import Limits
-from zaqar.controllers.quotas import FRESH, LimitsUnavailable
+from zaqar.controllers.quotas import AGAIN, FRESH, LimitsUnavailable
 from zaqar.errors import one_line
 
 GROUP = 'oslo_limit'
@@ -39,6 +39,7 @@ class KeystoneLimits:
         self._enforcer: Any = None
         self._registered: Limits = {}
         self._until = 0.0
+        self._silent_until = 0.0
 
     def limits(self, project: str) -> Limits:
         """Return the limits of a project.
@@ -47,6 +48,9 @@ class KeystoneLimits:
         """
         try:
             with self._lock:
+                # Others have waited for it in vain, perhaps meanwhile.
+                if self._timer() < self._silent_until:
+                    raise LimitsUnavailable('Keystone did not respond')
                 if self._enforcer is None:
                     # It asks Keystone for its model and our endpoint.
                     self._enforcer = limit.Enforcer(_no_usage, cache=False)
@@ -56,8 +60,11 @@ class KeystoneLimits:
                     self._registered = dict(registered)
                     self._until = self._timer() + FRESH
             own = self._enforcer.get_project_limits(project, None)
+        except LimitsUnavailable:
+            raise
         except Exception as error:
             # Whatever the libraries raise.
+            self._silent_until = self._timer() + AGAIN
             raise LimitsUnavailable(f'Keystone: {one_line(error)}') from error
         return {**self._registered, **dict(own)}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 import pytest
+from oslo_config import cfg
 
 from zaqar.controllers.quota_settings import Limits, QuotaSettings
-from zaqar.controllers.quotas import FRESH, LimitsUnavailable, Quotas
+from zaqar.controllers.quotas import AGAIN, FRESH, LimitsUnavailable, Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 
 
@@ -103,3 +105,22 @@ def test_a_failure_to_create_gives_its_room_back() -> None:
         quotas.room('p', 'queues', lambda: 1),
     ):
         pass
+
+
+def test_nobody_else_waits_for_a_keystone_that_does_not_respond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keystone_limits = pytest.importorskip('zaqar.keystone_limits')
+    calls: list[Any] = []
+
+    def fail(*given: Any, **_: Any) -> None:
+        calls.append(given)
+        raise OSError('no route')
+
+    monkeypatch.setattr(keystone_limits.limit, 'Enforcer', fail)
+    now = 0.0
+    source = keystone_limits.KeystoneLimits(cfg.ConfigOpts(), lambda: now)
+    for now, count in ((0.0, 1), (AGAIN - 1, 1), (AGAIN, 2)):
+        with pytest.raises(LimitsUnavailable):
+            source.limits(f'p{now}')
+        assert len(calls) == count
