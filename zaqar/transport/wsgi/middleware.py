@@ -74,7 +74,8 @@ CORS_DEFAULTS: dict[str, list[str]] = {
     'expose_headers': [
         *('X-Auth-Token', 'X-Subject-Token', 'X-Service-Token'),
         *('X-OpenStack-Request-ID', microversions.HEADER),
-        idempotency.REPLAYED,
+        *(idempotency.REPLAYED, 'Retry-After'),
+        *('RateLimit', 'RateLimit-Policy'),
     ],
     'allow_methods': ['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'HEAD'],
 }

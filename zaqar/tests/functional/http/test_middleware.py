@@ -56,6 +56,7 @@ def test_an_allowed_origin_is_told_on_any_answer(cors: Api, path: str) -> None:
     exposed = answer.headers['access-control-expose-headers']
     assert 'X-OpenStack-Request-ID' in exposed
     assert 'OpenStack-API-Version' in exposed
+    assert 'RateLimit-Policy' in exposed
 
 
 def test_another_origin_is_told_nothing(cors: Api) -> None:
