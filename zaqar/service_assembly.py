@@ -112,12 +112,14 @@ class Service:
             source = RecordedLimits(management)
         rejected = self.metrics.rejection_observer(RESOURCES)
         self._quotas = Quotas(quota_settings, source, rejected=rejected)
-        self._stored: ApproximateUsage | None = None
-        self._backlog: ApproximateUsage | None = None
+        self._usage: ApproximateUsage | None = None
         if quota_settings.are_on:
             self.catalogue.room = quotas.queue_room(self._quotas, management)
-            self._stored = message_quotas.usage(self._quotas, self.catalogue)
-            self._backlog = delivery_quotas.usage(self._quotas, self.catalogue)
+            resources = [
+                message_quotas.resource(self.catalogue),
+                delivery_quotas.resource(self.catalogue),
+            ]
+            self._usage = ApproximateUsage(self._quotas, resources)
         self.internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,
@@ -129,8 +131,7 @@ class Service:
             pipeline,
             trusts,
             quotas=self._quotas,
-            stored=self._stored,
-            backlog=self._backlog,
+            usage=self._usage,
             throttle=throttle,
         )
         self.dispatcher = Dispatcher(
@@ -248,9 +249,8 @@ class Service:
         self._sweeper.stop()
         self.metrics.close()
         self._quotas.close()
-        for one in (self._stored, self._backlog):
-            if one is not None:
-                one.close()
+        if self._usage is not None:
+            self._usage.close()
         self.waited.close()
         self.catalogue.close()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What projects have of a resource that is not counted at each request.
+"""What projects have of resources that are not counted at each request.
 
 A process reads it once in a while, in the background.
 
@@ -12,12 +12,13 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
+from zaqar.controllers.quota_settings import Limits
 from zaqar.controllers.quotas import CACHED, Quotas
 from zaqar.errors import StoreUnavailable
 
@@ -29,108 +30,173 @@ LOG = logging.getLogger(__name__)
 AGAIN = 5.0
 
 
-class _Known(msgspec.Struct):
-    """What a project has.
+class Resource(msgspec.Struct, frozen=True):
+    """A resource that is read once in a while.
+
+    :ivar name: that of its quota
+    :ivar read: takes a project and returns what it has, None if unknown
+    :ivar fresh: seconds for which that is used
+    """
+
+    name: str
+    read: Callable[[str], int | None]
+    fresh: float
+
+
+class _Count(msgspec.Struct, eq=False):
+    """What a project has of a resource.
 
     :ivar read: at the last look, in all processes
     :ivar added: by this process since then
     """
 
+    project: str
+    resource: Resource
+    limit: int = 0
     read: int = 0
     added: int = 0
     read_at: float = -math.inf
 
 
-class ApproximateUsage:
-    """What projects have of a resource, as one process knows it.
+class _Project(msgspec.Struct):
+    """What is known of a project.
 
-    :param resource: with the name of its quota
-    :param read: returns what a project has, None if that is unknown
-    :param fresh: seconds for which that is used
+    :ivar counts: of what these limits limit
+    """
+
+    limits: Limits
+    counts: Sequence[_Count]
+
+
+#: Numbers by the names of resources.
+Sizes = Mapping[str, int]
+
+
+class ApproximateUsage:
+    """What projects have of resources, as one process knows it.
+
     :param timer: seconds by a clock that never goes back
     """
 
     def __init__(
         self,
         quotas: Quotas,
-        resource: str,
-        read: Callable[[str], int | None],
-        *,
-        fresh: float,
+        resources: Sequence[Resource],
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._quotas = quotas
-        self._resource = resource
-        self._count = read
-        self._fresh = fresh
+        self._resources = resources
         self._timer = timer
         self._lock = threading.Lock()
-        self._known: BoundedCache[str, _Known] = BoundedCache(CACHED)
-        self._reads = BackgroundReads(resource, self._read)
+        self._known: BoundedCache[str, _Project] = BoundedCache(CACHED)
+        self._reads = BackgroundReads('usage', self._read)
 
-    def check(
+    def take(
         self,
         project: str,
-        size: int,
-        applies: Callable[[], bool] = lambda: True,
-    ) -> int:
+        sizes: Sizes,
+        applies: Callable[[str], bool] = lambda _: True,
+    ) -> Sizes:
         """Check that a project may have more, and count that.
 
-        :param applies: tells whether it will; called only if there is no room
-        :returns: how much is counted now
-        :raises QuotaExceeded: there is no room
+        :param sizes: of all resources
+        :param applies: tells whether a resource will be used; called only if
+            there is no room
+        :returns: what is counted now
+        :raises QuotaExceeded: there is no room; then nothing is counted
         """
-        limit = self._quotas.limits(project).get(self._resource)
-        if limit is None:
-            return 0
-        known = self._known.get(project) or self._read(project)
+        limits = self._quotas.limits(project)
+        # For every post: hence few calls.
+        try:
+            known = self._known[project]
+        except KeyError:
+            known = self._resolve(project, limits)
+        if known.limits is not limits:
+            known = self._resolve(project, limits)
+        now = self._timer()
+        lacking: _Count | None = None
         with self._lock:
-            used = known.read + known.added
-            has_room = used + size <= limit
-            if has_room:
-                known.added += size
-            is_tight = not has_room or 2 * known.added > limit - known.read
-            age = self._timer() - known.read_at
-        if age >= (AGAIN if is_tight else self._fresh):
-            self._reads.later(project)
-        if not has_room and applies():
-            raise self._quotas.exceeded(
-                project, self._resource, limit, used, size
-            )
-        return size if has_room else 0
+            for count in known.counts:
+                size = sizes[count.resource.name]
+                if size and count.read + count.added + size > count.limit:
+                    lacking = count
+                    break
+            else:
+                for count in known.counts:
+                    count.added += sizes[count.resource.name]
+        for count in known.counts:
+            age = now - count.read_at
+            if age >= AGAIN and (
+                age >= count.resource.fresh
+                or count is lacking
+                or 2 * count.added > count.limit - count.read
+            ):
+                self._reads.later(count)
+        if lacking is None:
+            return sizes
+        name = lacking.resource.name
+        if not applies(name):
+            return self.take(project, {**sizes, name: 0}, applies)
+        used = lacking.read + lacking.added
+        raise self._quotas.exceeded(
+            project, name, lacking.limit, used, sizes[name]
+        )
 
-    def give_back(self, project: str, size: int) -> None:
+    def give_back(self, project: str, sizes: Sizes) -> None:
         """Count no longer what a project has not got after all."""
-        known = self._known.get(project)
-        if known is not None:
-            with self._lock:
-                # It may have been read meanwhile.
-                known.added = max(0, known.added - size)
+        try:
+            known = self._known[project]
+        except KeyError:
+            return
+        with self._lock:
+            for count in known.counts:
+                name = count.resource.name
+                if name in sizes:
+                    left = count.added - sizes[name]
+                    # It may have been read meanwhile.
+                    count.added = left if left > 0 else 0
 
     def close(self) -> None:
         self._reads.close()
 
-    def _read(self, project: str) -> _Known:
+    def _resolve(self, project: str, limits: Limits) -> _Project:
+        """Return what is known of a project with other limits than before."""
+        known = self._known.get(project)
+        names = {one.resource.name for one in known.counts} if known else ()
+        new = [
+            _Count(project, resource)
+            for resource in self._resources
+            if resource.name in limits and resource.name not in names
+        ]
+        for count in new:
+            self._read(count)
+        with self._lock:
+            # Others may have done so meanwhile.
+            known = self._known.get(project)
+            counts = {one.resource.name: one for one in new}
+            if known is not None:
+                counts |= {one.resource.name: one for one in known.counts}
+            limited = [one for name, one in counts.items() if name in limits]
+            for count in limited:
+                count.limit = limits[count.resource.name]
+            known = self._known[project] = _Project(limits, limited)
+            return known
+
+    def _read(self, count: _Count) -> None:
         """Look at what a project has; use what is known if that fails."""
-        former = self._known.get(project)
-        before = former.added if former is not None else 0
+        before, name = count.added, count.resource.name
         read: int | None = None
         try:
-            read = self._count(project)
+            read = count.resource.read(count.project)
         except StoreUnavailable:
-            LOG.info(
-                'The %s of a project cannot be read at present', self._resource
-            )
+            LOG.info('The %s of a project cannot be read at present', name)
         except Exception:
-            LOG.exception('The %s of a project cannot be read', self._resource)
+            LOG.exception('The %s of a project cannot be read', name)
         with self._lock:
-            # At the end, so that those go first that were read longest ago.
-            known = self._known.pop(project, None) or _Known()
-            known.read_at = self._timer()
+            is_first = count.read_at == -math.inf
+            count.read_at = self._timer()
             if read is not None:
                 # What was added meanwhile may count twice until the next look.
-                known.read, known.added = read, max(0, known.added - before)
-            elif former is None:
-                known.read_at -= max(0.0, self._fresh - AGAIN)
-            self._known[project] = known
-        return known
+                count.read, count.added = read, max(0, count.added - before)
+            elif is_first:
+                count.read_at -= max(0.0, count.resource.fresh - AGAIN)

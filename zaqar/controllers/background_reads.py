@@ -5,9 +5,12 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+K = TypeVar('K')
 
 
-class BackgroundReads:
+class BackgroundReads(Generic[K]):
     """A thread that reads, which begins with the first read.
 
     Not before: the process may still fork.
@@ -16,14 +19,14 @@ class BackgroundReads:
     :param read: reads what a key stands for, and raises nothing
     """
 
-    def __init__(self, name: str, read: Callable[[str], object]) -> None:
+    def __init__(self, name: str, read: Callable[[K], object]) -> None:
         self._name = name
         self._do = read
         self._lock = threading.Lock()
-        self._pending: set[str] = set()
+        self._pending: set[K] = set()
         self._thread: ThreadPoolExecutor | None = None
 
-    def later(self, key: str) -> None:
+    def later(self, key: K) -> None:
         """Read what a key stands for soon, unless that is going to happen."""
         if key in self._pending:
             return
@@ -41,7 +44,7 @@ class BackgroundReads:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
-    def _read(self, key: str) -> None:
+    def _read(self, key: K) -> None:
         try:
             self._do(key)
         finally:

@@ -34,8 +34,7 @@ class Context(msgspec.Struct, frozen=True):
     :ivar rates: what this process has seen of the statistics of queues
     :ivar guarantees: what it has seen of the settings of their servers
     :ivar pending: what it has seen of the outboxes
-    :ivar stored: the bytes of messages of projects, None without a quota
-    :ivar backlog: the bytes of their pending deliveries, the same
+    :ivar usage: what projects have stored and pending, None without quotas
     :ivar throttle: keeps projects to their rates, None without any
     :ivar trusts: None if the service has no user who could be trusted
     """
@@ -56,8 +55,7 @@ class Context(msgspec.Struct, frozen=True):
     )
     pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
     quotas: Quotas = msgspec.field(default_factory=Quotas)
-    stored: ApproximateUsage | None = None
-    backlog: ApproximateUsage | None = None
+    usage: ApproximateUsage | None = None
     throttle: Throttle | None = None
 
     def called_by(

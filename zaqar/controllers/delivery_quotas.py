@@ -11,8 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 
-from zaqar.controllers.approximate_usage import ApproximateUsage
-from zaqar.controllers.quotas import Quotas
+from zaqar.controllers.approximate_usage import Resource
 from zaqar.models import Data, Record
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore
@@ -30,10 +29,9 @@ _CONFIGURED = ':'
 FRESH = 30.0
 
 
-def usage(quotas: Quotas, catalogue: Catalogue) -> ApproximateUsage:
-    """Return what projects have pending, as one process knows it."""
-    read = functools.partial(pending, catalogue)
-    return ApproximateUsage(quotas, RESOURCE, read, fresh=FRESH)
+def resource(catalogue: Catalogue) -> Resource:
+    """Return how a process knows what projects have pending."""
+    return Resource(RESOURCE, functools.partial(pending, catalogue), FRESH)
 
 
 def pending(catalogue: Catalogue, project: str) -> int:

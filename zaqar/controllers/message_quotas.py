@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from zaqar.controllers.approximate_usage import ApproximateUsage
-from zaqar.controllers.quotas import Quotas
+from zaqar.controllers.approximate_usage import Resource
 from zaqar.models import Kind
 from zaqar.pools.all_pools import VIRTUAL
 from zaqar.pools.queue_catalogue import Catalogue
@@ -26,10 +25,9 @@ FRESH = 60.0
 _CHUNK = 1000
 
 
-def usage(quotas: Quotas, catalogue: Catalogue) -> ApproximateUsage:
-    """Return what projects have stored, as one process knows it."""
-    read = functools.partial(held, catalogue)
-    return ApproximateUsage(quotas, RESOURCE, read, fresh=FRESH)
+def resource(catalogue: Catalogue) -> Resource:
+    """Return how a process knows what projects have stored."""
+    return Resource(RESOURCE, functools.partial(held, catalogue), FRESH)
 
 
 def held(catalogue: Catalogue, project: str) -> int | None:

@@ -11,14 +11,17 @@ import msgspec
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     body_checksum,
+    delivery_quotas,
     existing_queues,
     fifo_queues,
     idempotency,
     message_delays,
     message_extras,
     message_fields,
+    message_quotas,
     post_notices,
 )
+from zaqar.controllers.approximate_usage import Sizes
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
 from zaqar.controllers.message_extras import Extras
@@ -97,16 +100,20 @@ def post(
 
     # Before the queue is created: an invalid post changes nothing.
     first = sent = _first_draft(ctx, scope, make_draft)
-    pending = 0
-    if ctx.backlog is not None and is_bounded:
-        size = _size(first.clear)
-        pending = ctx.backlog.check(
-            scope.project, size, lambda: post_notices.are_sent(ctx, scope)
-        )
-    if ctx.stored is not None and is_bounded:
-        ctx.stored.check(scope.project, _size(first.stored))
     if ctx.throttle is not None and is_bounded:
         ctx.throttle.check_post(scope.project, len(first.stored), ctx.size)
+    # What counts for the project until it turns out not to be stored.
+    unused: Sizes | None = None
+    if ctx.usage is not None and is_bounded:
+        unused = ctx.usage.take(
+            scope.project,
+            _sizes(first),
+            # Deliveries there are only for subscribers.
+            lambda name: (
+                name != delivery_quotas.RESOURCE
+                or post_notices.are_sent(ctx, scope)
+            ),
+        )
     call: dict[str, Any] = {'token': token_hex(16)}
     knows_duplicates = ctx.version >= V2_1
     if key is not None:
@@ -137,7 +144,7 @@ def post(
             now=store.clock.now(),
             limit=most,
             notice=post_notices.of_post(
-                ctx, queue, draft.clear, notices if pending else None
+                ctx, queue, draft.clear, notices if unused else None
             ),
             version=queue.version,
             **call,
@@ -153,12 +160,14 @@ def post(
                 lambda store: _check_groups(store, first.stored),
                 needs_room=is_bounded,
             )
+        if unused is not None:
+            name = delivery_quotas.RESOURCE
+            unused = None if notices else {name: unused[name]}
     except TokenReused:
         raise KeyReused from None
     finally:
-        if pending and not notices:
-            assert ctx.backlog is not None
-            ctx.backlog.give_back(scope.project, pending)
+        if unused is not None and ctx.usage is not None:
+            ctx.usage.give_back(scope.project, unused)
     if key is None or not isinstance(ids, RepeatedIds):
         return Posted(ids)
     # No other post has the random halves of this one, which the store may
@@ -167,11 +176,19 @@ def post(
     return Posted(ids, own.isdisjoint(map(random_half, ids)))
 
 
+def _sizes(draft: _Draft) -> Sizes:
+    """Return what a draft needs from the quotas of its project."""
+    size = _size(draft.stored)
+    pending = size if draft.clear is draft.stored else _size(draft.clear)
+    return {message_quotas.RESOURCE: size, delivery_quotas.RESOURCE: pending}
+
+
 def _size(messages: Sequence[NewMessage]) -> int:
     """Return the bytes of all bodies."""
-    if len(messages) == 1:
-        return len(messages[0].body)
-    return sum(len(item.body) for item in messages)
+    size = 0
+    for item in messages:
+        size += len(item.body)
+    return size
 
 
 def _check_groups(store: MessageStore, messages: Sequence[NewMessage]) -> None:

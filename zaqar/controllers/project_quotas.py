@@ -128,10 +128,10 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         'topics': store.count(Kind.TOPIC, project),
         'subscriptions': subscription_indexes.count(store, project),
         'message_bytes': message_quotas.held(ctx.catalogue, project)
-        if ctx.stored is not None
+        if ctx.usage is not None
         else None,
         'delivery_bytes': delivery_quotas.pending(ctx.catalogue, project)
-        if ctx.backlog is not None
+        if ctx.usage is not None
         else None,
         'sockets': socket_quotas.recorded(store).get(project, 0),
     }

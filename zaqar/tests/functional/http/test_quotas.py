@@ -247,3 +247,17 @@ def test_a_project_stores_no_more_bytes_than_it_may(
     end = time.monotonic() + 30
     while api('POST', '/v2/queues/b/messages', post).status != 201:
         assert time.monotonic() < end
+
+
+def test_a_post_that_is_refused_uses_nothing(make_api: MakeApi) -> None:
+    rates = '[rates]\nburst = 1000\nmessages = 0.006\n'
+    api = make_api(f'[quotas]\nmessage_bytes = 1000\n{rates}')
+    post = {'messages': [{'body': 'x' * 298}]}
+    api('PUT', '/v2/queues/full', {'_max_messages': 1})
+    api.post('full', 1)
+    for _ in range(4):
+        full = api('POST', '/v2/queues/full/messages', post)
+        assert full.is_error(403, 'Queue is full')
+    assert api('POST', '/v2/queues/q/messages', post).status == 201
+    for _ in range(4):
+        assert api('POST', '/v2/queues/q/messages', post).status == 429

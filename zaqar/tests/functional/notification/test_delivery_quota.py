@@ -11,6 +11,7 @@ from msgspec import structs
 
 from zaqar.api_versions import V2_1
 from zaqar.controllers import delivery_quotas, posting
+from zaqar.controllers.approximate_usage import ApproximateUsage
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.quotas import Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
@@ -29,6 +30,11 @@ QUOTAS = Quotas(QuotaSettings(delivery_bytes=3000))
 
 def _pending(rig: Rig) -> int:
     return delivery_quotas.pending(rig.catalogue, 'p')
+
+
+def _usage(quotas: Quotas, rig: Rig) -> ApproximateUsage:
+    resources = [delivery_quotas.resource(rig.catalogue)]
+    return ApproximateUsage(quotas, resources)
 
 
 @pytest.fixture
@@ -65,9 +71,7 @@ def test_posts_that_would_wait_for_subscribers_are_refused(
     assert len(calls) <= 2
     rejected: list[str] = []
     quotas = Quotas(QUOTAS.settings, rejected=rejected.append)
-    rig.ctx = structs.replace(
-        rig.ctx, backlog=delivery_quotas.usage(quotas, rig.catalogue)
-    )
+    rig.ctx = structs.replace(rig.ctx, usage=_usage(quotas, rig))
     with pytest.raises(QuotaExceeded, match=r'delivery_bytes.*3000.*2000'):
         rig.post('x' * 999)
     assert rejected == ['delivery_bytes']
@@ -86,11 +90,11 @@ def test_eight_posts_at_once_exceed_it_by_one_for_each_process(
     rig = make_rig(running=False, quotas=QUOTAS)
     rig.subscribe('http://localhost/a')
     delivery_quotas.add(rig.management, '', 'p', 2000)
-    usages = [delivery_quotas.usage(QUOTAS, rig.catalogue) for _ in range(2)]
+    usages = [_usage(QUOTAS, rig) for _ in range(2)]
     body = msgspec.Raw(b'"%b"' % (b'x' * 998))
 
     def is_refused(number: int, queue: str = 'q') -> bool:
-        ctx = structs.replace(rig.ctx, backlog=usages[number % 2])
+        ctx = structs.replace(rig.ctx, usage=usages[number % 2])
         document = posting.Post([posting.PostedMessage(body=body)])
         try:
             posting.post(ctx, scope=Scope('p', queue), document=document)

@@ -7,13 +7,22 @@ import threading
 
 import pytest
 
-from zaqar.controllers.approximate_usage import AGAIN, ApproximateUsage
+from zaqar.controllers.approximate_usage import (
+    AGAIN,
+    ApproximateUsage,
+    Resource,
+    Sizes,
+)
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.quotas import Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.tests.contract.crowd import each
 
 FRESH = 60.0
+
+
+def _sizes(size: int) -> Sizes:
+    return {'message_bytes': size, 'delivery_bytes': size}
 
 
 class Rig:
@@ -26,9 +35,11 @@ class Rig:
         self.together = threading.Barrier(1)
         self.usage = ApproximateUsage(
             Quotas(QuotaSettings(message_bytes=100)),
-            'message_bytes',
-            self._read,
-            fresh=FRESH,
+            [
+                Resource('message_bytes', self._read, FRESH),
+                # Not limited, hence never read.
+                Resource('delivery_bytes', lambda _: 1 // 0, FRESH),
+            ],
             timer=lambda: self.now,
         )
 
@@ -41,7 +52,7 @@ class Rig:
 
     def is_refused(self, size: int = 10) -> bool:
         try:
-            self.usage.check('p', size)
+            self.usage.take('p', _sizes(size))
         except QuotaExceeded:
             return True
         return False
@@ -76,11 +87,16 @@ def test_what_is_added_counts_until_the_next_look() -> None:
 
 def test_what_is_given_back_does_not_count() -> None:
     rig = Rig()
-    assert rig.usage.check('p', 10) == 10
-    rig.usage.give_back('p', 10)
-    assert rig.usage.check('p', 10) == 10
+    for _ in range(2):
+        taken = rig.usage.take('p', _sizes(10))
+        assert taken == _sizes(10)
+        rig.usage.give_back('p', taken)
+    assert not rig.is_refused()
     # It would get nothing of it anyway.
-    assert rig.usage.check('p', 10, lambda: False) == 0
+    assert rig.usage.take('p', _sizes(10), lambda _: False) == {
+        'message_bytes': 0,
+        'delivery_bytes': 10,
+    }
     assert rig.is_refused()
 
 
