@@ -5,10 +5,11 @@ oslo.config ignores unknown options silently, and reads a number that is left
 blank as None; both are reported here.
 """
 
+import functools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 
 from oslo_config import cfg
 
@@ -143,10 +144,16 @@ def _known() -> Mapping[str, Known]:
 def _listed(
     *names: str, **how: bool
 ) -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
-    for entry in entry_points(group='oslo.config.opts'):
+    for entry in _entries():
         if entry.name in names:
             for group, options in entry.load()(**how):
                 yield str(group or 'DEFAULT'), options
+
+
+@functools.cache
+def _entries() -> EntryPoints:
+    # Looking for them opens a file of every installed package.
+    return entry_points(group='oslo.config.opts')
 
 
 def _add(groups: dict[str, Known], group: str, option: cfg.Opt) -> None:

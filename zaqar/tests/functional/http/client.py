@@ -16,6 +16,7 @@ from zaqar.api.microversions import HEADER
 from zaqar.api_versions import Version
 from zaqar.service_assembly import Service
 from zaqar.tests.functional.http import engines
+from zaqar.transport.wsgi_types import App
 
 CLIENT = str(uuid.UUID(int=1))
 OTHER_CLIENT = str(uuid.UUID(int=2))
@@ -84,6 +85,7 @@ class Api:
     """The application under test.
 
     :ivar version: the header of each request that names none of its own
+    :ivar app: what is asked; made of the service unless given
     """
 
     service: Service
@@ -92,9 +94,10 @@ class Api:
     client: str = CLIENT
     roles: str | None = None
     version: str = ''
+    app: App | None = None
 
     def __post_init__(self) -> None:
-        self._app = self.service.application()
+        self.app = self.app or self.service.application()
         store = self.service.catalogue.messages
         store.clock = self.clock  # type: ignore[assignment]
         management = self.service.catalogue.management
@@ -167,6 +170,7 @@ class Api:
 
     def exchange(self, environ: dict[str, Any]) -> Response:
         """Call the application with a request as WSGI servers make it."""
+        assert self.app is not None
         started: list[Any] = []
 
         def start_response(
@@ -174,7 +178,7 @@ class Api:
         ) -> None:
             started[:] = [status, headers]
 
-        body = b''.join(self._app(environ, start_response))
+        body = b''.join(self.app(environ, start_response))
         status, headers = started
         named = {name.lower(): value for name, value in headers}
         if int(named.get('content-length', len(body))) != len(body):
@@ -189,6 +193,7 @@ class Api:
             self.project,
             self.client,
             version=self.version,
+            app=self.app,
         )
 
     def as_other(self) -> Api:
@@ -214,6 +219,7 @@ class Api:
             'client': self.client,
             'roles': self.roles,
             'version': self.version,
+            'app': self.app,
             **changes,
         }
         return Api(self.service, self.clock, **values)

@@ -12,6 +12,7 @@ import pytest
 from zaqar import configuration, service_assembly
 from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import Api
+from zaqar.tests.servers.sql import SqlServer
 
 MakeApi = Callable[..., Api]
 
@@ -32,28 +33,40 @@ _STATE = re.compile('^state_path = (.*)$', re.MULTILINE)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        'markers',
-        'sqlite: what concerns SQLite alone, or no database in particular, '
-        'runs there alone',
+        'markers', 'sqlite: what concerns SQLite alone runs there alone'
+    )
+    config.addinivalue_line(
+        'markers', 'every_engine: runs on each engine, not on one'
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test of the application on each engine."""
+    """Run each test of the application on one engine, or on each.
+
+    What the stores do is for their contract; few tests here depend on it.
+    """
     if 'engine' not in metafunc.fixturenames:
         return
     names = engines.chosen()
-    if metafunc.definition.get_closest_marker('sqlite'):
+    marks = metafunc.definition
+    if marks.get_closest_marker('sqlite'):
         names = ('sqlite',)
+    elif not marks.get_closest_marker('every_engine'):
+        names = names[:1]
     metafunc.parametrize('engine', names, indirect=True, scope='session')
+
+
+@pytest.fixture(scope='session')
+def on_postgresql(postgresql: SqlServer) -> engines.PostgreSQL:
+    """Databases with tables, which outlast a change of the engine."""
+    return engines.PostgreSQL(postgresql)
 
 
 @pytest.fixture(scope='session')
 def engine(request: pytest.FixtureRequest) -> Iterator[engines.Engine]:
     """The databases that the application runs on."""
     if request.param == 'postgresql':
-        server = request.getfixturevalue('postgresql')
-        engines.current = engines.PostgreSQL(server)
+        engines.current = request.getfixturevalue('on_postgresql')
     yield engines.current
     engines.current = engines.Sqlite()
 

@@ -10,6 +10,8 @@ import pytest
 from zaqar.tests.functional.http.client import Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/jobs'
 CLAIMS = f'{QUEUE}/claims'
 

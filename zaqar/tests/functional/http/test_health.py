@@ -15,6 +15,8 @@ from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi
 
+pytestmark = pytest.mark.every_engine
+
 STEPS = [
     'create_queue',
     'post_messages',

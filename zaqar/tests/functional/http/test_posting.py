@@ -11,6 +11,8 @@ import pytest
 from zaqar.tests.functional.http.client import Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/jobs'
 MESSAGES = f'{QUEUE}/messages'
 

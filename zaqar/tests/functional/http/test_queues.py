@@ -12,6 +12,8 @@ from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 from zaqar.transport.large_page_fairness import TURN, Turn, Turns
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/jobs'
 
 DEFAULTS = {

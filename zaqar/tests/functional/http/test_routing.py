@@ -80,19 +80,17 @@ def test_a_query_cannot_change_the_method(api: Api, override: str) -> None:
     assert api.bodies('q') == [1]
 
 
-@pytest.mark.parametrize('path', sorted(operation_table.routes()))
-@pytest.mark.parametrize('method', METHODS)
 def test_a_method_that_is_not_there_is_405_and_tells_which_are(
-    whole: Api, path: str, method: str
+    whole: Api,
 ) -> None:
-    methods = operation_table.routes()[path]
-    if method in methods:
-        return
-    answer = whole.at(microversions.MAX)(method, _filled(path))
-    assert answer.is_error(405, '405 Method Not Allowed')
-    assert answer.json == {'title': '405 Method Not Allowed'}
-    expected = ', '.join([*sorted(methods), 'OPTIONS'])
-    assert answer.headers['allow'] == expected
+    api = whole.at(microversions.MAX)
+    for path, methods in operation_table.routes().items():
+        expected = ', '.join([*sorted(methods), 'OPTIONS'])
+        for method in {*METHODS} - {*methods}:
+            answer = api(method, _filled(path))
+            assert answer.is_error(405, '405 Method Not Allowed'), path
+            assert answer.json == {'title': '405 Method Not Allowed'}
+            assert answer.headers['allow'] == expected, path
 
 
 @pytest.mark.parametrize('method', ['PUT', 'POST', 'PATCH', 'DELETE'])

@@ -11,6 +11,8 @@ from zaqar.api_versions import V2_0, V2_1
 from zaqar.errors import StoreUnavailable
 from zaqar.tests.functional.http.client import Api, Response
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/jobs'
 NOBODY = '0' * 32
 

@@ -14,6 +14,8 @@ from zaqar.tests.functional.http import subscription_calls
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.subscription_calls import ALL, HOOK, QUEUE
 
+pytestmark = pytest.mark.every_engine
+
 # Listing.
 
 

@@ -10,6 +10,8 @@ from zaqar.models import NewMessage, Scope
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/q'
 
 

@@ -18,6 +18,8 @@ from zaqar.tests.functional.http.conftest import POOLED, MakeApi
 from zaqar.tests.servers.sql import SqlServer
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/q'
 
 

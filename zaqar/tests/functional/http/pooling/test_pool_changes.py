@@ -19,6 +19,8 @@ from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/q'
 
 

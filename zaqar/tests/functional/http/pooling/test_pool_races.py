@@ -21,6 +21,8 @@ from zaqar.pools import (
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 
+pytestmark = pytest.mark.every_engine
+
 QUEUE = '/v2/queues/q'
 _CHANGE = [{'op': 'add', 'path': '/metadata/a', 'value': 1}]
 
