@@ -41,6 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         'markers', 'needs(feature): run only where a harness declares it'
     )
+    config.addinivalue_line(
+        'markers',
+        'one_store: what is decided above the stores, and the same over all',
+    )
     path = os.environ.get('ZAQAR_TEST_RECORD')
     if path and not config.pluginmanager.has_plugin('record'):
         plugin = record.Record(pathlib.Path(path))
@@ -48,19 +52,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what takes too long, unless ``ZAQAR_TEST_WHOLE`` is set.
+    """Leave out what takes too long, unless ``ZAQAR_TEST_WHOLE`` is set.
 
-    A test server that is no measure of the real one would take most of an
-    hour for what others do in a minute. The first test of a module says so
-    for all of them.
+    What is decided above the stores runs over the first one alone. A test
+    server that is no measure of the real one would take most of an hour for
+    what others do in a minute: the first test of a module says so for all of
+    them.
     """
     if harnesses.is_whole():
         return
+    first = harnesses.chosen()[0]
     selected: list[pytest.Item] = []
     left_out: dict[tuple[str, str], list[pytest.Item]] = {}
     for item in items:
         call = getattr(item, 'callspec', None)
         kind = call.params.get('harness') if call else None
+        if kind not in (None, first) and item.get_closest_marker('one_store'):
+            continue
         module = item.path.stem
         if (
             not (isinstance(kind, type) and issubclass(kind, Harness))

@@ -170,6 +170,7 @@ def test_messages_go_back_where_they_came_from(
             assert story(message) is None
 
 
+@pytest.mark.one_store
 def test_the_ttl_of_a_dead_letter_is_not_that_of_its_post(
     dead: Caller, hand: Hand
 ) -> None:
@@ -185,6 +186,7 @@ def test_the_ttl_of_a_dead_letter_is_not_that_of_its_post(
     assert work.everything()[0].ttl == 3600
 
 
+@pytest.mark.one_store
 def test_messages_go_where_the_request_says(
     work: Caller, dead: Caller
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_filter_selects(work: Caller, dead: Caller, hand: Hand) -> None:
     assert bodies(dead.everything()) == [{'type': 'b'}]
 
 
+@pytest.mark.one_store
 def test_a_dry_run_ends_within_a_page(
     work: Caller, dead: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +239,7 @@ def test_a_dry_run_ends_within_a_page(
     assert count(dead) == DryRun(3, 3, complete=True)
 
 
+@pytest.mark.one_store
 def test_a_redrive_moves_no_more_than_its_limit(
     work: Caller, dead: Caller
 ) -> None:
@@ -247,6 +251,7 @@ def test_a_redrive_moves_no_more_than_its_limit(
     assert bodies(dead.everything()) == [3, 4]
 
 
+@pytest.mark.one_store
 def test_a_redrive_is_no_faster_than_its_rate(
     work: Caller, dead: Caller
 ) -> None:
@@ -279,6 +284,7 @@ def test_what_comes_later_stays(
     assert bodies(dead.everything()) == ['b']
 
 
+@pytest.mark.one_store
 def test_there_is_one_redrive_at_a_time(
     work: Caller, dead: Caller, hand: Hand
 ) -> None:
@@ -297,6 +303,7 @@ def test_there_is_one_redrive_at_a_time(
     assert [one.status for one in shown] == ['running', 'done']
 
 
+@pytest.mark.one_store
 def test_a_redrive_that_nobody_has_begun_is_cancelled_at_once(
     work: Caller, dead: Caller
 ) -> None:
@@ -310,6 +317,7 @@ def test_a_redrive_that_nobody_has_begun_is_cancelled_at_once(
     start(dead)
 
 
+@pytest.mark.one_store
 def test_a_running_redrive_is_cancelled_after_its_batch(
     work: Caller, dead: Caller, hand: Hand
 ) -> None:
@@ -332,6 +340,7 @@ def test_a_running_redrive_is_cancelled_after_its_batch(
     assert dead.stats().claimed == 0
 
 
+@pytest.mark.one_store
 def test_unknown_redrives_and_queues_are_not_found(
     work: Caller, dead: Caller
 ) -> None:
@@ -347,6 +356,7 @@ def test_unknown_redrives_and_queues_are_not_found(
     assert redrives.list_(dead.ctx, scope=dead.scope) == []
 
 
+@pytest.mark.one_store
 def test_a_redrive_of_a_queue_that_is_deleted_fails(
     work: Caller, dead: Caller
 ) -> None:
@@ -362,6 +372,7 @@ def test_a_redrive_of_a_queue_that_is_deleted_fails(
     assert bodies(dead.everything()) == ['new']
 
 
+@pytest.mark.one_store
 def test_a_full_target_is_waited_for(work: Caller, dead: Caller) -> None:
     bury(work, *range(5))
     target = dead.other('target')
@@ -382,6 +393,7 @@ def test_a_full_target_is_waited_for(work: Caller, dead: Caller) -> None:
     assert bodies(target.pop()) == [4]
 
 
+@pytest.mark.one_store
 def test_a_store_that_does_not_respond_is_waited_for(
     work: Caller,
     dead: Caller,
@@ -414,6 +426,7 @@ def test_a_store_that_does_not_respond_is_waited_for(
     assert dead.everything() == []
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize('source', [False, True])
 @pytest.mark.parametrize('target', [False, True])
 def test_bodies_are_encrypted_for_their_target(
@@ -436,6 +449,7 @@ def test_bodies_are_encrypted_for_their_target(
     ] * 2
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize('source', [False, True])
 @pytest.mark.parametrize('target', [False, True])
 def test_attributes_come_along(
@@ -464,6 +478,7 @@ def attributes(message: Message) -> Any:
     return None if data is None else message_extras.read_attributes(data)
 
 
+@pytest.mark.one_store
 def test_what_cannot_be_decrypted_stays(ctx: Context) -> None:
     keys = {'old': 'a key of some length', 'new': 'another key of length'}
     old = structs.replace(ctx, cipher=Cipher({'old': keys['old']}))
@@ -484,6 +499,7 @@ def test_what_cannot_be_decrypted_stays(ctx: Context) -> None:
     assert left.stats().claimed == 0
 
 
+@pytest.mark.one_store
 def test_an_ended_redrive_is_shown_for_a_week(
     work: Caller, dead: Caller, hand: Hand
 ) -> None:
@@ -518,6 +534,7 @@ def test_only_one_notifier_has_the_lease(
     assert Run(dead.ctx, dead.scope, 'third').take()
 
 
+@pytest.mark.one_store
 def test_a_lease_does_not_outlast_a_clock_that_is_set_back(
     work: Caller, dead: Caller, hand: Hand
 ) -> None:
@@ -532,6 +549,7 @@ def test_a_lease_does_not_outlast_a_clock_that_is_set_back(
     assert first.step() is None
 
 
+@pytest.mark.one_store
 def test_a_long_search_keeps_the_lease(
     work: Caller, dead: Caller, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -553,6 +571,7 @@ def test_a_long_search_keeps_the_lease(
     assert (shown.status, shown.matched) == ('done', 0)
 
 
+@pytest.mark.one_store
 def test_a_notifier_that_was_stopped_before_its_claim_moves_nothing(
     work: Caller,
     dead: Caller,
@@ -592,6 +611,7 @@ def test_a_notifier_that_was_stopped_before_its_claim_moves_nothing(
     assert bodies(dead.everything()) == ['a', 'b']
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize(
     'document',
     [
@@ -631,6 +651,7 @@ def test_a_malformed_request_changes_nothing(
     assert redrives.list_(dead.ctx, scope=dead.scope) == []
 
 
+@pytest.mark.one_store
 def test_without_notifiers_there_are_no_redrives(dead: Caller) -> None:
     dead.post('a')
     ctx = structs.replace(dead.ctx, pipeline=Pipeline())
@@ -713,6 +734,7 @@ def test_a_redrive_interrupted_after_any_step_is_finished_by_another(
     assert (redrive.status, redrive.moved) == ('done', 3)
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize('steps', range(1, len(STEPS) - 4))
 def test_a_redrive_that_is_cancelled_half_way_doubles_nothing(
     three: str,
@@ -734,6 +756,7 @@ def test_a_redrive_that_is_cancelled_half_way_doubles_nothing(
     assert dead.stats().claimed == 0
 
 
+@pytest.mark.one_store
 @pytest.mark.parametrize('steps', range(1, len(STEPS) - 4))
 def test_a_redrive_that_rests_for_an_hour_doubles_nothing_that_is_moved(
     three: str,
