@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+from zaqar import request_deadline
 from zaqar.storage.sqlalchemy.pymysql_results import with_fast_results
 
 #: Shortest wait, in seconds; PyMySQL takes 0 for "for ever".
@@ -78,6 +79,15 @@ def _psycopg_connection(base_class: Any, error_class: Any) -> Any:
 
         #: Seconds for the latest answer.
         allowed = math.inf
+
+        @classmethod
+        def _connect_gen(cls, *args: Any, **options: Any) -> Any:
+            # The library has a limit for each host, two seconds at least.
+            end = request_deadline.cap(math.inf)
+            if time.monotonic() >= end:
+                raise NoAnswerError('no time is left to connect')
+            steps = super()._connect_gen(*args, **options)
+            return _limited(steps, end, NoAnswerError)
 
         def wait(self, steps: Any, *args: Any, **kwargs: Any) -> Any:
             self.allowed = self.deadline - time.monotonic()

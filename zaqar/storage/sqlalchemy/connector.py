@@ -9,7 +9,7 @@ locks. The pooler also refuses start-up parameters that it does not know.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +38,10 @@ LEAST_CONNECT_TIME = 1.0
 #: Milliseconds after which PostgreSQL ends a statement by itself.
 STATEMENT_TIMEOUT = 4000
 
+#: Milliseconds after which it gives up a row that another transaction has
+#: locked, as MariaDB does: that is a conflict, and no broken connection.
+LOCK_TIMEOUT = 3000
+
 #: The error of a pooler about a start-up parameter.
 REFUSED_PARAMETER = 'unsupported startup parameter'
 
@@ -53,6 +57,9 @@ class Connector:
             _check_sessionless(url)
         self._pooler = pooler
         self._has_options = 'options' in url.query
+        self._any_host = 'target_session_attrs' in url.query
+        #: The host that was connected to last, and its port.
+        self._latest = ('', '')
         self.is_pooled = pooler is Pooler.TRANSACTION
 
     @property
@@ -62,7 +69,8 @@ class Connector:
             return 'START TRANSACTION'
         return (
             'BEGIN ISOLATION LEVEL READ COMMITTED; '
-            f'SET LOCAL statement_timeout = {STATEMENT_TIMEOUT}'
+            f'SET LOCAL statement_timeout = {STATEMENT_TIMEOUT}; '
+            f'SET LOCAL lock_timeout = {LOCK_TIMEOUT}'
         )
 
     def connect(
@@ -71,7 +79,13 @@ class Connector:
         """Connect; a hook of SQLAlchemy."""
         # SQLAlchemy 2.0 passes the arguments of all connections.
         own = {**options, 'autocommit': True}
+        if self._any_host:
+            # One that hangs or is off would cost each connection two seconds.
+            own |= _with_first(self._latest, options)
         connection = self._connected(dialect.loaded_dbapi, args, own)
+        if self._any_host:
+            info = connection.info
+            self._latest = (info.host, str(info.port))
         connection.deadline = _startup_end()
         return connection
 
@@ -105,6 +119,7 @@ class Connector:
         # to use does not depend on the values.
         settings = (
             f'-c statement_timeout={STATEMENT_TIMEOUT} '
+            f'-c lock_timeout={LOCK_TIMEOUT} '
             '-c plan_cache_mode=force_generic_plan '
             '-c default_transaction_isolation=read\\ committed'
         )
@@ -117,6 +132,28 @@ class Connector:
                 'A pooler stands before PostgreSQL: prepared statements and '
                 'start-up parameters are left out'
             )
+
+
+def _with_first(
+    first: tuple[str, str], options: Mapping[str, Any]
+) -> Mapping[str, str]:
+    """Return the hosts and ports of options, one of them before the others.
+
+    Whichever of them has the attributes that are wanted will do.
+    """
+    hosts, ports = (
+        str(options.get(name, '')).split(',') for name in ('host', 'port')
+    )
+    if len(hosts) != len(ports):
+        return {}
+    pairs = [*zip(hosts, ports, strict=True)]
+    if first not in pairs:
+        return {}
+    pairs.sort(key=lambda pair: pair != first)
+    return {
+        'host': ','.join(host for host, _ in pairs),
+        'port': ','.join(port for _, port in pairs),
+    }
 
 
 def connect_mysql(dialect: Any, _record: Any, args: Any, options: Any) -> Any:

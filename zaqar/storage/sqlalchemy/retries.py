@@ -4,6 +4,7 @@
 import logging
 import random
 import time
+from typing import NoReturn
 
 from zaqar.errors import StoreUnavailable, one_line
 
@@ -43,6 +44,7 @@ class Retries:
 
     def __init__(self, start: float, end: float) -> None:
         self._start = start
+        self._end = end
         self._last = end - SHORTEST_TRY
         self._losses = 0
         self._conflicts = 0
@@ -64,16 +66,23 @@ class Retries:
         # Rivals that collided once should not collide again.
         pause = random.uniform(0, longest)
         if time.monotonic() + pause > self._last:
-            LOG.error(
-                'Conflict: %d tries of a transaction were undone by '
-                'concurrent ones, the last one by: %s',
-                self._conflicts,
-                one_line(error.__cause__ or error),
-            )
-            raise StoreUnavailable from error.__cause__
+            self._give_up_conflict(error)
         time.sleep(pause)
 
+    def _give_up_conflict(self, error: TransientError) -> NoReturn:
+        LOG.error(
+            'Conflict: %d tries of a transaction were undone by '
+            'concurrent ones, the last one by: %s',
+            self._conflicts,
+            one_line(error.__cause__ or error),
+        )
+        raise StoreUnavailable from error.__cause__
+
     def _wait_after_loss(self, error: TransientError) -> None:
+        if self._conflicts and time.monotonic() >= self._end:
+            # Waiting for the same rival, the last try was cut off by us.
+            self._conflicts += 1
+            self._give_up_conflict(error)
         last = min(self._last, self._start + RETRY_PERIOD)
         pause = 0.0
         if self._losses <= len(PAUSES):

@@ -226,14 +226,15 @@ def test_a_transaction_is_bounded_and_of_the_right_level(
     migrations.upgrade(parse(database), 'head')
     server = driver.open_database(pgbouncer('transaction').url(database), {})
 
-    def show(session: Any) -> tuple[str, str]:
-        level = session.one('SHOW transaction_isolation', {})[0]
-        return level, session.one('SHOW statement_timeout', {})[0]
+    names = ('transaction_isolation', 'statement_timeout', 'lock_timeout')
+
+    def show(session: Any) -> list[str]:
+        return [session.one(f'SHOW {name}', {})[0] for name in names]
 
     with contextlib.closing(server):
-        assert server.write(show) == ('read committed', '4s')
+        assert server.write(show) == ['read committed', '4s', '3s']
         # And nothing of it is left on the connection.
-        assert server.read(show) == ('read committed', '0')
+        assert server.read(show) == ['read committed', '0', '0']
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import math
+import socket
 import time
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pymysql
+import pytest
 import sqlalchemy as sa
 
 from zaqar import request_deadline
@@ -80,6 +83,41 @@ def test_a_pooled_connection_must_be_ready_in_time() -> None:
     assert connection.deadline < time.monotonic() + 5
     assert connection.options['autocommit'] is True
     assert not options
+
+
+def test_all_hosts_together_have_the_time_of_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connector, 'LEAST_CONNECT_TIME', 0)
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        host = f'host=127.0.0.1:{silent.getsockname()[1]}'
+        url = sa.make_url(f'postgresql+psycopg://x@/y?{host}&{host}')
+        dialect = url.get_dialect()()
+        dialect.dbapi = psycopg
+        args, options = dialect.create_connect_args(url)
+        options['connect_timeout'] = 2
+        begun = time.monotonic()
+        with request_deadline.within(0.3), pytest.raises(psycopg.Error):
+            Connector(Pooler.NONE, url).connect(dialect, None, args, options)
+    assert time.monotonic() - begun < 2
+
+
+def test_the_host_that_answered_last_is_tried_first() -> None:
+    class SecondOnly(PostgresqlDriver):
+        info = SimpleNamespace(host='b', port=5433)
+
+    url = sa.make_url('postgresql://x/y?target_session_attrs=read-write')
+    made = Connector(Pooler.NONE, url)
+    dialect = _postgresql()
+    dialect.loaded_dbapi.Connection = SecondOnly
+    options = {'host': 'a,b,c', 'port': '5432,5433,5434'}
+    hosts = [
+        made.connect(dialect, None, [], options).options for _ in range(2)
+    ]
+    assert [(one['host'], one['port']) for one in hosts] == [
+        ('a,b,c', '5432,5433,5434'),
+        ('b,a,c', '5433,5432,5434'),
+    ]
 
 
 def test_each_answer_to_a_packet_has_only_what_is_left() -> None:

@@ -119,6 +119,26 @@ def test_a_lasting_conflict_is_called_one(
     assert record.getMessage().startswith('Conflict: ')
 
 
+def test_a_wait_for_a_rival_that_we_cut_off_is_called_a_conflict(
+    server: ServerDatabase, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The server gives up its lock wait; then our deadline ends the next one.
+    numbers = iter([1205, 2013])
+
+    def wait(_session: Any) -> None:
+        number = next(numbers)
+        clock.sleep(3.0 if number == 1205 else 1.1)
+        raise pymysql.OperationalError(number, 'of the server')
+
+    with (
+        caplog.at_level(logging.ERROR, retries.__name__),
+        pytest.raises(StoreUnavailable),
+    ):
+        server.write(wait)
+    (record,) = caplog.records
+    assert record.getMessage().startswith('Conflict: 2 tries ')
+
+
 def test_a_lost_server_is_given_up_sooner(
     server: ServerDatabase, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
