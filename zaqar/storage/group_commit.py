@@ -23,6 +23,10 @@ Result = TypeVar('Result')
 MAX_BATCH = 200
 MAX_SIZE = 1 << 20
 
+#: Returns the first item and those that wait of which a function says so; they
+#: are then in the batch.
+Board = Callable[[Callable[[Item], bool]], Sequence[Item]]
+
 #: Seconds that a caller waits beyond the timeout, at most, and how many times
 #: the usual duration of a batch.
 MAX_WAIT = 0.5
@@ -115,6 +119,8 @@ class Batcher(Generic[Item, Result]):
     :param size: returns the size of an item
     :param owner: returns whose an item is; where not all fit into a batch,
         owners take turns
+    :param in_turn: processes items likewise, for a thread that leads: takes
+        the first one, waits for what it needs, and only then takes the others
     """
 
     def __init__(
@@ -124,8 +130,11 @@ class Batcher(Generic[Item, Result]):
         timeout: float,
         size: Callable[[Item], int] = lambda _: 0,
         owner: Callable[[Item], Hashable] = lambda _: None,
+        in_turn: Callable[[Item, Board[Item]], Sequence[Result | Sharing]]
+        | None = None,
     ) -> None:
         self._together = together
+        self._in_turn = in_turn
         self._alone = alone
         self._timeout = timeout
         self._size = size
@@ -139,10 +148,6 @@ class Batcher(Generic[Item, Result]):
         self._mutex = threading.Lock()
         self._usual = 0.0
 
-    def is_busy(self, key: Hashable) -> bool:
-        """Tell whether a thread works for this key."""
-        return key in self._waiting
-
     @property
     def pending(self) -> int:
         """How many calls work for others or wait for them."""
@@ -155,9 +160,9 @@ class Batcher(Generic[Item, Result]):
         waiter: _Waiter[Item, Result] = _Waiter(item)
         if self._timeout and (self._takes_lead(waiter, key) or waiter.leads):
             self._gather(key)
-            self._lead(self._next_batch(waiter, key), key)
+            self._lead(waiter, key)
         elif not waiter.done:
-            self._run_batch([waiter])
+            self._run_batch([waiter], lambda: self._together([item]))
         if waiter.error is not None:
             raise waiter.error
         if isinstance(waiter.result, Sharing):
@@ -208,16 +213,20 @@ class Batcher(Generic[Item, Result]):
         with self._mutex:
             del self._gatherings[key]
 
-    def _next_batch(
-        self, waiter: _Waiter[Item, Result], key: Hashable
+    def _others(
+        self,
+        waiter: _Waiter[Item, Result],
+        key: Hashable,
+        fits: Callable[[Item], bool],
     ) -> Sequence[_Waiter[Item, Result]]:
-        """Return a call that leads and the first that wait, as many as fit."""
+        """Return the first that wait, as many as fit beside a leader."""
         with self._mutex:
             waiting = self._waiting[key]
             if not waiting:
-                return [waiter]
-            batch, size = [waiter], self._size(waiter.item)
-            for other in self._by_turns(waiter, waiting)[: MAX_BATCH - 1]:
+                return ()
+            batch, size = [], self._size(waiter.item)
+            able = [other for other in waiting if fits(other.item)]
+            for other in self._by_turns(waiter, able)[: MAX_BATCH - 1]:
                 size += self._size(other.item)
                 if size > MAX_SIZE:
                     break
@@ -242,13 +251,27 @@ class Batcher(Generic[Item, Result]):
             return waiting
         return sorted(waiting, key=lambda one: ranks[id(one)])
 
-    def _lead(
-        self, batch: Sequence[_Waiter[Item, Result]], key: Hashable
-    ) -> None:
+    def _lead(self, waiter: _Waiter[Item, Result], key: Hashable) -> None:
         """Work for a batch, and hand over to who arrived meanwhile."""
         begin = time.monotonic()
+        batch = [waiter]
+        is_closed = False
+
+        def board(fits: Callable[[Item], bool]) -> Sequence[Item]:
+            nonlocal is_closed
+            # Once: the work may be repeated.
+            if not is_closed:
+                is_closed = True
+                batch.extend(self._others(waiter, key, fits))
+            return [each.item for each in batch]
+
+        def work() -> Sequence[Result | Sharing]:
+            if self._in_turn is not None:
+                return self._in_turn(waiter.item, board)
+            return self._together(board(lambda _: True))
+
         try:
-            self._run_batch(batch)
+            self._run_batch(batch, work)
         finally:
             self._usual += (time.monotonic() - begin - self._usual) / 8
             with self._mutex:
@@ -266,10 +289,14 @@ class Batcher(Generic[Item, Result]):
             for other in batch[1:]:
                 other.call()
 
-    def _run_batch(self, batch: Sequence[_Waiter[Item, Result]]) -> None:
-        items = [waiter.item for waiter in batch]
+    def _run_batch(
+        self,
+        batch: Sequence[_Waiter[Item, Result]],
+        work: Callable[[], Sequence[Result | Sharing]],
+    ) -> None:
+        """Do the work of a batch, which may become longer meanwhile."""
         try:
-            results = self._together(items)
+            results = work()
         except StoreUnavailable as error:
             # If only the first one is late, the others have time to try.
             is_late = request_deadline.left(LATE) < LATE

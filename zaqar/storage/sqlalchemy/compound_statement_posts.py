@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
+from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
@@ -20,7 +21,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Posts to a queue. The numbers are used while its row is locked; the result
-#: is the first one, or NULL if the queue is not ready.
+#: is the first one, or NULL and whether the queue is ready but locked.
 _BLOCK = f"""BEGIN
 DECLARE q, s, u BIGINT;
 SELECT id, next_seq, subscribed INTO q, s, u FROM message_queue
@@ -32,8 +33,9 @@ INSERT INTO message ({NEW_COLUMNS})
 VALUES {{messages}};
 UPDATE message_queue SET next_seq = next_seq + :count, live = live + :count,
 bytes = bytes + :size WHERE qid = :qid;
-{{more}}SELECT s, u;
-ELSE SELECT NULL, u;
+{{more}}SELECT s, u, 0;
+ELSE SELECT NULL, u, q IS NULL AND EXISTS (SELECT 1 FROM message_queue
+WHERE qid = :qid AND dropped_at IS NULL AND least_version <= :version);
 END IF;
 END"""
 _NOTICES = f"""IF u > 0 THEN
@@ -53,37 +55,36 @@ def post(
     unsubscribed: UnsubscribedQueues,
     *,
     skip: bool,
-) -> list[Sequence[str] | None]:
-    """Store posts and commit; to one queue, unless locked ones are left out.
+) -> list[Sequence[str] | Sharing | None]:
+    """Store posts to one queue and commit.
 
     That a token is new shows in its INSERT.
 
-    :param skip: whether queues that are locked are left out
-    :returns: the ids of each, None where the queue is not ready for it
+    :param skip: whether they are left out while the queue is locked
+    :returns: the ids of each, None if the queue is locked
     """
-    queues = posts_by_queue.by_queue(posts)
-    now = max(post.now for post in posts)
+    ((qid, group),) = posts_by_queue.by_queue(posts).items()
+    now = max(post.now for post in group)
     # Read once: those that are missing here get their notices.
-    quiet = {qid for qid in queues if qid in unsubscribed}
-    if any(post.notice and post.qid not in quiet for post in posts):
+    is_quiet = qid in unsubscribed
+    if not is_quiet and any(post.notice for post in group):
         session.later(f'SELECT {QUEUE} INTO @outbox', {'qid': OUTBOX})
-    for qid, group in queues.items():
-        block = _block(session, group, now, qid in quiet, skip)
-        session.later(block, {})
+    session.later(_block(session, group, now, is_quiet, skip), {})
+    (((first, epoch, is_locked),),) = session.finish()
+    if epoch is not None:
+        unsubscribed.update(qid, epoch)
+    if first is None:
+        return [None if is_locked else Sharing.DO_ALONE for _ in posts]
     stored: dict[tuple[str, str], Sequence[str]] = {}
-    results = session.finish()
-    for (qid, group), ((first, epoch),) in zip(
-        queues.items(), results, strict=True
-    ):
-        if epoch is not None:
-            unsubscribed.update(qid, epoch)
-        for post in group if first is not None else ():
-            stored[qid, post.token] = [
-                id_of(item, seq)
-                for seq, item in enumerate(post.messages, first)
-            ]
-            first += len(post.messages)
-    return posts_by_queue.results(posts, stored)
+    for post in group:
+        stored[qid, post.token] = [
+            id_of(item, seq) for seq, item in enumerate(post.messages, first)
+        ]
+        first += len(post.messages)
+    return [
+        Sharing.DO_ALONE if ids is None else ids
+        for ids in posts_by_queue.results(posts, stored)
+    ]
 
 
 def _block(

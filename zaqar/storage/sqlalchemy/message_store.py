@@ -2,14 +2,16 @@
 """The message store on SQL.
 
 Concurrent posts of a process to one queue share a commit. On MariaDB those to
-any queues do: posts to a queue that is locked are left out and wait for it by
-themselves, so that they hold up no others. Claims, which pass over locked
-rows, share commits there whatever their queues are, and on MySQL with those of
-their queue; deletions share one with those of their queue on both.
+any queues do: posts to a queue that is locked are left out, so that they hold
+up no others. They wait for one of the locks, and all that have come when it is
+free share a commit, since whoever had it has freed all of its queues. Claims,
+which pass over locked rows, share commits there whatever their queues are, and
+on MySQL with those of their queue; deletions share one with those of their
+queue on both.
 
-On PostgreSQL the hot calls are one statement each, and on MariaDB posts are,
-hence one round trip; other calls there take two, and MySQL runs the same steps
-one by one.
+On PostgreSQL the hot calls are one statement each, and on MariaDB posts to one
+queue are, hence one round trip; other calls there take two, and MySQL runs the
+same steps one by one.
 """
 
 from __future__ import annotations

@@ -14,15 +14,17 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
-from zaqar import store_clock
+from zaqar import request_deadline, store_clock
+from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
-    compound_statement_posts,
+    connector,
     driver,
+    locked_queue_posts,
     migrations,
     shared_claims,
 )
@@ -30,6 +32,7 @@ from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, lifetime_values
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies, message, token
@@ -88,18 +91,22 @@ def server(uri: str) -> Iterator[SqlDatabase]:
         yield server
 
 
+def post_call(queue: Probe) -> PostCall:
+    """Return a post of a message."""
+    now = store_clock.wall_ms()
+    return PostCall(queue.qid, token(), [message('shared')], now)
+
+
 def post_together(
     server: SqlDatabase, queues: Sequence[Probe]
 ) -> Sequence[Any]:
     """Post to queues in one transaction."""
-    posts = [
-        PostCall(
-            queue.qid, token(), [message('shared')], store_clock.wall_ms()
-        )
-        for queue in queues
-    ]
+    posts = [post_call(queue) for queue in queues]
     return server.write_or_conflict(
-        compound_statement_posts.post, posts, UnsubscribedQueues(), skip=True
+        locked_queue_posts.post,
+        {queue.qid for queue in queues},
+        lambda _: posts,
+        UnsubscribedQueues(),
     )
 
 
@@ -154,28 +161,72 @@ def test_a_locked_queue_delays_no_other(uri: str, queues: list[Probe]) -> None:
 
 
 @merges_queues
+def test_posts_that_rivals_hold_up_share_a_transaction(
+    uri: str,
+    server: SqlDatabase,
+    queues: list[Probe],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = locked_queue_posts.post
+    stored: list[int] = []
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        ids = store(*arguments, **options)
+        stored.append(len(ids) - ids.count(None))
+        return ids
+
+    monkeypatch.setattr(locked_queue_posts, 'post', note)
+    server.ping()
+    posts = SharedPosts(server, 60, UnsubscribedQueues())
+    waiting = [
+        threading.Thread(target=posts.run, args=(post_call(queue), 0))
+        for queue in queues
+    ]
+    with locked(uri, *queues):
+        for thread in waiting:
+            thread.start()
+        while posts.held_up < len(queues):
+            time.sleep(0.001)
+    for thread in waiting:
+        thread.join()
+    assert sum(stored) == len(queues)
+    assert len(stored) <= 3
+    assert {tuple(queue.everything()) for queue in queues} == {
+        ('first', 'shared')
+    }
+
+
+@pytest.mark.parametrize('uri', ['postgresql'], indirect=True)
+def test_a_lock_that_lasts_is_a_conflict(
+    uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connector, 'LOCK_TIMEOUT', 100)
+    store = DRIVER.open_messages(uri, {})
+    queue = Probe(store, Hand())
+    queue.post('first')
+    with (
+        contextlib.closing(store),
+        locked(uri, queue),
+        request_deadline.within(0.5),
+        pytest.raises(StoreUnavailable),
+    ):
+        queue.post('late')
+    (line,) = caplog.messages
+    assert line.startswith('Conflict: ')
+
+
+@merges_queues
 def test_posts_whose_shared_commit_is_refused_are_made_by_queue(
     queues: list[Probe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    post, finish = compound_statement_posts.post, SqlSession.finish
-    shared = threading.local()
     refused: list[int] = []
 
-    def note(
-        session: Any, posts: Sequence[PostCall], *rest: Any, **o: Any
-    ) -> Any:
-        shared.queues = len({post.qid for post in posts})
-        return post(session, posts, *rest, **o)
-
-    def refuse_shared(session: Any) -> Any:
+    def refuse(_session: Any, qids: Any, *_: Any, **__: Any) -> Any:
         # As a node of a Galera cluster does, whose rival was first.
-        if shared.queues > 1:
-            refused.append(shared.queues)
-            raise pymysql.OperationalError(1213, 'Deadlock found')
-        return finish(session)
+        refused.append(len(qids))
+        raise pymysql.OperationalError(1213, 'Deadlock found')
 
-    monkeypatch.setattr(compound_statement_posts, 'post', note)
-    monkeypatch.setattr(SqlSession, 'finish', refuse_shared)
+    monkeypatch.setattr(locked_queue_posts, 'post', refuse)
     posted = 0
     while not refused:
         posted += 1

@@ -13,7 +13,13 @@ import pytest
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage import group_commit
-from zaqar.storage.group_commit import LATE, MAX_SIZE, Batcher, Sharing
+from zaqar.storage.group_commit import (
+    LATE,
+    MAX_SIZE,
+    Batcher,
+    Board,
+    Sharing,
+)
 
 #: Seconds that no test should have to wait.
 LONG = 30.0
@@ -168,16 +174,6 @@ def test_owners_take_turns_where_not_all_fit() -> None:
     assert ledger.batches == [[1], [11, 21, 31], [12, 13, 14]]
 
 
-def test_a_key_is_busy_while_a_thread_works_for_it() -> None:
-    ledger = Ledger()
-    callers = crowd(ledger, 1, keys=['a'])
-    assert ledger.batcher.is_busy('a')
-    assert not ledger.batcher.is_busy('b')
-    ledger.permits.release()
-    assert outcomes(callers) == [2]
-    assert not ledger.batcher.is_busy('a')
-
-
 def test_what_cannot_be_shared_is_done_alone() -> None:
     ledger = Ledger()
     callers = crowd(ledger, 1, -13, -2, 4)
@@ -253,3 +249,44 @@ def test_a_late_call_fails_alone() -> None:
     lost, alone = outcomes(callers)
     assert isinstance(lost, StoreUnavailable)
     assert alone == 9
+
+
+class Ferry(Ledger):
+    """A ledger whose first item waits for permission, then takes others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batcher = Batcher(
+            self._together, self._alone, LONG, in_turn=self._in_turn
+        )
+
+    def _in_turn(self, first: int, board: Board[int]) -> list[int | Sharing]:
+        self.begun.release()
+        assert self.permits.acquire(timeout=LONG)
+        if first == -13:
+            raise StoreUnavailable
+        items = board(lambda item: item < 100)
+        # Once: a repetition has the same.
+        assert board(lambda _: True) == items
+        self.batches.append([*items])
+        return [item * 2 for item in items]
+
+
+def test_who_comes_while_the_first_one_waits_goes_with_it() -> None:
+    ferry = Ferry()
+    callers = crowd(ferry, 1, 200, 2, 3)
+    ferry.permits.release(2)
+
+    assert outcomes(callers) == [2, 400, 4, 6]
+    assert ferry.batches == [[1, 2, 3], [200]]
+
+
+def test_a_first_one_that_waits_in_vain_fails_no_other() -> None:
+    ferry = Ferry()
+    callers = crowd(ferry, -13, 2, 3)
+    ferry.permits.release(2)
+
+    failed, *others = outcomes(callers)
+    assert isinstance(failed, StoreUnavailable)
+    assert others == [4, 6]
+    assert ferry.batches == [[2, 3]]
