@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
@@ -91,17 +91,17 @@ def server(uri: str) -> Iterator[SqlDatabase]:
         yield server
 
 
-def post_call(queue: Probe) -> PostCall:
+def post_call(queue: Probe, **options: Any) -> PostCall:
     """Return a post of a message."""
     now = store_clock.wall_ms()
-    return PostCall(queue.qid, token(), [message('shared')], now)
+    return PostCall(queue.qid, token(), [message('shared')], now, **options)
 
 
 def post_together(
-    server: SqlDatabase, queues: Sequence[Probe]
+    server: SqlDatabase, queues: Sequence[Probe], **options: Any
 ) -> Sequence[Any]:
     """Post to queues in one transaction."""
-    posts = [post_call(queue) for queue in queues]
+    posts = [post_call(queue, **options) for queue in queues]
     return server.write_or_conflict(
         locked_queue_posts.post,
         {queue.qid for queue in queues},
@@ -120,6 +120,33 @@ def test_posts_to_several_queues_share_a_transaction(
         assert queue.store.get(queue.qid, ids, now=queue.hand.now)
     assert queues[0].everything() == ['first', 'shared', 'shared']
     assert queues[1].everything() == ['first', 'shared']
+
+
+@merges_queues
+def test_posts_to_several_queues_leave_notices_where_they_are_wanted(
+    server: SqlDatabase, queues: list[Probe]
+) -> None:
+    heard, silent, new = queues[0], queues[1], Probe(queues[0].store, Hand())
+    store, now = heard.store, heard.hand.now
+    epoch = store.subscribed_epoch(silent.qid, now=now)
+    assert store.unmark_subscribed(silent.qid, epoch, now=now)
+
+    def post() -> Sequence[Any]:
+        return post_together(
+            server,
+            [heard, silent, new],
+            notice=lambda _: message('notice'),
+        )
+
+    # There is no outbox yet, and one of the queues has to be made.
+    first, second, third = post()
+    alone = Sharing.DO_ALONE
+    assert (first, len(second), third) == (alone, 1, alone)
+    outbox = Probe(store, heard.hand, OUTBOX)
+    outbox.post('first')
+    first, second, _ = post()
+    assert (len(first), len(second)) == (1, 1)
+    assert sorted(outbox.everything()) == ['first', 'notice']
 
 
 @merges_queues
