@@ -48,17 +48,16 @@ class _Condition(msgspec.Struct, frozen=True):
     presence: frozenset[bool]
 
     def matches(self, body: Any) -> bool:
-        values = _values(body, self.path)
-        is_present = False
-        for value in values:
-            is_present = True
-            if not self.tests:
-                break
-            if any(
-                test(leaf) for leaf in _leaves(value) for test in self.tests
-            ):
+        values = [*_values(body, self.path)]
+        if self.tests and values:
+            # Arrays may have a hundred thousand items: no step for each of
+            # them but the test itself.
+            leaves = values
+            if any(isinstance(value, list) for value in values):
+                leaves = [leaf for value in values for leaf in _leaves(value)]
+            if any(any(map(test, leaves)) for test in self.tests):
                 return True
-        return is_present in self.presence
+        return bool(values) in self.presence
 
 
 class Filter(msgspec.Struct, frozen=True):
