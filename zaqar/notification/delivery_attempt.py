@@ -64,6 +64,11 @@ class Attempts:
     ) -> None:
         self._ctx = ctx
         self._senders = senders
+        self._asynchronous = frozenset(
+            scheme
+            for scheme, sender in senders.items()
+            if inspect.iscoroutinefunction(sender.send)
+        )
         self._subscriptions = subscriptions
         self._statistics = statistics
         self._over_http = encrypted_over_http
@@ -158,7 +163,7 @@ class Attempts:
     async def _send(self, delivery: Delivery, now: int) -> Outcome:
         send: Any = self._senders[delivery.scheme].send
         try:
-            if inspect.iscoroutinefunction(send):
+            if delivery.scheme in self._asynchronous:
                 outcome: Outcome = await send(delivery, now=now)
                 return outcome
             threads = self._threads.get(delivery.scheme)

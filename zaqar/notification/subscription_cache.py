@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions of pending deliveries, cached for a moment."""
 
-import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from cachetools import TTLCache
-
+from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers import subscription_records
 from zaqar.controllers.call_context import Context
 from zaqar.models import Scope, Subscription
@@ -23,10 +22,10 @@ class SubscriptionCache:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._lock = threading.Lock()
-        self._cache: TTLCache[tuple[Scope, str], Subscription] = TTLCache(
-            MAX_CACHED, CACHE_SECONDS
-        )
+        #: Each until when it is good, by a clock that never goes back.
+        self._cache: BoundedCache[
+            tuple[Scope, str], tuple[Subscription, float]
+        ] = BoundedCache(MAX_CACHED)
 
     def cached(self, pending: PendingDelivery) -> Subscription | None:
         """Return the subscription if it is at hand.
@@ -38,10 +37,10 @@ class SubscriptionCache:
         """
         if pending.confirmation is not None:
             return None
-        with self._lock:
-            cached = self._cache.get(pending.key)
+        cached, until = self._cache.get(pending.key, (None, 0.0))
         if (
             cached is None
+            or time.monotonic() > until
             or cached.version < pending.version
             or not self._ctx.pipeline.is_notified(cached)
         ):
@@ -67,8 +66,8 @@ class SubscriptionCache:
 
     def remember(self, subscription: Subscription) -> None:
         """Cache a subscription that was read a moment ago."""
-        with self._lock:
-            self._cache[subscription.scope, subscription.id] = subscription
+        key = subscription.scope, subscription.id
+        self._cache[key] = subscription, time.monotonic() + CACHE_SECONDS
 
     def policy(self, subscription: Subscription) -> Mapping[str, Any]:
         """Return the retry policy that applies to a subscription."""

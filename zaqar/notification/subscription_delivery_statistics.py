@@ -54,7 +54,7 @@ class DeliveryStatistics:
         self._discard = discard
         self._most, self._lifetime = most, lifetime
         self._lock = threading.Lock()
-        self._changes: dict[Key, Mapping[str, Any]] = {}
+        self._changes: dict[Key, dict[str, Any]] = {}
         self._dropped: list[Attempt] = []
 
     def delivered(
@@ -64,14 +64,15 @@ class DeliveryStatistics:
 
         :param attempt: to be recorded
         """
-        change: dict[str, Any] = {
-            'delivered': 1,
-            'last_delivery_at': now,
-            _OTHER: True,
-        }
-        if attempt is not None:
-            change[_SUCCESS] = attempt
-        self._add(key, change)
+        with self._lock:
+            # In place: this comes most often.
+            change = self._changes.setdefault(key, {})
+            change['delivered'] = change.get('delivered', 0) + 1
+            change['last_delivery_at'] = now
+            change[_OTHER] = True
+            change.pop('gone_since', None)
+            if attempt is not None:
+                change[_SUCCESS] = attempt
 
     def retried(
         self,

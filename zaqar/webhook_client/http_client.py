@@ -105,13 +105,14 @@ class WebhookClient:
             target = _parsed(url)
             proxy = self._proxy(target)
             key = f'{target.scheme}://{target.netloc}'
-            async with asyncio.timeout(self._total):
-                connection = self._borrow(key)
-                if connection is None:
+            end = asyncio.get_running_loop().time() + self._total
+            connection = self._borrow(key)
+            if connection is None:
+                async with asyncio.timeout_at(end):
                     connection = await self._connected(target, proxy)
-                response = await connection.request(
-                    _encoded(target, headers, body, proxy)
-                )
+            response = await connection.request(
+                _encoded(target, headers, body, proxy), end
+            )
         except TimeoutError:
             _give_up(connection)
             raise NoResponse(

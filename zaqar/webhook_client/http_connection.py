@@ -54,13 +54,19 @@ class Connection(asyncio.Protocol):
         self.is_usable = False
         self._parser: Any = None
         self._answer: asyncio.Future[HttpResponse] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._is_tunnel = False
 
     def request(
-        self, text: bytes, *, is_tunnel: bool = False
+        self,
+        text: bytes,
+        end: float | None = None,
+        *,
+        is_tunnel: bool = False,
     ) -> asyncio.Future[HttpResponse]:
         """Send a request; return its response, later.
 
+        :param end: when it fails with TimeoutError, by the clock of the loop
         :param is_tunnel: it asks a proxy for a tunnel, so that nothing that
             follows the head belongs to the response
         """
@@ -69,7 +75,11 @@ class Connection(asyncio.Protocol):
         self._received = 0
         self._interim = 0
         self._begin()
-        self._answer = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        if end is not None:
+            # One timer costs less than a context manager around the request.
+            self._timer = loop.call_at(end, self._fail, TimeoutError())
         if not self.is_usable:
             self._fail(ConnectionResetError())
         else:
@@ -79,6 +89,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close it at once, whatever has not been sent yet."""
         self.is_usable = False
+        self._stop_timer()
         self.transport.abort()
 
     # Called by the event loop.
@@ -183,9 +194,15 @@ class Connection(asyncio.Protocol):
 
     def _complete(self) -> None:
         assert self._answer is not None
+        self._stop_timer()
         self._answer.set_result(
             HttpResponse(self._status, self._headers, self._body)
         )
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _break(self, error: Exception) -> None:
         """Close it; a status that has come counts, whatever came after it."""

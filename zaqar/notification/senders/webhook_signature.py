@@ -6,12 +6,16 @@
 
 import base64
 import functools
-import hmac
+import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 from zaqar.controllers import webhook_secret_format
 
+#: Bytes of a block of SHA-256.
+_BLOCK = 64
 
-@functools.lru_cache(1000)
+
 def key(secret: str) -> bytes:
     """Return the key of a secret.
 
@@ -31,5 +35,24 @@ def signature(secret: str, name: str, seconds: int, body: bytes) -> str:
     :param seconds: the value of ``Webhook-Timestamp``
     """
     text = b'.'.join((name.encode(), str(seconds).encode(), body))
-    digest = hmac.digest(key(secret), text, 'sha256')
-    return f'v1,{base64.b64encode(digest).decode()}'
+    inner, outer = (half.copy() for half in _halves(secret))
+    inner.update(text)
+    outer.update(inner.digest())
+    return f'v1,{base64.b64encode(outer.digest()).decode()}'
+
+
+@functools.lru_cache(1000)
+def _halves(secret: str) -> Sequence[Any]:
+    """Return the beginnings of both hashes of HMAC.
+
+    With them a short text takes half as long, and no other thread gets a turn
+    in between, as in :func:`hmac.digest`.
+    """
+    block = key(secret)
+    if len(block) > _BLOCK:
+        block = hashlib.sha256(block).digest()
+    block = block.ljust(_BLOCK, b'\0')
+    return [
+        hashlib.sha256(bytes(byte ^ pad for byte in block))
+        for pad in (0x36, 0x5C)
+    ]
