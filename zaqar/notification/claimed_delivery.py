@@ -13,10 +13,8 @@ from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome
 from zaqar.storage.base import MessageStore
 
-#: Seconds after which the claims of a dead process lapse, and those in which
-#: deliveries must begin that are not claimed, but delayed for as long.
+#: Seconds after which the claims of a dead process lapse.
 LEASE = 30
-START = 10
 
 #: Bytes of messages that count as much as a job.
 UNIT = 32 * 1024
@@ -24,13 +22,12 @@ UNIT = 32 * 1024
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A claim, and the messages in it that are not finished.
+    """A claim, and the deliveries under it that are not finished.
 
-    :ivar claim_id: '' where a notifier has stored them for itself: they are
-        delayed for as long as others must not have them
     :ivar open: these, with their weights
     :ivar is_lost: it has lapsed; other notifiers may have its messages
     :ivar left: messages to release
+    :ivar notices: those whose deliveries these are; else they are stored
     """
 
     claim_id: str
@@ -38,18 +35,30 @@ class Lease:
     open: dict[str, int] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
     is_lost: bool = False
-
-    def is_over(self, now: int) -> bool:
-        """Tell whether nothing more may begin under it.
-
-        :param now: milliseconds
-        """
-        return not self.claim_id and now - self.renewed_at > START * 1000
+    notices: list[ClaimedNotice] = field(default_factory=list)
 
     def finish(self, ids: Iterable[str]) -> None:
         """Note messages that are finished."""
         for one in ids:
             self.open.pop(one, None)
+
+
+@dataclass(slots=True, eq=False)
+class ClaimedNotice:
+    """A claimed notice whose deliveries are made without being stored.
+
+    :ivar open: those that are not finished
+    """
+
+    id: str
+    claim_id: str
+    project: str
+    open: set[ClaimedDelivery] = field(default_factory=set)
+
+    @property
+    def weight(self) -> int:
+        """Weight of those that are not finished, and not slow either."""
+        return sum(job.weight for job in self.open if not job.is_slow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,8 @@ class GivenUp:
 class ClaimedDelivery:
     """A claimed pending delivery, and how far it has got.
 
+    :ivar message_id: in the store, unless it has a notice
+    :ivar notice: that of which it is made, if it is not stored
     :ivar place: index of the next message
     :ivar attempt: number of the next attempt
     :ivar pool: the name of that of its store
@@ -95,12 +106,14 @@ class ClaimedDelivery:
     :ivar confirms: the subscriber has confirmed its subscription
     :ivar replacements: what is to be stored in its place
     :ivar left: the bytes that these are to deliver
+    :ivar is_slow: an attempt takes long
     """
 
     pending: PendingDelivery
     message_id: str
     lease: Lease
     store: MessageStore
+    notice: ClaimedNotice | None = None
     place: int = 0
     attempt: int = 1
     pool: str = ''
@@ -109,6 +122,7 @@ class ClaimedDelivery:
     confirms: bool = False
     replacements: list[NewMessage] = field(default_factory=list)
     left: int = 0
+    is_slow: bool = False
 
     @property
     def host(self) -> str:
@@ -119,6 +133,11 @@ class ClaimedDelivery:
     def project(self) -> str:
         """The project that it counts for."""
         return self.pending.project
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it need not be stored if its host makes it wait."""
+        return self.notice is None
 
     @property
     def weight(self) -> int:

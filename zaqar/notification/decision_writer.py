@@ -12,7 +12,8 @@ nothing.
 import logging
 import math
 import threading
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Iterable, Set
 from itertools import islice
 
 from zaqar.controllers import subscription_records, subscriptions
@@ -43,7 +44,7 @@ from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
-from zaqar.storage.base import PENDING, MessageStore
+from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
 
 LOG = logging.getLogger(__name__)
@@ -147,8 +148,8 @@ class DecisionWriter:
         self.changed.set()
 
     def leave(self, job: ClaimedDelivery) -> None:
-        """Release a job to any notifier, as it is stored."""
-        if job.lease.claim_id:
+        """Release a job to any notifier, as it is stored, or to be stored."""
+        if job.is_stored:
             self._left.append(job)
             self.changed.set()
         else:
@@ -184,12 +185,15 @@ class DecisionWriter:
             new = iter(stored)
             for job in ready:
                 count = len(job.replacements)
-                shared.replace(job.message_id, [*islice(new, count)])
+                ids = [*islice(new, count)]
+                if job.is_stored or job.pending.source:
+                    shared.replace(job.message_id, ids)
                 job.replacements.clear()
-            if ready:
-                ids = [job.message_id for job in ready]
+            ids = [job.message_id for job in ready if job.is_stored]
+            if ids:
                 store.delete_many(PENDING, ids, now=store.clock.now())
-                shared.finish(store, ids)
+            ended = shared.finish(store, [job.message_id for job in ready])
+            _leave_notices(store, ready, ended)
         except BaseException:
             self._finished.extendleft(reversed(ready))
             raise
@@ -349,6 +353,29 @@ class DecisionWriter:
             raise
         except ZaqarError:
             LOG.info('A subscription ended before it was confirmed')
+
+
+def _leave_notices(
+    store: MessageStore, jobs: Iterable[ClaimedDelivery], ended: Set[str]
+) -> None:
+    """Let the notices of finished jobs stay that others refer to.
+
+    :param ended: those that are deleted
+    """
+    staying: defaultdict[str, set[str]] = defaultdict(set)
+    for job in jobs:
+        notice = job.notice
+        if notice is not None:
+            notice.open.discard(job)
+            if not notice.open and notice.id not in ended:
+                staying[notice.claim_id].add(notice.id)
+    for claim_id, ids in staying.items():
+        store.settle(
+            OUTBOX,
+            claim_id,
+            SharedNotices.staying(ids),
+            now=store.clock.now(),
+        )
 
 
 def _count(delivery: Delivery, outcome: str) -> None:

@@ -156,11 +156,8 @@ class DeliveryLoop:
         while attempt is not None:
             job, more, success = attempt.job, False, None
             try:
-                now = job.store.clock.now()
                 # Another notifier has the jobs of a lost lease.
-                if job.lease.is_over(now) and not job.lease.is_lost:
-                    self._writer(job).leave(job)
-                elif not job.lease.is_lost:
+                if not job.lease.is_lost:
                     more, success = await self._deliver(job)
             except StoreUnavailable:
                 self._writer(job).leave(job)
@@ -231,6 +228,9 @@ class DeliveryLoop:
 
     def _defer(self, job: ClaimedDelivery, seconds: float) -> None:
         """Have a job stored for later, since its host has no room for it."""
+        if not seconds:
+            self._writer(job).leave(job)
+            return
         # For a while it is deferred whatever the policy is.
         decision, now = self._without_room(job, seconds, DEFAULTS)
         if isinstance(decision, Defer):

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fan-out of notices to pending deliveries, one per subscriber.
 
-Notices are claimed, their deliveries are stored and may be sent, and then the
-notices are deleted. If a notifier dies in between, the next one repeats this:
-its deliveries have the same ids and, if nothing else came in between, the same
-token, so that the store recognizes them. What exceeds the share of a project
-stays claimed meanwhile.
+Notices are claimed. Where all deliveries of one are likely to begin soon, they
+are made at once, and the notice stays claimed until the last one ends. Others
+are stored, and then the notice is deleted. If a notifier dies in between, the
+next one repeats this: its deliveries have the same ids and, if nothing else
+came in between, the same token, so that the store recognizes them. What
+exceeds the share of a project stays claimed meanwhile.
 """
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import math
 import random
@@ -17,6 +19,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
@@ -37,7 +40,7 @@ from zaqar.models import (
     random_half,
 )
 from zaqar.notification import notifier_metrics, resend_and_replay
-from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.claimed_delivery import UNIT
 from zaqar.notification.notice_deliveries import (
     FILTERS,
     Evaluations,
@@ -63,7 +66,11 @@ Filtered = Callable[[Key, int], None]
 
 #: Maximum number of notices per claim, and its seconds.
 BATCH = 100
-NOTICE_LEASE = 60
+NOTICE_LEASE = 30
+
+#: Maximum number of deliveries of a notice that are not stored: all of them
+#: are repeated if this process is killed before the last one ends.
+MAX_UNSTORED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +81,9 @@ class Expansion:
     :ivar fresh: of those that are fanned out now
     :ivar ended: those that nothing refers to
     :ivar deliveries: how many
-    :ivar direct: those that the caller has for itself, by their ids
-    :ivar since: when these were stored, in milliseconds
+    :ivar claim_id: that of the notices
+    :ivar unstored: the deliveries that the caller has to make, of each notice,
+        with its id
     :ivar idle: queues without subscriptions, with the epochs of their flags
     """
 
@@ -83,8 +91,8 @@ class Expansion:
     fresh: int
     ended: Sequence[str]
     deliveries: int
-    direct: Sequence[tuple[str, PendingDelivery]]
-    since: int
+    claim_id: str
+    unstored: Sequence[Sequence[tuple[str, PendingDelivery]]]
     idle: Sequence[tuple[str, int]]
 
     def finish(self, store: MessageStore) -> None:
@@ -108,7 +116,7 @@ def expand(
     evaluations: Evaluations | None = None,
     pause: Callable[[], None] = lambda: None,
     count_bytes: Count = count_nothing,
-    direct: int = 0,
+    is_quick: Callable[[str], bool] = lambda host: False,
 ) -> Expansion | None:
     """Store the deliveries of waiting notices, None if there are none.
 
@@ -118,8 +126,8 @@ def expand(
     :param evaluations: what filters cost
     :param pause: called now and then, for work that cannot wait
     :param count_bytes: see :mod:`.pending_byte_counter`
-    :param direct: how many deliveries the caller takes at once, instead of
-        claiming them: for others they are delayed as if they were claimed
+    :param is_quick: tells whether deliveries to a host would begin soon: if
+        all of a notice would, none is stored, and the notice stays claimed
     """
     shared = shared or SharedNotices(ctx.cipher)
     turns = turns or ProjectTurns.unlimited()
@@ -144,21 +152,32 @@ def expand(
     references: list[tuple[str, str]] = []
     tokens: list[str] = []
     sizes: Counter[str] = Counter()
-    own: dict[str, PendingDelivery] = {}
-    since = store.clock.now()
+    unstored: list[list[tuple[str, PendingDelivery]]] = []
 
     def encoded() -> Iterator[NewMessage]:
-        for notice_id, pending in walk.deliveries(readable):
-            wait = expected_wait(pending.host, pending.project)
-            is_own = wait is None and len(own) < direct
-            turns.store(pending.project, is_due=wait is None and not is_own)
-            record = _encode(ctx, pending, wait, LEASE if is_own else 0)
-            if is_own:
-                own[record.rnd] = pending
-            references.append((record.rnd, pending.source))
-            tokens.append(f'{notice_id} {pending.name}')
-            sizes[pending.project] += pending.size
-            yield record
+        for notice_id, made in walk.deliveries(readable):
+            first = [*islice(made, MAX_UNSTORED + 1)]
+            if (
+                first
+                and len(first) <= MAX_UNSTORED
+                and walk.is_whole(notice_id)
+                and all(is_quick(pending.host) for pending in first)
+            ):
+                unstored.append([(notice_id, one) for one in first])
+                # They share the messages.
+                weight = len(first) + first[0].size // UNIT
+                turns.begin_unstored(first[0].project, len(first), weight)
+                continue
+            for pending in itertools.chain(first, made):
+                wait = expected_wait(pending.host, pending.project)
+                turns.store(pending.project, is_due=wait is None)
+                record = _encode(ctx, pending, wait)
+                references.append((record.rnd, pending.source))
+                tokens.append(
+                    f'{notice_id}{walk.contents(notice_id)} {pending.name}'
+                )
+                sizes[pending.project] += pending.size
+                yield record
 
     stored: list[str] = []
     try:
@@ -212,18 +231,18 @@ def expand(
                 for _, source in references
             ],
         )
+    for deliveries_of_one in unstored:
+        stay.add(deliveries_of_one[0][0])
+        for _, pending in deliveries_of_one:
+            count_bytes(pending.project, pending.size)
     done = [one.id for one in new if one.id not in left]
     return Expansion(
         len(claim.messages),
         len(done),
         [one for one in done if one not in stay],
         len(stored),
-        [
-            (one, own[random_half(one)])
-            for one in stored
-            if random_half(one) in own
-        ],
-        since,
+        claim.id,
+        unstored,
         walk.idle,
     )
 
@@ -255,13 +274,14 @@ class _Walk:
         self.left: list[tuple[Message, Notice]] = []
         self.parts: set[str] = set()
         self.steps: list[Step] = []
+        self._contents: dict[str, str] = {}
         self.excluded: Counter[Key] = Counter()
         self.idle: list[tuple[str, int]] = []
 
     def deliveries(
         self, notices: Sequence[tuple[Message, Notice]]
-    ) -> Iterator[tuple[str, PendingDelivery]]:
-        """Yield deliveries, each with the id of its notice."""
+    ) -> Iterator[tuple[str, Iterator[PendingDelivery]]]:
+        """Yield the deliveries of each notice, with its id."""
         for message, notice in self._turns.begin(notices):
             if (
                 self._evaluations.are_over
@@ -272,10 +292,24 @@ class _Walk:
                 continue
             if message.id in self._evaluations.places:
                 self.parts.add(message.id)
-            for pending in self._made_of(message, notice):
-                yield message.id, pending
+            yield message.id, self._made_of(message, notice)
             if message.id in self._evaluations.places:
                 self.left.append((message, notice))
+
+    def is_whole(self, notice_id: str) -> bool:
+        """Tell whether all deliveries of a notice are made at once.
+
+        And whether making them changes nothing else.
+        """
+        return not (
+            notice_id in self.parts
+            or notice_id in self._evaluations.places
+            or notice_id in self._contents
+        )
+
+    def contents(self, notice_id: str) -> str:
+        """Return what the deliveries of a request depend on, else ''."""
+        return self._contents.get(notice_id, '')
 
     def _made_of(
         self, message: Message, notice: Notice
@@ -301,6 +335,7 @@ class _Walk:
                 if step.excluded:
                     self.excluded[one.scope, one.id] += step.excluded
                 self.steps.append(step)
+                self._contents[message.id] = step.contents
                 yield from step.deliveries
 
     def _subscribers(self, notice: Notice) -> Subscribers:
@@ -390,10 +425,10 @@ def _token(names: Sequence[str]) -> str:
 
 
 def _encode(
-    ctx: Context, pending: PendingDelivery, wait: float | None, delay: int
+    ctx: Context, pending: PendingDelivery, wait: float | None
 ) -> NewMessage:
     """Encode a delivery, deferred if its host has no room."""
-    ttl = outbox_notices.LIFETIME
+    ttl, delay = outbox_notices.LIFETIME, 0
     if wait is not None:
         pending.deferrals = 1
         delay = math.ceil(wait * (1 + random.random()))

@@ -42,6 +42,9 @@ PROJECT_HELD = MAX_HELD * 3 // 4
 #: Hosts of which that comes next whose project has waited longest.
 LOOK = 64
 
+#: Seconds within which a job should begin that is not stored.
+SOON = 0.5
+
 #: Jobs of a host that may become due together.
 MAX_EXPECTED = 500
 
@@ -68,10 +71,18 @@ MAX_HOSTS = 5000
 
 
 class HostJob(ProjectJob, Protocol):
-    """What the scheduler needs to know of a job."""
+    """What the scheduler needs to know of a job.
+
+    :ivar is_slow: set once its attempt is
+    """
+
+    is_slow: bool
 
     @property
     def host(self) -> str: ...
+
+    @property
+    def is_stored(self) -> bool: ...
 
 
 Job = TypeVar('Job', bound=HostJob)
@@ -81,6 +92,7 @@ Job = TypeVar('Job', bound=HostJob)
 class HostQueue(Generic[Job]):
     """The jobs of a host, and how it has behaved so far.
 
+    :ivar slow: slow attempts in progress
     :ivar ended: when the last job ended
     :ivar pace: seconds between the ends of two jobs while more are waiting
     :ivar booked: until when deferred jobs are expected to keep it busy
@@ -89,6 +101,7 @@ class HostQueue(Generic[Job]):
     host: str
     waiting: FairQueue[Job] = field(default_factory=FairQueue)
     in_flight: int = 0
+    slow: int = 0
     window: int = 1
     successes: int = 0
     failures: int = 0
@@ -119,7 +132,8 @@ class Scheduler(Generic[Job]):
     :param permits: maximum number of attempts at a time that are not slow
     :param per_host: maximum window of a host
     :param defer: called with jobs that their host has no room for, and the
-        seconds after which to offer them again
+        seconds after which to offer them again, 0 for at once if they are only
+        to be stored
     """
 
     def __init__(
@@ -207,6 +221,23 @@ class Scheduler(Generic[Job]):
         expected[project] += 1
         return None
 
+    def is_quick(self, host: str) -> bool:
+        """Tell whether jobs for a host are likely to begin soon.
+
+        Not behind others that are stored, which come first. Threads of stores
+        call this, and may see a state that has just passed.
+        """
+        expected = self._expected.get(host)
+        if expected is not None and expected.total():
+            return False
+        queue = self._queues.get(host)
+        return queue is None or not (
+            queue.is_failing
+            or queue.slow
+            or queue.open_until > self._timer()
+            or len(queue.waiting) * queue.pace > SOON
+        )
+
     def expect_none(self) -> None:
         """Note that all jobs that are due have been offered."""
         self._expected = defaultdict(Counter)
@@ -214,6 +245,8 @@ class Scheduler(Generic[Job]):
     def take(self) -> Attempt[Job] | None:
         """Begin the next attempt, None if there is none for now."""
         if self._is_closed or len(self._quick) >= self._permits:
+            return None
+        if not self._ring:
             return None
         now = self._timer()
         is_full = len(self._slow) >= self._permits * SLOW_PER_PERMIT
@@ -247,7 +280,9 @@ class Scheduler(Generic[Job]):
         if success is not None:
             surplus = self._record(queue, success)
         self._quick.pop(attempt, None)
-        self._slow.pop(attempt, None)
+        if attempt in self._slow:
+            del self._slow[attempt]
+            queue.slow -= 1
         queue.in_flight -= 1
         if more:
             queue.waiting.appendleft(attempt.job)
@@ -268,6 +303,9 @@ class Scheduler(Generic[Job]):
                 break
             del self._quick[attempt]
             self._slow[attempt] = None
+            attempt.job.is_slow = True
+            attempt.queue.slow += 1
+            self._store(attempt.queue)
         for attempt in self._slow:
             if now - attempt.began >= HANG_SECONDS and not (
                 attempt.queue.is_hanging or attempt.queue.successes
@@ -304,6 +342,16 @@ class Scheduler(Generic[Job]):
         self._ring.clear()
         self._waiting = 0
         return jobs
+
+    def _store(self, queue: HostQueue[Job]) -> None:
+        """Have jobs stored that wait longer than was expected."""
+        jobs = queue.waiting.remove_unstored()
+        for job in jobs:
+            self._weigh(job, -1)
+        self._waiting -= len(jobs)
+        self._set_turn(queue)
+        for job in jobs:
+            self._defer(job, 0.0)
 
     def _last_turn(self, queue: HostQueue[Job]) -> int:
         return self._turns.get(queue.waiting.next_project, 0)

@@ -194,7 +194,6 @@ class Notifier:
                     self._subscriptions.remember,
                     self._statistics.filtered,
                     self._settings.max_outbox_per_project,
-                    self._settings.request_timeout,
                     self._byte_counter,
                 )
                 self._readers[name] = reader

@@ -17,7 +17,6 @@ from zaqar.notification import (
     notifier_metrics,
     pending_limit_per_project,
 )
-from zaqar.notification.claimed_delivery import LEASE, START
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.fanout import Expansion
@@ -25,7 +24,7 @@ from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.notice_deliveries import Evaluations
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.pending_claims import BATCH, PendingClaims
-from zaqar.notification.project_turns import ProjectTurns
+from zaqar.notification.project_turns import MAX_DUE, ProjectTurns
 from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.watchable_store import Watch
@@ -38,6 +37,10 @@ POLL_NOTICES = 0.1
 POLL_LISTENING = 1.0
 POLL_PENDING = 0.5
 
+#: Seconds between two looks for the notices of other projects while there is
+#: no room for those that come first.
+SEARCH = 0.02
+
 #: Seconds between two attempts while the store fails, and between two counts
 #: of what waits.
 PAUSE = 1.0
@@ -48,12 +51,6 @@ COUNT_INTERVAL = 30.0
 #: writing several. What is not written is repeated if this process is killed.
 FEW = 20
 GATHER = 0.005
-
-#: Deliveries at a time up to which new ones are not claimed, but stored for
-#: this process: then it has them a call of the store earlier. None where an
-#: attempt may take so many seconds that others have them before its end.
-DIRECT = 50
-DIRECT_TIMEOUT = LEASE - START - 2
 
 #: Seconds between two attempts to have notices reported.
 LISTEN_INTERVAL = 30.0
@@ -70,7 +67,6 @@ class OutboxReader:
     :param remember: caches subscriptions
     :param filtered: see :data:`zaqar.notification.fanout.Filtered`
     :param max_per_project: maximum number of deliveries
-    :param timeout: seconds that an attempt takes at most
     :param byte_counter: counts their bytes
     """
 
@@ -84,7 +80,6 @@ class OutboxReader:
         remember: Callable[[Subscription], None],
         filtered: fanout.Filtered,
         max_per_project: int,
-        timeout: float,
         byte_counter: PendingByteCounter,
     ) -> None:
         self.name = name
@@ -98,7 +93,6 @@ class OutboxReader:
         self._shared = SharedNotices(ctx.cipher)
         self._claims = PendingClaims(name, ctx.cipher, self._shared)
         self._max_per_project = max_per_project
-        self._most_direct = DIRECT if timeout <= DIRECT_TIMEOUT else 0
         self._byte_counter = byte_counter
         self._ended = threading.Event()
         self._stopping = False
@@ -107,6 +101,7 @@ class OutboxReader:
         self._listen_at = 0.0
         self._poll = POLL_NOTICES
         self._turns = ProjectTurns()
+        #: Whether what others have stored was seen: it comes first.
         self._is_drained = False
         self._evaluations = Evaluations()
         self._watch: Watch | None = None
@@ -189,23 +184,25 @@ class OutboxReader:
         self._listen(store)
         if self._stopping:
             return False
+        if not self._is_drained:
+            self._claim(store, is_due=True)
+        self._turns.note_unstored(self._claims.unstored())
         expansion = self._expand(store)
+        is_due = False
         if expansion is not None:
+            if expansion.unstored:
+                self._deliveries.offer(
+                    self._claims.take_notices(
+                        store, expansion.claim_id, expansion.unstored
+                    )
+                )
+            is_due = expansion.deliveries > 0
             # It may have taken a while: what is not written is repeated if
             # this process is killed.
             self._keep_up(store)
         if time.monotonic() >= self._count_at:
             self._count(store)
             self._count_at = time.monotonic() + COUNT_INTERVAL
-        is_due = False
-        if expansion is not None:
-            if expansion.direct:
-                self._deliveries.offer(
-                    self._claims.adopt(
-                        store, expansion.direct, expansion.since
-                    )
-                )
-            is_due = len(expansion.direct) < expansion.deliveries
         is_more = self._claim(store, is_due)
         if expansion is not None:
             # Last, so that deliveries do not wait for it.
@@ -237,21 +234,18 @@ class OutboxReader:
             self._evaluations,
             lambda: self._keep_up(store),
             functools.partial(self._byte_counter.add, self.name),
-            self._direct(),
+            self._is_quick,
         )
         if expansion is not None and expansion.count == fanout.BATCH:
-            self._expand_at = 0.0
+            pause = 0.0 if expansion.fresh else SEARCH
+            self._expand_at = time.monotonic() + pause
         return expansion
 
-    def _direct(self) -> int:
-        """Return how many deliveries this process may have at once.
-
-        None before others that are due.
-        """
-        if not self._is_drained:
-            return 0
-        weight = self._deliveries.scheduler.weight
-        return max(0, self._most_direct - weight)
+    def _is_quick(self, host: str) -> bool:
+        """Tell whether deliveries to a host need not be stored."""
+        scheduler = self._deliveries.scheduler
+        has_room = scheduler.weight <= MAX_HELD - MAX_DUE
+        return self._is_drained and has_room and scheduler.is_quick(host)
 
     def _listen(self, store: MessageStore) -> None:
         """Have new notices reported, if the store can and does not yet."""
@@ -284,7 +278,7 @@ class OutboxReader:
         jobs, is_full = self._claims.take(store)
         if jobs:
             self._deliveries.offer(jobs)
-        self._is_drained = not is_full
+        self._is_drained |= not is_full
         self._turns.claim([job.project for job in jobs], is_all=not is_full)
         if not is_full:
             scheduler.expect_none()

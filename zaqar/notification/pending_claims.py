@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims on the pending deliveries of one store, held by this process.
+"""Claims on pending deliveries, and on notices, that this process holds.
 
 All of it belongs to the thread of the store.
 """
@@ -12,16 +12,17 @@ from collections.abc import Iterable, Sequence
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Message
+from zaqar.models import Act, Message, Settlement
 from zaqar.notification import fanout
 from zaqar.notification.claimed_delivery import (
     LEASE,
     ClaimedDelivery,
+    ClaimedNotice,
     Lease,
 )
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.shared_notices import SharedNotices
-from zaqar.storage.base import PENDING, MessageStore
+from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
@@ -77,19 +78,42 @@ class PendingClaims:
             raise
         return jobs, len(claim.messages) == BATCH
 
-    def adopt(
+    def take_notices(
         self,
         store: MessageStore,
-        stored: Sequence[tuple[str, PendingDelivery]],
-        since: int,
+        claim_id: str,
+        unstored: Iterable[Sequence[tuple[str, PendingDelivery]]],
     ) -> list[ClaimedDelivery]:
-        """Take deliveries, by their ids, that this process has stored.
+        """Take deliveries, each with the id of its notice; return them.
 
-        :param since: for when they are delayed by :data:`.LEASE` seconds
+        :param unstored: the deliveries of each notice
         """
-        lease = Lease('', since, dict.fromkeys((one for one, _ in stored), 1))
+        lease = Lease(claim_id, store.clock.now())
         self._leases.add(lease)
-        return self._claimed(store, lease, stored)
+        jobs: list[ClaimedDelivery] = []
+        for deliveries in unstored:
+            notice_id, first = deliveries[0]
+            notice = ClaimedNotice(notice_id, claim_id, first.project)
+            lease.notices.append(notice)
+            named = [
+                (f'{notice_id} {number}', pending)
+                for number, (_, pending) in enumerate(deliveries)
+            ]
+            made = self._claimed(store, lease, named)
+            for job in made:
+                job.notice = notice
+            notice.open.update(made)
+            self._shared.add(notice_id, [one for one, _ in named])
+            jobs += made
+        return jobs
+
+    def unstored(self) -> Counter[str]:
+        """Return the weight of the deliveries of notices, by project."""
+        weights: Counter[str] = Counter()
+        for lease in self._leases:
+            for notice in lease.notices:
+                weights[notice.project] += notice.weight
+        return +weights
 
     def renew(self, store: MessageStore) -> None:
         """Renew claims that would lapse soon."""
@@ -97,14 +121,7 @@ class PendingClaims:
         for lease in list(self._leases):
             if now - lease.renewed_at < RENEW:
                 continue
-            if not lease.claim_id:
-                if now - lease.renewed_at > (LEASE - 1) * 1000:
-                    lease.is_lost = True
-                    self._leases.discard(lease)
-                continue
-            if store.renew(
-                PENDING, lease.claim_id, now=now, ttl=LEASE, grace=LEASE
-            ):
+            if self._renew(store, lease, now):
                 lease.renewed_at = now
             else:
                 LOG.warning(
@@ -124,10 +141,35 @@ class PendingClaims:
         self._end(store, self._leases)
         self._leases.clear()
 
+    def _renew(self, store: MessageStore, lease: Lease, now: int) -> bool:
+        if not lease.notices:
+            return store.renew(
+                PENDING, lease.claim_id, now=now, ttl=LEASE, grace=LEASE
+            )
+        # By themselves: others of the claim are held for their own time.
+        held = [one for one in lease.notices if one.open]
+        if not held:
+            return True
+        renewed = store.settle(
+            OUTBOX,
+            lease.claim_id,
+            [Settlement(one.id, Act.EXTEND, LEASE) for one in held],
+            now=now,
+        )
+        return renewed is not None and all(renewed)
+
     def _end(self, store: MessageStore, leases: Iterable[Lease]) -> None:
         for lease in leases:
-            if lease.claim_id:
-                store.release(PENDING, lease.claim_id, now=store.clock.now())
+            now = store.clock.now()
+            if not lease.notices:
+                store.release(PENDING, lease.claim_id, now=now)
+            elif held := [one.id for one in lease.notices if one.open]:
+                store.settle(
+                    OUTBOX,
+                    lease.claim_id,
+                    [Settlement(one, Act.RELEASE) for one in held],
+                    now=now,
+                )
 
     def _jobs(
         self, store: MessageStore, lease: Lease, messages: Sequence[Message]

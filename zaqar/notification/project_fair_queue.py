@@ -14,6 +14,9 @@ class ProjectJob(Protocol):
     @property
     def weight(self) -> int: ...
 
+    @property
+    def is_stored(self) -> bool: ...
+
 
 Job = TypeVar('Job', bound=ProjectJob)
 
@@ -70,9 +73,24 @@ class FairQueue(Generic[Job]):
         self._changed(job, -1)
         return job
 
+    def remove_unstored(self) -> list[Job]:
+        """Remove and return the jobs that are not stored."""
+        removed = []
+        for jobs in [*self._projects.values()]:
+            unstored = [job for job in jobs if not job.is_stored]
+            if unstored:
+                stored = [job for job in jobs if job.is_stored]
+                jobs.clear()
+                jobs.extend(stored)
+                removed += unstored
+                for job in unstored:
+                    self._changed(job, -1)
+        return removed
+
     def _changed(self, job: Job, sign: int) -> None:
         self._count += sign
         self.weight += sign * job.weight
         self._weights[job.project] += sign * job.weight
-        if not self._projects[job.project]:
-            del self._projects[job.project], self._weights[job.project]
+        if not self._projects.get(job.project):
+            self._projects.pop(job.project, None)
+            del self._weights[job.project]

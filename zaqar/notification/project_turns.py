@@ -3,9 +3,9 @@
 
 Stores hand out notices first in, first out, and pending deliveries, too: one
 project with a long backlog would stand before all others, twice. Hence each
-has a share of the deliveries that may be due at a time. Notices that would
-exceed it stay claimed for a while, and are given back, the oldest first, as
-soon as there is room.
+has a share of the deliveries that may be due, or under way without being
+stored, at a time. Notices that would exceed it stay claimed for a while, and
+are given back, the oldest first, as soon as half of the share is free.
 
 Everything here belongs to the thread of a store. Who dies gives nothing back:
 then the notices are free when their time is over.
@@ -15,7 +15,7 @@ then the notices are free when their time is over.
 
 import sys
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from zaqar.bounded_cache import BoundedCache
@@ -23,21 +23,28 @@ from zaqar.controllers.outbox_notices import Notice
 from zaqar.models import Act, Message, Settlement
 from zaqar.storage.base import OUTBOX, MessageStore
 
-#: Deliveries that are due and not claimed yet, of all projects together, and
-#: that one fan-out should store.
+#: Deliveries of all projects together that are due and not claimed yet, or not
+#: stored and under way; and those that one fan-out should store.
 MAX_DUE = 500
 MAX_STORED = 250
 
-#: Seconds for which notices stay claimed at most.
+#: Seconds for which notices stay claimed at least and at most, and how many of
+#: them may return in a second: so there is always time for others.
 HOLD = 60
+HOLD_LONGEST = 900
+RETURNING = 200
 
 #: Claims without deliveries of a project after which none are taken for due:
 #: other notifiers may have claimed them.
 MISSES = 20
 
 #: Notices that are given back before their time, at most, and those of them
-#: that are known when they return: other notifiers may have some.
+#: that are known when they return: other notifiers may have some. Those of a
+#: project that may be more than that, and others, given back together with all
+#: of a claim.
 MAX_HELD = 100_000
+FEW = 100
+MAX_BEYOND = 1_000_000
 
 #: Projects whose last turns are known.
 MAX_PROJECTS = 10_000
@@ -75,6 +82,10 @@ class ProjectTurns:
             OrderedDict
         )
         self._returned: BoundedCache[str, None] = BoundedCache(MAX_HELD)
+        #: By claim those that are too many, by project, the oldest first.
+        self._beyond: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+        self._beyond_count = 0
+        self._unstored: Counter[str] = Counter()
         #: Those with anything due or held, and perhaps others: counting them
         #: anew for each project would take as long as there are many.
         self._projects: set[str] = set()
@@ -90,6 +101,11 @@ class ProjectTurns:
     def unlimited(cls) -> 'ProjectTurns':
         """Return turns that hold nothing back."""
         return cls(sys.maxsize, sys.maxsize)
+
+    def note_unstored(self, weights: Counter[str]) -> None:
+        """Note the weights of what is under way without being stored."""
+        self._unstored = weights
+        self._note_projects()
 
     def begin(self, notices: Iterable[Read]) -> Iterator[Read]:
         """Yield the notices of a fan-out, of one project after the other.
@@ -123,12 +139,19 @@ class ProjectTurns:
             # Those that wait already come first.
             (held and notice_id not in self._returned)
             or self._count >= self._most_stored
+            or self._unstored.total() >= self._most
             or self._room(project) <= 0
         ):
             return False
         self._returned.pop(notice_id, None)
         self._notices[project] += 1
         return True
+
+    def begin_unstored(self, project: str, count: int, weight: int) -> None:
+        """Note deliveries of a notice that are not stored."""
+        self._stored[project] += count
+        self._unstored[project] += weight
+        self._projects.add(project)
 
     def store(self, project: str, *, is_due: bool) -> None:
         """Note a pending delivery that is stored."""
@@ -151,7 +174,7 @@ class ProjectTurns:
             if is_all or count <= 0 or self._misses[project] >= MISSES:
                 self._misses.pop(project, None)
                 del self._due[project]
-        self._projects = self._due.keys() | self._held.keys()
+        self._note_projects()
 
     def hold(
         self, claim_id: str, notices: Sequence[Read]
@@ -159,8 +182,13 @@ class ProjectTurns:
         """Return what keeps notices claimed, and remember them."""
         total = sum(map(len, self._held.values()))
         again = []
-        for message, notice in notices[: max(MAX_HELD - total, 0)]:
+        beyond: defaultdict[str, list[str]] = defaultdict(list)
+        for message, notice in notices:
             project = notice.project
+            if total >= MAX_HELD and len(self._held.get(project, ())) >= FEW:
+                beyond[project].append(message.id)
+                continue
+            total += 1
             count = self._notices[project] or 1
             weight = max(self._stored[project] / count, 1)
             self._held[project][message.id] = _Held(claim_id, weight)
@@ -171,9 +199,18 @@ class ProjectTurns:
             # It stays before those that came later.
             self._held[project].move_to_end(notice_id, last=False)
             self._returned.pop(notice_id, None)
+        if beyond and self._beyond_count < MAX_BEYOND:
+            # As texts, which take little memory.
+            self._beyond[claim_id] = {
+                project: ' '.join(ids) for project, ids in beyond.items()
+            }
+            self._beyond_count += sum(map(len, beyond.values()))
         self._note_turns(bool(notices))
+        total += self._beyond_count
+        seconds = min(max(HOLD, total // RETURNING), HOLD_LONGEST)
         return [
-            Settlement(message.id, Act.EXTEND, HOLD) for message, _ in notices
+            Settlement(message.id, Act.EXTEND, seconds)
+            for message, _ in notices
         ]
 
     def give_back(
@@ -184,9 +221,15 @@ class ProjectTurns:
         :raises StoreUnavailable: the others are free when their time is over
         """
         by_claim: defaultdict[str, list[str]] = defaultdict(list)
+        if self._unstored.total() >= self._most and not everything:
+            return False
         for project in list(self._held):
             held = self._held[project]
-            room = sys.maxsize if everything else self._room(project)
+            room = self._room(project)
+            if everything:
+                room = sys.maxsize
+            elif room * 2 < self._share(project):
+                continue
             while held and room > 0:
                 notice_id, one = held.popitem(last=False)
                 room -= one.weight
@@ -194,8 +237,10 @@ class ProjectTurns:
                 self._returned[notice_id] = None
             if not held:
                 del self._held[project]
-        self._projects = self._due.keys() | self._held.keys()
-        if not self._held:
+        self._note_projects()
+        if self._beyond:
+            self._give_back_beyond(by_claim, everything=everything)
+        if not (self._held or self._beyond):
             # Whatever comes is in its place.
             self._returned.clear()
         for claim_id, ids in by_claim.items():
@@ -207,10 +252,37 @@ class ProjectTurns:
             )
         return bool(by_claim)
 
+    def _give_back_beyond(
+        self, by_claim: defaultdict[str, list[str]], *, everything: bool
+    ) -> None:
+        """Add those that were too many and are so no more, to be held anew."""
+        total = sum(map(len, self._held.values()))
+        held = {*self._held}
+        for claim_id, beyond in [*self._beyond.items()]:
+            is_next = not beyond.keys() <= held
+            if everything or is_next or total <= MAX_HELD // 2:
+                ids = ' '.join(beyond.values()).split()
+                by_claim[claim_id].extend(ids)
+                total += len(ids)
+                held.update(beyond)
+                self._beyond_count -= len(ids)
+                del self._beyond[claim_id]
+
+    def _note_projects(self) -> None:
+        self._projects = {
+            *self._due.keys(),
+            *self._held.keys(),
+            *self._unstored.keys(),
+        }
+
+    def _share(self, project: str) -> int:
+        others = len(self._projects) - (project in self._projects)
+        return max(self._most // (others + 1), 1)
+
     def _room(self, project: str) -> float:
         """Return how many deliveries of a project may become due."""
-        others = len(self._projects) - (project in self._projects)
-        return max(self._most // (others + 1), 1) - self._due[project]
+        taken = self._due[project] + self._unstored[project]
+        return self._share(project) - taken
 
     def _note_turns(self, is_any_left: bool) -> None:
         if not is_any_left:

@@ -57,6 +57,8 @@ class Step:
     :ivar resent: ids of records, to be deleted once their deliveries are
         stored
     :ivar excluded: messages that the filter excludes
+    :ivar contents: differs where a repetition would send others, since the
+        store has lost some meanwhile: what was stored first is none of them
     """
 
     notice: str
@@ -64,6 +66,7 @@ class Step:
     rest: tuple[Request, int] | None = None
     resent: list[str] = field(default_factory=list)
     excluded: int = 0
+    contents: str = ''
 
     @property
     def size(self) -> int:
@@ -166,6 +169,7 @@ def _replay(
         done.excluded = len(messages) - len(places)
         messages = [messages[place] for place in places]
     messages = messages[: request.left]
+    done.contents = ' '.join(message.id for message in messages)
     first.sealed = bool(queue.metadata.get('_enable_encrypt_messages')) or any(
         body_encryption.is_encrypted(message.body) for message in page.messages
     )

@@ -15,7 +15,7 @@ Everything here runs in the thread that reads the outbox of the store.
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from zaqar.controllers import outbox_notices
@@ -81,6 +81,8 @@ class SharedNotices:
         #: By notice the ids of pending deliveries, and by these the notice.
         self._awaited: OrderedDict[str, set[str]] = OrderedDict()
         self._sources: dict[str, str] = {}
+        #: Those that are still to be deleted.
+        self._ended: set[str] = set()
         self._scan_at = 0.0
 
     def add_all(self, ids: Iterable[str], sources: Iterable[str]) -> None:
@@ -114,12 +116,11 @@ class SharedNotices:
         if source is not None:
             self.add(source, ids)
 
-    def finish(self, store: MessageStore, ids: Iterable[str]) -> None:
-        """Delete the notices of pending deliveries that are deleted.
+    def finish(self, store: MessageStore, ids: Iterable[str]) -> Set[str]:
+        """Delete the notices of deliveries that are finished; return those.
 
-        :raises StoreUnavailable: they are found when their delay ends
+        :raises StoreUnavailable: the next call deletes them
         """
-        ended = []
         for message_id in ids:
             source = self._sources.pop(message_id, None)
             if source is None:
@@ -128,9 +129,12 @@ class SharedNotices:
             awaited.discard(message_id)
             if not awaited:
                 self._forget(source)
-                ended.append(source)
-        if ended:
-            store.delete_many(OUTBOX, ended, now=store.clock.now())
+                self._ended.add(source)
+        if self._ended:
+            ids = [*self._ended]
+            store.delete_many(OUTBOX, ids, now=store.clock.now())
+        ended, self._ended = self._ended, set()
+        return ended
 
     def cache(self, source: str, messages: list[Payload]) -> None:
         """Keep the messages of a notice at hand for a while."""

@@ -235,9 +235,19 @@ class Rig:
         return messages
 
     def put_off(self) -> None:
-        """Wait until a delivery waits for a later attempt."""
+        """Wait until a delivery waits for a later attempt, and no other.
+
+        Before the time changes: claims of notices would lapse.
+        """
         self.until(
-            lambda: any(b'"attempt":' in one.body for one in self.waiting())
+            lambda: (
+                any(b'"attempt":' in one.body for one in self.waiting())
+                and all(
+                    one.reason == outbox_notices.FANNED_OUT
+                    or not one.body.startswith(b'{"type":"post"')
+                    for one in self.waiting()
+                )
+            )
         )
 
     def rests(self) -> None:

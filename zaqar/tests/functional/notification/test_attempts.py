@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from zaqar.api_versions import V2_1
-from zaqar.controllers import subscription_deliveries
+from zaqar.controllers import messages, subscription_deliveries
 from zaqar.controllers.delivery_attempt_history import Attempt
-from zaqar.errors import Conflict
+from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.models import Scope
-from zaqar.storage.base import GIVEN_UP
+from zaqar.notification import fanout, resend_and_replay
+from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
-from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.functional.notification.rig import FEW, Rig, fan_out
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn
 
 
@@ -158,6 +160,45 @@ def test_a_replay_sends_what_the_queue_holds_in_order(
     rig.rests()
     assert (len(receiver.got), len(others.got)) == (67, 121)
     assert len({each.headers['webhook-id'] for each in got}) == 67
+
+
+def test_a_replay_whose_notifier_dies_skips_nothing(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resend_and_replay, 'PAGE', 2)
+    rig = make_rig(running=False, version=V2_1)
+    rig.post(*range(5))
+    one = rig.subscribe('http://localhost/')
+    subscription_deliveries.replay(
+        rig.ctx, **place(one), document={'since': '2020-01-01T00:00:00Z'}
+    )
+    post = rig.store.post
+
+    def die(qid: str, *given: Any, **more: Any) -> Any:
+        if qid == OUTBOX:
+            raise StoreUnavailable
+        return post(qid, *given, **more)
+
+    with monkeypatch.context() as dying, pytest.raises(StoreUnavailable):
+        dying.setattr(rig.store, 'post', die)
+        while True:
+            fan_out(rig.ctx, rig.store)
+    # Pages have others now.
+    messages.delete(
+        rig.ctx,
+        scope=Scope('p', 'q'),
+        message_id=rig.messages('q')[0].id,
+        claim_id=None,
+    )
+    rig.ahead = fanout.NOTICE_LEASE + 1
+    while fan_out(rig.ctx, rig.store):
+        pass
+    sent = {
+        int(bytes(payload.body))
+        for record in rig.store.list(PENDING, now=rig.now(), limit=9).messages
+        for payload in PendingDelivery.read(rig.ctx.cipher, record).messages
+    }
+    assert sent == {*range(5)}
 
 
 def test_a_replay_ends_after_ten_thousand(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,14 @@ from zaqar.tests.functional.notification.rig import FEW, KEY, Rig, fan_out
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn
 
 LONG = 'x' * 5000
+
+#: A retry after a second.
+SOON = {
+    **FEW,
+    'minimum_delay_retries': 9,
+    'minimum_delay': 1,
+    'maximum_delay': 11,
+}
 
 SCOPE = Scope('p', 'q')
 
@@ -95,6 +104,28 @@ def test_the_notice_goes_with_the_last_delivery(
     rig.ahead = FEW['minimum_delay'] * 1.2
     assert failing.wait(2)[1].json['body'] == LONG
     rig.rests()
+
+
+def test_a_notice_stays_for_what_is_not_finished(make_rig: MakeRig) -> None:
+    retry, fine = Outcome(Verdict.RETRY), Outcome(Verdict.DELIVERED)
+    server = Server({'a': [retry, fine], 'b': [retry, fine]})
+    rig = make_rig(running=False, senders={'http': server})
+    for name in 'ab':
+        rig.subscribe(f'http://{name}.example/{name}', _retry_policy=SOON)
+    server.holds = 'b'
+    rig.start()
+    rig.until(lambda: rig.notifier and rig.notifier.facts()['stores'])
+    rig.post(LONG)
+    # One has failed, and then succeeded, while the other is under way.
+    rig.until(lambda: _stored(rig, PENDING))
+    rig.ahead = 3
+    rig.until(lambda: len(server.sent) == 3 and not _stored(rig, PENDING))
+    server.holds = ''
+    rig.put_off()
+    rig.ahead = 6
+    rig.rests()
+    bodies = [json.loads(one.body)['body'] for one in server.sent]
+    assert bodies == [LONG] * 4
 
 
 def test_a_notice_stays_while_anything_refers_to_it(
@@ -199,6 +230,8 @@ class Server:
     """
 
     schemes = ('websocket',)
+    #: The connection that takes its time.
+    holds = ''
 
     def __init__(self, outcomes: dict[str, list[Outcome]]) -> None:
         self._outcomes = outcomes
@@ -207,7 +240,10 @@ class Server:
 
     async def send(self, delivery: Delivery, *, now: int) -> Outcome:
         self.sent.append(delivery)
-        return self._outcome(delivery.subscriber.rpartition('/')[2])
+        name = delivery.subscriber.rpartition('/')[2]
+        while self.holds == name:
+            await asyncio.sleep(0.01)
+        return self._outcome(name)
 
     async def push(
         self,

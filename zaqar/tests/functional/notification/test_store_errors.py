@@ -10,7 +10,7 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.delivery_loop import UNKNOWN_PAUSE
 from zaqar.notification.subscription_cache import SubscriptionCache
-from zaqar.storage.base import PENDING
+from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import MakeReceiver
 from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.servers.receivers import Receiver, answer
@@ -23,7 +23,7 @@ def test_what_fails_in_an_unknown_way_is_written_later(
     delete = rig.store.delete_many
 
     def fail_once(qid: str, *given: Any, **more: Any) -> Any:
-        if qid == PENDING and errors:
+        if qid == OUTBOX and errors:
             raise errors.pop()
         return delete(qid, *given, **more)
 

@@ -33,6 +33,8 @@ class Job:
     host: str
     project: str = 'p'
     weight: int = 1
+    is_stored: bool = True
+    is_slow: bool = False
 
 
 @dataclass
@@ -98,6 +100,34 @@ def test_when_to_look_again_is_known() -> None:
     assert bench.scheduler.check_in() is None
     bench.end(attempt)
     assert bench.take()
+
+
+def test_what_waits_for_a_slow_host_is_stored() -> None:
+    bench = Bench()
+    bench.offer('a')
+    for _ in range(2):
+        bench.scheduler.offer(Job('a', is_stored=False))
+        bench.scheduler.offer(Job('b', is_stored=False))
+    assert bench.scheduler.is_quick('a')
+    slow = bench.take()
+    bench.end(bench.take())
+    bench.at += SLOW_SECONDS
+    bench.scheduler.check()
+    assert slow.job.is_slow
+    assert [(one.host, wait) for one, wait in bench.deferred] == [
+        ('a', 0.0),
+        ('a', 0.0),
+    ]
+    assert bench.scheduler.held == bench.scheduler.weight == 2
+    # Others need not be, until it answers.
+    assert not bench.scheduler.is_quick('a')
+    assert bench.scheduler.is_quick('b')
+    assert bench.take().job.host == 'b'
+    bench.end(slow)
+    assert bench.scheduler.is_quick('a')
+    # What others have stored comes first.
+    bench.scheduler.expected_wait('a', 'p')
+    assert not bench.scheduler.is_quick('a')
 
 
 def test_no_more_attempts_are_slow_than_allowed() -> None:

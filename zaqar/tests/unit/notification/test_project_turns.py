@@ -50,6 +50,7 @@ def test_what_others_have_fanned_out_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(project_turns, 'MAX_HELD', 20)
+    monkeypatch.setattr(project_turns, 'FEW', 1)
     turns = ProjectTurns(2, 2)
     store = cast(MessageStore, _Store())
     for number in range(0, 500, 5):
@@ -60,6 +61,30 @@ def test_what_others_have_fanned_out_is_forgotten(
         len(one) for one in vars(turns).values() if isinstance(one, Sized)
     ]
     assert max(sizes) <= 20
+
+
+def test_those_that_are_too_many_leave_time_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (('MAX_HELD', 4), ('FEW', 1), ('RETURNING', 1)):
+        monkeypatch.setattr(project_turns, name, value)
+    turns, store = ProjectTurns(2, 2), _Store()
+    given = cast(MessageStore, store)
+    turns.store('p', is_due=True)
+    turns.store('p', is_due=True)
+    for number in range(0, 120, 4):
+        notices = list(_notices('p', *range(number, number + 4)))
+        held = turns.hold(f'c{number}', notices)
+    # They return one by one, in so many seconds.
+    assert [one.seconds for one in held] == [120] * 4
+    assert not turns.give_back(given)
+    # All of them are given back, the oldest first, a few at a time.
+    for number in range(60):
+        turns.claim(['p', 'p'], is_all=True)
+        turns.give_back(given)
+        assert len(store.released) <= 6 * (number + 1)
+    assert store.released[:2] == ['p-0', 'p-1']
+    assert {*store.released} == {f'p-{number}' for number in range(120)}
 
 
 def test_the_shares_of_many_projects_take_no_time_for_each_pair_of_them() -> (
