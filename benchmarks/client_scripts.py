@@ -102,11 +102,16 @@ def prepared(
     queues: Sequence[Queue],
     connections: int,
     seconds: float,
+    most: float = 0.0,
 ) -> Sequence[load.Script]:
-    """Return a script for each connection; the queues have what they need."""
+    """Return a script for each connection; the queues have what they need.
+
+    :param most: requests per second that there may be, 0 if that is not known
+    """
     need = operation.depth
     if operation.takes:
-        need = int(SUPPLY * seconds) * connections // len(queues)
+        supply = most / operation.each if most else SUPPLY * connections
+        need = int(supply * seconds) // len(queues)
     for queue in queues if need else ():
         queue.supply(need)
     cycle = itertools.cycle(queues)
