@@ -183,7 +183,8 @@ def _is_direct(connection: Any) -> bool:
 
     Poolers report a process number of their own to clients.
     """
-    connection.deadline = time.monotonic() + CONNECT_TIMEOUT
+    limit = time.monotonic() + CONNECT_TIMEOUT
+    connection.deadline = request_deadline.cap(limit)
     row = connection.execute('SELECT pg_backend_pid()').fetchone()
     return bool(row[0] == connection.info.backend_pid)
 

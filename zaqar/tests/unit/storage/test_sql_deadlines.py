@@ -102,6 +102,25 @@ def test_all_hosts_together_have_the_time_of_the_request(
     assert time.monotonic() - begun < 2
 
 
+def test_a_pooler_is_looked_for_within_the_time_of_the_request() -> None:
+    deadlines = []
+
+    class Direct(PostgresqlDriver):
+        info = SimpleNamespace(backend_pid=7)
+
+        def execute(self, _sql: str) -> Any:
+            deadlines.append(self.deadline)  # type: ignore[attr-defined]
+            return SimpleNamespace(fetchone=lambda: (7,))
+
+    made = Connector(Pooler.AUTO, sa.make_url('postgresql://x/y'))
+    dialect = _postgresql()
+    dialect.loaded_dbapi.Connection = Direct
+    with request_deadline.within(1.2):
+        made.connect(dialect, None, [], {})
+        (deadline,) = deadlines
+        assert deadline < time.monotonic() + 1.3
+
+
 def test_the_host_that_answered_last_is_tried_first() -> None:
     class SecondOnly(PostgresqlDriver):
         info = SimpleNamespace(host='b', port=5433)
