@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from oslo_config import cfg
@@ -20,7 +20,7 @@ from zaqar.cmd import notifier, startup_priority
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
-from zaqar.storage.configured_stores import state_path
+from zaqar.storage.configured_stores import choices, state_path
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import granian_server
@@ -274,6 +274,7 @@ def _rehearse(conf: cfg.ConfigOpts) -> None:
     :raises SystemExit: it does not; the reason is on standard error
     """
     sys.stdout.flush()
+    _import(_needed(conf))
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -284,14 +285,30 @@ def _rehearse(conf: cfg.ConfigOpts) -> None:
     _, status = os.waitpid(pid, 0)
     if os.waitstatus_to_exitcode(status):
         raise SystemExit(1)
-    for name in loaded:
+    _import(loaded)
+    # Never collected again, hence never copied into the children.
+    gc.collect()
+    gc.freeze()
+
+
+def _needed(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """Yield modules that are needed for sure; else they are loaded twice."""
+    if _serves(conf, 'websocket'):
+        yield 'zaqar.transport.websocket.server'
+    if notifier.is_embedded(conf):
+        yield 'zaqar.notification.notifier_service'
+    # The rehearsal tells what is wrong.
+    with contextlib.suppress(ConfigurationError, cfg.Error):
+        for choice in choices(conf):
+            yield f'zaqar.storage.{choice.driver}.store_factory'
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
         # Some are attributes of others and cannot be imported; whatever else
         # a library's module raises costs only time, in the children.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    # Never collected again, hence never copied into the children.
-    gc.collect()
-    gc.freeze()
 
 
 def _rehearsal(conf: cfg.ConfigOpts, names: int) -> int:
