@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zaqar.tests.functional.keystone import command_process
 from zaqar.tests.functional.keystone.callers import Caller
 from zaqar.tests.servers import process
 from zaqar.tests.servers.keystone import DOMAIN, Keystone, User
@@ -55,22 +58,23 @@ class Shell:
 
     def run(self, *words: str) -> Done:
         """Run ``openstack messaging`` with further words to its end."""
-        done = subprocess.run(
-            [_program(), '--debug', 'messaging', *words],
-            cwd=self.clouds.parent,
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        folder = self.clouds.parent
+        output, errors = folder / 'output', folder / 'errors'
+        command = {
+            'words': ['--debug', 'messaging', *words],
+            'folder': str(folder),
+            'environment': self._environment(),
+            'output': str(output),
+            'errors': str(errors),
+        }
+        code = _commands().run(command)
+        said = errors.read_text()
         calls = [
             f'{method} {path} {status}'
-            for origin, method, path, status in _CALL.findall(done.stderr)
+            for origin, method, path, status in _CALL.findall(said)
             if origin == self.caller.origin
         ]
-        end = done.stderr[-2000:]
-        return Done(done.returncode, done.stdout, end, calls)
+        return Done(code, output.read_text(), said[-2000:], calls)
 
     def show(self, *words: str) -> tuple[list[str], Any]:
         """Return what a command asks and what it shows."""
@@ -91,13 +95,8 @@ class Shell:
 
     def _environment(self) -> dict[str, str]:
         """Return this one without the clouds of whoever runs the tests."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'XDG_'))
-        }
         return {
-            **inherited,
+            **_inherited(),
             'HOME': str(self.clouds.parent),
             'OS_CLIENT_CONFIG_FILE': str(self.clouds),
             'OS_CLOUD': _CLOUD,
@@ -120,8 +119,39 @@ def sit_down(keystone: Keystone, caller: Caller, user: User) -> Shell:
     return Shell(clouds, caller)
 
 
-def _program() -> str:
-    program = pathlib.Path(sys.executable).with_name('openstack')
-    if not program.exists():
-        process.missing('python-openstackclient is not installed')
-    return str(program)
+class _Commands:
+    """A process that runs commands; it ends with its input."""
+
+    def __init__(self) -> None:
+        program = pathlib.Path(sys.executable).with_name('openstack')
+        if not program.exists():
+            process.missing('python-openstackclient is not installed')
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', command_process.__name__],
+            # Loading looks for clouds there.
+            env={**_inherited(), 'HOME': os.devnull},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: Mapping[str, Any]) -> int:
+        """Run a command to its end; return its exit code."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(command), file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
+
+
+@functools.cache
+def _commands() -> _Commands:
+    return _Commands()
+
+
+def _inherited() -> dict[str, str]:
+    """Return our environment without what is about clouds."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(('OS_', 'XDG_'))
+    }
