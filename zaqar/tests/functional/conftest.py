@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import secrets
 from collections.abc import Iterator
@@ -31,19 +32,41 @@ def _database(request: pytest.FixtureRequest, engine: str) -> str:
     return with_database(request.getfixturevalue(engine).database())
 
 
-@pytest.fixture(scope='session', params=ENGINES)
-def zaqar(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+@contextlib.contextmanager
+def _served(
+    request: pytest.FixtureRequest,
+    factory: pytest.TempPathFactory,
+    engine: str,
 ) -> Iterator[Zaqar]:
-    """A server, one for all tests on its engine."""
-    folder: pathlib.Path = tmp_path_factory.mktemp(f'zaqar-{request.param}')
-    server = Zaqar(folder, rest=_database(request, request.param), workers=2)
-    if request.param != 'sqlite':
+    folder: pathlib.Path = factory.mktemp(f'zaqar-{engine}')
+    server = Zaqar(folder, rest=_database(request, engine), workers=2)
+    if engine != 'sqlite':
         done = server.run('upgrade', 'head', program='manage')
         assert done.returncode == 0, done.stderr
     server.start()
     yield server
     assert server.stop() == 0
+
+
+@pytest.fixture(scope='session')
+def zaqar(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Zaqar]:
+    """A server, one for all tests to which the engine does not matter."""
+    with _served(request, tmp_path_factory, 'sqlite') as server:
+        yield server
+
+
+@pytest.fixture(scope='module', params=ENGINES)
+def zaqar_on_each(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Zaqar]:
+    """A server on each engine, one for all tests of a module."""
+    if request.param == 'sqlite':
+        yield request.getfixturevalue('zaqar')
+        return
+    with _served(request, tmp_path_factory, request.param) as server:
+        yield server
 
 
 @pytest.fixture

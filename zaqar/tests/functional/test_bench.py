@@ -20,8 +20,6 @@ from zaqar.bench import credentials
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
-pytestmark = pytest.mark.parametrize('zaqar', ['sqlite'], indirect=True)
-
 
 def _bench(
     *arguments: str,

@@ -11,8 +11,10 @@ from zaqar.tests.functional.event_source import PATIENCE, EventSource
 from zaqar.tests.servers.zaqar import Zaqar
 
 
-def test_a_stream_is_cut_and_resumed(zaqar: Zaqar, project: str) -> None:
-    check(zaqar, project)
+def test_a_stream_is_cut_and_resumed(
+    zaqar_on_each: Zaqar, project: str
+) -> None:
+    check(zaqar_on_each, project)
 
 
 def check(zaqar: Zaqar, project: str) -> None:

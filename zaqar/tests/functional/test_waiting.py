@@ -85,6 +85,14 @@ def api(zaqar: Zaqar, project: str) -> Iterator[Api]:
 
 
 @pytest.fixture
+def stored(zaqar_on_each: Zaqar, project: str) -> Iterator[Api]:
+    """The same on each engine, where it has to notice what ends a wait."""
+    made = Api(zaqar_on_each.url, project)
+    yield made
+    made.pool.shutdown()
+
+
+@pytest.fixture
 def alone(tmp_path: pathlib.Path) -> Iterator[Zaqar]:
     """A server with one worker, for tests that stop it."""
     server = Zaqar(tmp_path, rest=_HTTP_ALONE).start()
@@ -106,13 +114,15 @@ def bodies(answer: requests.Response) -> Sequence[Any]:
     ],
 )
 def test_a_message_ends_a_wait(
-    api: Api, method: str, path: str, status: int, is_known: bool
+    stored: Api, method: str, path: str, status: int, is_known: bool
 ) -> None:
     if is_known:
-        assert api('PUT', 'q').status_code == 201
-    waiting = [api.waiting(method, f'q/{path}&wait={LONG}') for _ in range(4)]
+        assert stored('PUT', 'q').status_code == 201
+    waiting = [
+        stored.waiting(method, f'q/{path}&wait={LONG}') for _ in range(4)
+    ]
     for number in range(4):
-        api.post('q', number)
+        stored.post('q', number)
     answers = [each.result() for each in waiting]
     assert {answer.status_code for answer in answers} == {status}
     seen = [body for answer in answers for body in bodies(answer)]
@@ -145,42 +155,42 @@ def test_the_time_is_over(api: Api) -> None:
     assert min(answer.elapsed.total_seconds() for answer in answers) >= 1
 
 
-def test_the_end_of_a_claim_by_release_ends_a_wait(api: Api) -> None:
-    api.post('q', 'a')
-    claim = api('POST', 'q/claims').json()['messages'][0]['href']
+def test_the_end_of_a_claim_by_release_ends_a_wait(stored: Api) -> None:
+    stored.post('q', 'a')
+    claim = stored('POST', 'q/claims').json()['messages'][0]['href']
     claim_id = claim.partition('claim_id=')[2]
-    waiting = api.waiting('POST', f'q/claims?wait={LONG}')
-    assert api('DELETE', f'q/claims/{claim_id}').status_code == 204
+    waiting = stored.waiting('POST', f'q/claims?wait={LONG}')
+    assert stored('DELETE', f'q/claims/{claim_id}').status_code == 204
     assert bodies(waiting.result()) == ['a']
 
 
 @pytest.mark.parametrize('delay', [0, 1])
-def test_a_settled_message_ends_a_wait(api: Api, delay: int) -> None:
-    api.post('q', 'a')
-    claim = api('POST', 'q/claims').json()['messages'][0]['href']
+def test_a_settled_message_ends_a_wait(stored: Api, delay: int) -> None:
+    stored.post('q', 'a')
+    claim = stored('POST', 'q/claims').json()['messages'][0]['href']
     message_id, _, claim_id = claim.rpartition('/')[2].partition('?claim_id=')
-    waiting = api.waiting('POST', f'q/claims?wait={LONG}')
+    waiting = stored.waiting('POST', f'q/claims?wait={LONG}')
     entry = {'id': message_id, 'delay': delay}
     path = f'q/claims/{claim_id}/settle'
-    assert api('POST', path, {'release': [entry]}).status_code == 200
+    assert stored('POST', path, {'release': [entry]}).status_code == 200
     assert bodies(waiting.result()) == ['a']
 
 
-def test_the_end_of_a_delay_ends_a_wait(api: Api) -> None:
-    waiting = api.waiting('POST', f'q/claims?wait={LONG}')
-    api.post('q', 'a', delay=1)
+def test_the_end_of_a_delay_ends_a_wait(stored: Api) -> None:
+    waiting = stored.waiting('POST', f'q/claims?wait={LONG}')
+    stored.post('q', 'a', delay=1)
     assert bodies(waiting.result()) == ['a']
 
 
-def test_a_dead_letter_ends_a_wait(api: Api) -> None:
-    api('PUT', 'dead')
-    api('PUT', 'q', {'_dead_letter_queue': 'dead', '_max_claim_count': 1})
-    api.post('q', 'a')
-    href = api('POST', 'q/claims').json()['messages'][0]['href']
-    waiting = api.waiting('POST', f'dead/claims?wait={LONG}')
+def test_a_dead_letter_ends_a_wait(stored: Api) -> None:
+    stored('PUT', 'dead')
+    stored('PUT', 'q', {'_dead_letter_queue': 'dead', '_max_claim_count': 1})
+    stored.post('q', 'a')
+    href = stored('POST', 'q/claims').json()['messages'][0]['href']
+    waiting = stored.waiting('POST', f'dead/claims?wait={LONG}')
     claim_id = href.partition('claim_id=')[2]
-    assert api('DELETE', f'q/claims/{claim_id}').status_code == 204
-    assert api('POST', 'q/claims?wait=1').status_code == 204
+    assert stored('DELETE', f'q/claims/{claim_id}').status_code == 204
+    assert stored('POST', 'q/claims?wait=1').status_code == 204
     assert bodies(waiting.result()) == ['a']
 
 

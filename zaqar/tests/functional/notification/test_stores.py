@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -57,9 +58,16 @@ LATER = {
 }
 
 
-@pytest.fixture(
-    scope='module', params=harnesses.HARNESSES, ids=lambda kind: kind.name
-)
+#: One of each driver: what they promise is tested by their contract.
+KINDS = [
+    kind
+    for kind in harnesses.chosen()
+    if 'ZAQAR_TEST_ENGINE' in os.environ
+    or kind.name in ('sqlite', 'postgresql', 'redis', 'mongodb', 'swift')
+]
+
+
+@pytest.fixture(scope='module', params=KINDS, ids=lambda kind: kind.name)
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """A driver with a server under it."""
     started: Harness = request.param()
@@ -135,8 +143,9 @@ def test_what_was_given_up_and_what_is_held_is_sent_again(
 
 
 def test_nobody_is_woken_for_nothing(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rig = make_rig(running=False)
     calls: collections.Counter[str] = collections.Counter()
 
     def counted(owner: object, name: str) -> None:
