@@ -3,7 +3,25 @@
 
 from __future__ import annotations
 
+import functools
+import pathlib
+import re
+from typing import Any
+
 import pytest
+
+#: Folders in the order in which they are run: what is run by several
+#: processes ends for all at about the same time if the short files are last.
+ORDER = ('functional', 'contract', 'functional/http')
+
+#: Files that share servers which are long in starting, by what these are: one
+#: process runs them all.
+TOGETHER = re.compile(
+    '(?P<heat>/heat/)|(?P<clients>/scenarios/)|(?P<sqs>/sqs/)'
+    '|(?P<galera>galera|/functional/cluster/)'
+)
+
+_HERE = pathlib.Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -13,3 +31,34 @@ def pytest_configure(config: pytest.Config) -> None:
         'proves(rule): fails when this security rule is broken; the rules '
         'are in doc/source/contributor/security_rules.rst',
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share out files, and some folders as a whole."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        """Gives each file to a process, and its neighbours if need be."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            path = str(super()._split_scope(nodeid))
+            shared = TOGETHER.search(path)
+            return str(shared.lastgroup) if shared else path
+
+    if config.getoption('dist') != 'loadfile':
+        return None
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first."""
+    items.sort(key=lambda item: _turn(item.path))
+
+
+@functools.cache
+def _turn(path: pathlib.Path) -> int:
+    turns = [
+        turn for turn, name in enumerate(ORDER) if _HERE / name in path.parents
+    ]
+    return max(turns, default=len(ORDER))
