@@ -223,15 +223,20 @@ def _group(
         ids,
         len(messages),
         len(beside) // 3 if beside else 0,
-        post.fingerprint,
-        post.token_lifetime,
-        dedup_window * 1000,
+        _terms(post, dedup_window),
         *texts,
         *beside,
     )
     if not dedup_window:
         return group
     return (*group, *[post.dedup_id(item) or '' for item in messages])
+
+
+def _terms(post: PostCall, dedup_window: int) -> str:
+    """Return by what a post is compared with others beside its token."""
+    if not dedup_window and not post.fingerprint:
+        return ''
+    return f'{post.token_lifetime} {dedup_window * 1000} {post.fingerprint}'
 
 
 def _read(

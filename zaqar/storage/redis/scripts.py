@@ -3,6 +3,7 @@
 
 import enum
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -10,6 +11,14 @@ from importlib import resources
 #: call, and in the next ones.
 FIRST_BUDGET = 200
 NEXT_BUDGET = 1000
+
+
+#: A function of a script, which begins and ends without indentation.
+_FUNCTION = re.compile(
+    r'(?:^--.*\n)*^local function (\w+)\(.*\n(?:(?!end\n).*\n)*end\n', re.M
+)
+_COMMENT = re.compile('--.*')
+_WORD = re.compile(r'\w+')
 
 
 class Status(enum.IntEnum):
@@ -41,7 +50,27 @@ class Script:
 def _script(*names: str, writes: bool = True) -> Script:
     folder = resources.files(__package__) / 'lua'
     text = '\n'.join((folder / f'{name}.lua').read_text() for name in names)
+    text = _without_unused(text)
     return Script(text, hashlib.sha1(text.encode()).hexdigest(), writes)
+
+
+def _without_unused(text: str) -> str:
+    """Return a script without the functions that it does not call.
+
+    The server makes each function anew whenever the script runs.
+    """
+    used = _words(_FUNCTION.sub('', text))
+    left = [*_FUNCTION.finditer(text)]
+    while more := [function for function in left if function[1] in used]:
+        left = [function for function in left if function[1] not in used]
+        used = used.union(*(_words(function[0]) for function in more))
+    for function in left:
+        text = text.replace(function[0], '', 1)
+    return text
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(_COMMENT.sub('', text)))
 
 
 def _of_queue(*names: str, writes: bool = True) -> Script:

@@ -15,6 +15,7 @@ def arguments(
     settlements: Sequence[Settlement], now: int
 ) -> tuple[Sequence[int], Sequence[Any]]:
     """Return places of those that can be held, and the script's arguments."""
+    deletes_all = all(item.act is Act.DELETE for item in settlements)
     places: list[int] = []
     triples: list[Any] = []
     acts: list[Any] = []
@@ -24,6 +25,8 @@ def arguments(
             continue
         places.append(place)
         triples += triple
+        if deletes_all:
+            continue
         reason = item.reason
         acts += (
             _LETTERS[item.act],

@@ -9,73 +9,148 @@
 -- messages that have no notice yet, and 1 if the token was known.
 --
 -- A group: token, random halves, latest expiry, ids of dead letters or '',
--- count, number of things beside bodies, fingerprint or '', milliseconds for
--- which the token is remembered then, the same for ids of duplicates or 0, and
--- for each message: end of its delay or '', message; for each thing: letter,
--- number of the message, thing; where ids of duplicates are remembered, that
--- of each message or ''.
+-- count, number of things beside bodies, terms or '', and for each message:
+-- end of its delay or '', message; for each thing: letter, number of the
+-- message, thing; where ids of duplicates are remembered, that of each message
+-- or ''.
+--
+-- Terms, of posts that are compared with others by more than a random token:
+-- milliseconds for which the token is remembered if there is a fingerprint,
+-- the same for ids of duplicates or 0, fingerprint or '', with blanks.
 --
 -- What a token leads to: the first place and the random halves; or "=", the
 -- numbers of the messages that were stored, with commas, and all ids.
 
-local HEAD, GROUP = 5, 9
+local HEAD, GROUP = 5, 7
 
 local limit, notice = tonumber(ARGV[2]), ARGV[3]
 mark = mark or '1'
 
--- Entries of "known": the end, a blank, and what it leads to. Those of tokens
--- begin with "t", those of duplicates with "d", and there is one with "n" as
--- long as the message has no notice that another call has to store.
-local function known(q, name)
-    local entry = call('HGET', q.known, name)
-    local ends, value = string.match(entry or '', '^(%d+) (.*)$')
-    if ends and tonumber(ends) > now then
-        return value
-    end
-    return nil
-end
+local life, window, print = 0, 0, ''
+local known, learn, forget, fresh, learn_ids, unnoticed
 
-local function learn(q, name, life, value)
-    local ends = text(now + life)
-    call('HSET', q.known, name, ends .. ' ' .. value)
-    call('ZADD', q.known_ends, ends, name)
-    for _, key in ipairs({q.known, q.known_ends}) do
-        if call('PTTL', key) < life then
-            call('PEXPIRE', key, life + HOUR)
+-- Functions that most posts do not need are not made for them.
+if ARGV[HEAD + 7] ~= '' then
+    life, window, print =
+        string.match(ARGV[HEAD + 7], '^(%d+) (%d+) (.*)$')
+    life, window = tonumber(life), tonumber(window)
+
+    -- Entries of "known": the end, a blank, and what it leads to. Those of
+    -- tokens begin with "t", those of duplicates with "d", and there is one
+    -- with "n" as long as the message has no notice that another call has to
+    -- store.
+    function known(name)
+        local entry = call('HGET', own.known, name)
+        local ends, value = string.match(entry or '', '^(%d+) (.*)$')
+        if ends and tonumber(ends) > now then
+            return value
+        end
+        return nil
+    end
+
+    function learn(name, period, value)
+        local ends = text(now + period)
+        call('HSET', own.known, name, ends .. ' ' .. value)
+        call('ZADD', own.known_ends, ends, name)
+        for _, key in ipairs({own.known, own.known_ends}) do
+            if call('PTTL', key) < period then
+                call('PEXPIRE', key, period + HOUR)
+            end
         end
     end
+
+    function forget(count)
+        local ended = due(own.known_ends, math.min(count, CHUNK))
+        each('HDEL', own.known, ended)
+        each('ZREM', own.known_ends, ended)
+    end
+
+    -- Where the ids of duplicates begin.
+    local count = tonumber(ARGV[HEAD + 5])
+    local base = HEAD + GROUP + count * 2 + tonumber(ARGV[HEAD + 6]) * 3
+
+    -- Return the numbers of the messages that are no duplicates, and for the
+    -- others the id of the first one, or its number if it is in the same
+    -- group; nothing where no duplicates are looked for.
+    function fresh()
+        if window == 0 then
+            return nil
+        end
+        local numbers, same, first = {}, {}, {}
+        for number = 1, count do
+            local name = ARGV[base + number]
+            local id = name ~= '' and (first[name] or known('d' .. name))
+            if id then
+                same[number] = id
+            else
+                numbers[#numbers + 1] = number
+                if name ~= '' then
+                    first[name] = number
+                end
+            end
+        end
+        return numbers, same, first
+    end
+
+    -- Return what the token of a group with duplicates leads to; remember
+    -- those that are none.
+    function learn_ids(first, numbers, same, names)
+        local halves, ids = ARGV[HEAD + 2], {}
+        for place, number in ipairs(numbers) do
+            local half = string.sub(halves, number * 16 - 15, number * 16)
+            ids[number] = string.format('%016x', first + place - 1) .. half
+        end
+        for number, id in pairs(same) do
+            ids[number] = type(id) == 'number' and ids[id] or id
+        end
+        for name, number in pairs(names) do
+            learn('d' .. name, window, ids[number])
+            if notice == '3' and mark ~= '0' then
+                learn('n' .. name, window, '')
+            end
+        end
+        return '=' .. table.concat(numbers, ',') .. ' ' .. table.concat(ids)
+    end
+
+    -- Return the numbers of the messages that may have duplicates and have no
+    -- notice yet, with commas: those of this post, and those of one that may
+    -- have got no further.
+    function unnoticed()
+        local numbers, seen = {}, {}
+        for number = 1, notice == '3' and window > 0 and count or 0 do
+            local name = ARGV[base + number]
+            if name ~= '' and not seen[name] and known('n' .. name) then
+                numbers[#numbers + 1] = number
+            end
+            seen[name] = true
+        end
+        return table.concat(numbers, ',')
+    end
 end
 
-local function forget(q, count)
-    local ended = due(q.known_ends, math.min(count, CHUNK))
-    each('HDEL', q.known, ended)
-    each('ZREM', q.known_ends, ended)
-end
-
--- Return what the token of the group behind ARGV[at] leads to, and whether it
--- is that of another post.
-local function stored(q, at)
-    local token, print = ARGV[at + 1], ARGV[at + 7]
+-- Return what the token of the post leads to, and whether it is that of
+-- another post.
+local function stored()
+    local token = ARGV[HEAD + 1]
     if print ~= '' then
-        local value = known(q, 't' .. token)
+        local value = known('t' .. token)
         local own_print, record = string.match(value or '', '^(%S+) (.*)$')
         return record, record and own_print ~= print
     end
-    return call('HGET', q.tokens, token)
-        or call('HGET', q.old_tokens, token)
-        or call('HGET', q.letters, 't' .. token)
+    return call('HGET', own.tokens, token)
+        or call('HGET', own.old_tokens, token)
+        or ARGV[HEAD + 4] ~= '' and call('HGET', own.letters, 't' .. token)
 end
 
-local function remember(q, at, record)
-    local token, print = ARGV[at + 1], ARGV[at + 7]
+local function remember(record)
     if print ~= '' then
-        learn(q, 't' .. token, tonumber(ARGV[at + 8]), print .. ' ' .. record)
+        learn('t' .. ARGV[HEAD + 1], life, print .. ' ' .. record)
         return
     end
-    call('HSET', q.tokens, token, record)
-    if call('PTTL', q.tokens) < 0 then
+    call('HSET', own.tokens, ARGV[HEAD + 1], record)
+    if call('PTTL', own.tokens) < 0 then
         -- Kept for longer than it is read: ten to twenty minutes.
-        call('PEXPIRE', q.tokens, HOUR)
+        call('PEXPIRE', own.tokens, HOUR)
     end
 end
 
@@ -91,80 +166,57 @@ local function groups_in(at, count)
     return groups
 end
 
--- Return the numbers of the messages that are no duplicates, and for the
--- others the id of the first one, or its number if it is in the same group;
--- nothing where no duplicates are looked for.
-local function fresh(q, at)
-    if ARGV[at + 9] == '0' then
-        return nil
-    end
-    local count = tonumber(ARGV[at + 5])
-    local base = at + GROUP + count * 2 + tonumber(ARGV[at + 6]) * 3
-    local numbers, same, first = {}, {}, {}
-    for number = 1, count do
-        local name = ARGV[base + number]
-        local id = name ~= '' and (first[name] or known(q, 'd' .. name))
-        if id then
-            same[number] = id
-        else
-            numbers[#numbers + 1] = number
-            if name ~= '' then
-                first[name] = number
-            end
-        end
-    end
-    return numbers, same, first
-end
-
 -- Store messages of a group: those of these numbers, or all. Returns how many
 -- of them are free.
 local function store(q, first, at, count, numbers, groups)
-    local unheld = 0
-    local hash, all, expiry = {}, {}, {}
-    local ready, later, waiting = {}, {}, {}
-    local lined, lanes, touched = {}, {}, {}
-    local function flush()
-        each('HSET', q.messages, hash)
-        each('ZADD', q.all, all)
-        each('ZADD', q.expiry, expiry)
+    local unheld, touched = 0, nil
+    for begin = 1, count, CHUNK / 2 do
+        local hash, all, expiry, ready = {}, {}, {}, {}
+        local later, waiting, lined, lanes
+        for place = begin, math.min(begin + CHUNK / 2 - 1, count) do
+            local number = numbers and numbers[place] or place
+            local wakes, blob = ARGV[at + number * 2 - 1], ARGV[at + number * 2]
+            local seq = text(first + place - 1)
+            local to = #all
+            hash[to + 1], hash[to + 2] = seq, blob
+            all[to + 1], all[to + 2] = seq, seq
+            expiry[to + 1] = tonumber(string.sub(blob, 17, 31))
+            expiry[to + 2] = seq
+            local list, group = ready, groups and groups[number]
+            if group then
+                touched, lanes = touched or {}, lanes or {}
+                touched[group] = true
+                lanes[#lanes + 1] = 0
+                lanes[#lanes + 1] = in_lane(group, seq)
+                lined = lined or {}
+                list = lined
+            end
+            if wakes == '' then
+                list[#list + 1] = seq
+                list[#list + 1] = seq
+                unheld = unheld + 1
+            else
+                later, waiting = later or {}, waiting or {}
+                later[#later + 1] = wakes
+                later[#later + 1] = seq
+                waiting[#waiting + 1] = seq
+                waiting[#waiting + 1] = seq
+            end
+        end
+        call('HSET', q.messages, unpack(hash))
+        call('ZADD', q.all, unpack(all))
+        call('ZADD', q.expiry, unpack(expiry))
         each('ZADD', q.free, ready)
-        each('ZADD', q.delayed, later)
-        each('ZADD', q.waiting, waiting)
-        each('ZADD', q.lined, lined)
-        each('ZADD', q.lanes, lanes)
-        lined, lanes = {}, {}
-        hash, all, expiry = {}, {}, {}
-        ready, later, waiting = {}, {}, {}
-    end
-    local function put(list, score, member)
-        list[#list + 1] = score
-        list[#list + 1] = member
-    end
-    for place = 1, numbers and #numbers or count do
-        local number = numbers and numbers[place] or place
-        local wakes, blob = ARGV[at + number * 2 - 1], ARGV[at + number * 2]
-        local seq = text(first + place - 1)
-        put(hash, seq, blob)
-        put(all, seq, seq)
-        put(expiry, tonumber(string.sub(blob, 17, 31)), seq)
-        local group = groups[number]
-        if group then
-            put(lanes, 0, in_lane(group, seq))
-            touched[group] = true
+        if later then
+            each('ZADD', q.delayed, later)
+            each('ZADD', q.waiting, waiting)
         end
-        if wakes == '' then
-            put(group and lined or ready, seq, seq)
-            unheld = unheld + 1
-        else
-            put(later, wakes, seq)
-            put(waiting, seq, seq)
-        end
-        if #hash >= CHUNK then
-            flush()
+        if lanes then
+            each('ZADD', q.lined, lined)
+            each('ZADD', q.lanes, lanes)
         end
     end
-    flush()
-    if next(touched) then
+    if touched then
         regroup(q, touched)
     end
     return unheld
@@ -182,47 +234,11 @@ local function store_beside(q, at, count, place_of)
     each('HSET', q.beside, hash)
 end
 
--- Return what the token of a group with duplicates leads to; remember those
--- that are none.
-local function learn_ids(q, at, first, numbers, same, names)
-    local halves, ids = ARGV[at + 2], {}
-    for place, number in ipairs(numbers) do
-        local half = string.sub(halves, number * 16 - 15, number * 16)
-        ids[number] = string.format('%016x', first + place - 1) .. half
-    end
-    for number, id in pairs(same) do
-        ids[number] = type(id) == 'number' and ids[id] or id
-    end
-    for name, number in pairs(names) do
-        learn(q, 'd' .. name, tonumber(ARGV[at + 9]), ids[number])
-        if notice == '3' and mark ~= '0' then
-            learn(q, 'n' .. name, tonumber(ARGV[at + 9]), '')
-        end
-    end
-    return '=' .. table.concat(numbers, ',') .. ' ' .. table.concat(ids)
-end
-
--- Return the numbers of the messages that may have duplicates and have no
--- notice yet, with commas: those of this post, and those of one that may have
--- got no further.
-local function unnoticed(q, at)
-    local numbers, seen = {}, {}
-    local count = tonumber(ARGV[at + 5])
-    local base = at + GROUP + count * 2 + tonumber(ARGV[at + 6]) * 3
-    for number = 1, ARGV[at + 9] == '0' and 0 or count do
-        local name = ARGV[base + number]
-        if name ~= '' and not seen[name] and known(q, 'n' .. name) then
-            numbers[#numbers + 1] = number
-        end
-        seen[name] = true
-    end
-    return table.concat(numbers, ',')
-end
-
--- Return the bytes of the messages of a group: those of these numbers, or all.
+-- Return the bytes of so many messages of a group: those of these numbers, or
+-- the first ones.
 local function size_of(at, count, numbers)
     local size = 0
-    for place = 1, numbers and #numbers or count do
+    for place = 1, count do
         local number = numbers and numbers[place] or place
         size = size + #ARGV[at + GROUP + number * 2]
     end
@@ -243,24 +259,26 @@ local function append(q, at, last, count_before, numbers, same, names)
     local behind_last = text(first + more)
     local total = text(tonumber(count_before or 0) + more)
     if q == own and bytes then
-        bytes = text(tonumber(bytes) + size_of(at, count, numbers))
+        bytes = text(tonumber(bytes) + size_of(at, more, numbers))
         call('HSET', q.state, 'next', behind_last, 'posted', total,
             'bytes', bytes)
     else
         call('HSET', q.state, 'next', behind_last, 'posted', total)
     end
-    local record = text(first) .. ' ' .. halves
-    local places = {}
+    local record
     if numbers then
-        record = learn_ids(q, at, first, numbers, same, names)
-        for place, number in ipairs(numbers) do
-            places[number] = first + place - 1
-        end
+        record = learn_ids(first, numbers, same, names)
+    else
+        record = text(first) .. ' ' .. halves
     end
     local things, behind = tonumber(ARGV[at + 6]), at + GROUP + count * 2
-    local unheld = store(q, first, at + GROUP, count, numbers,
-        groups_in(behind, things))
+    local unheld = store(q, first, at + GROUP, more, numbers,
+        things > 0 and groups_in(behind, things))
     if things > 0 then
+        local places = {}
+        for place, number in ipairs(numbers or {}) do
+            places[number] = first + place - 1
+        end
         store_beside(q, behind, things, function(number)
             if numbers then
                 return places[number]
@@ -270,7 +288,7 @@ local function append(q, at, last, count_before, numbers, same, names)
     end
     if q == own then
         -- A notice is stored in the same step: its post is known by its token.
-        remember(q, at, record)
+        remember(record)
     end
     for number = 1, #letters / 32 do
         local letter = string.sub(letters, number * 32 - 31, number * 32)
@@ -299,26 +317,28 @@ local function append(q, at, last, count_before, numbers, same, names)
     return record, unheld
 end
 
-local record, is_another = stored(own, HEAD)
+local record, is_another = stored()
 if is_another then
     return {REUSED}
 elseif record then
-    local others = notice == '3' and unnoticed(own, HEAD) or ''
-    return {OK, record, mark, others, 1}
+    return {OK, record, mark, unnoticed and unnoticed() or '', 1}
 end
 if is_stale(ARGV[4]) then
     return {STALE}
 end
 local count = tonumber(ARGV[HEAD + 5])
-local numbers, same, names = fresh(own, HEAD)
+local numbers, same, names
+if fresh then
+    numbers, same, names = fresh()
+end
 local wanted = numbers and table.concat(numbers, ',') or ''
 if mark ~= '0' and (notice == '1' or notice == '2' and wanted ~= ARGV[5]) then
     return {AGAIN, mark, wanted}
 end
 -- A post removes as many expired messages: an unread queue does not grow.
 remove(due(own.expiry, math.min(count + 1, CHUNK)))
-if numbers or ARGV[HEAD + 7] ~= '' then
-    forget(own, count + 1)
+if forget then
+    forget(count + 1)
 end
 local more = numbers and #numbers or count
 if limit > 0 and more > 0 then
@@ -329,10 +349,9 @@ if limit > 0 and more > 0 then
     end
 end
 if more == 0 then
-    record = learn_ids(own, HEAD, 0, numbers, same, names)
-    remember(own, HEAD, record)
-    local others = notice == '3' and unnoticed(own, HEAD) or ''
-    return {OK, record, mark, others, 0}
+    record = learn_ids(0, numbers, same, names)
+    remember(record)
+    return {OK, record, mark, unnoticed(), 0}
 end
 local unheld
 record, unheld = append(own, HEAD, next_place, posted, numbers, same, names)
@@ -348,4 +367,4 @@ if mark ~= '0' and notice == '2' then
     announce_in(outbox.state, channel, 1)
 end
 announce(unheld)
-return {OK, record, mark, notice == '3' and unnoticed(own, HEAD) or '', 0}
+return {OK, record, mark, unnoticed and unnoticed() or '', 0}
