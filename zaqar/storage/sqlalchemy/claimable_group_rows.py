@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy import groups
+from zaqar.storage.sqlalchemy import group_repairs, groups
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
@@ -72,7 +72,7 @@ def _next(row: Row) -> int | None:
 
 def has_hidden(session: SqlSession, values: Mapping[str, Any]) -> bool:
     """Tell whether there are groups that :func:`reveal` lets go on."""
-    return bool(groups.with_dead_first(session, QUEUE, values)[1])
+    return bool(group_repairs.dead_first(session, QUEUE, values).left)
 
 
 def reveal(session: SqlSession, values: Mapping[str, Any]) -> bool:
@@ -82,9 +82,15 @@ def reveal(session: SqlSession, values: Mapping[str, Any]) -> bool:
 
     :returns: whether there are any
     """
-    queue_id, keys = groups.with_dead_first(session, QUEUE, values)
-    locked = groups.lock(session, queue_id, keys, skip=True)
-    groups.repair(session, queue_id, locked, values['now'])
+    dead = group_repairs.dead_first(session, QUEUE, values)
+    locked = groups.lock(session, dead.queue_id, dead.left, skip=True)
+    group_repairs.pass_over(
+        session,
+        dead.queue_id,
+        {key: dead.left[key] for key in locked},
+        values['now'],
+        [seq for key in locked for seq in dead.seqs[key]],
+    )
     return bool(locked)
 
 

@@ -19,8 +19,14 @@ first ones of groups by their keys, messages. Claims wait for none of these.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any, NamedTuple, TypeVar
 
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -39,6 +45,8 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     placeholders,
 )
 
+T = TypeVar('T')
+
 #: Groups of one statement, and woken messages of groups that a claim deals
 #: with.
 CHUNK = 200
@@ -51,7 +59,7 @@ _OF_GROUP = (
 #: The first row of a group. By its number where locked rows are skipped: else
 #: the next one would be locked instead.
 _FIRST = (
-    'SELECT m.group_key, m.state, m.expires_at '
+    'SELECT m.group_key, m.seq, m.state, m.expires_at, m.claim_id '
     f'{_OF_GROUP} {{only}}ORDER BY m.seq LIMIT 1'
 )
 _ONLY_FIRST = (
@@ -62,10 +70,8 @@ _FIRST_LIVE = (
     'SELECT m.group_key, m.seq, m.state, m.wake_at '
     f'{_OF_GROUP} AND m.expires_at > :now ORDER BY m.seq LIMIT 1'
 )
-#: Another one than those behind the first, whether or not it has expired.
-_IN_FRONT = f'SELECT m.group_key {_OF_GROUP} AND m.state <> {IN_GROUP} LIMIT 1'
 _IS_HELD = 'm.state IN (1, 2)'
-_HIDE = f'SET state = {IN_GROUP}, wake_at = 0, claim_id = NULL'
+HIDE = f'SET state = {IN_GROUP}, wake_at = 0, claim_id = NULL'
 _SHOW = (
     f'UPDATE message{{hint}} SET state = CASE WHEN wake_at < -:now '
     f'THEN {DELAYED} ELSE {FREE} END, wake_at = CASE WHEN wake_at < -:now '
@@ -84,63 +90,20 @@ _WOKEN = (
     'AND m.wake_at > 0 AND m.wake_at <= :now AND m.expires_at > :now '
     f'AND m.group_key IS NOT NULL ORDER BY m.wake_at LIMIT {MOST_WOKEN}'
 )
-#: Groups whose first message has expired before it was taken.
-_DEAD = (
-    'SELECT m.queue_id, m.group_key FROM message m{hint} '
-    'WHERE m.queue_id = {queue} AND {where} AND m.expires_at <= :now '
-    f'AND m.group_key IS NOT NULL LIMIT {CHUNK}'
-)
-_DEAD_PARTS = (
-    ('message_free', 'm.state = 0'),
-    ('message_waking', 'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now'),
-)
 #: A write that another node of a Galera cluster sees: locks are those of one.
 _TOUCH_QUEUE = (
     'UPDATE message_queue SET waited_until = waited_until + 1 WHERE id = :id'
 )
-_SET_GROUPED = 'UPDATE message_queue SET grouped = 1 WHERE qid = :qid'
 
 
 class First(NamedTuple):
     """The first row of a group, locked."""
 
     key: str
+    seq: int
     state: int
     expires_at: int
-
-
-def place(
-    session: SqlSession,
-    queue: queue_state.QueueRow,
-    qid: str,
-    rows: Sequence[dict[str, Any]],
-    now: int,
-) -> None:
-    """Make new messages of a locked queue the first ones of their groups.
-
-    Those that are; within a transaction.
-
-    :param rows: of :func:`.message_rows.new_row`, in order, to be changed
-    """
-    keys = {key for row in rows if (key := row['group_key']) is not None}
-    if not keys:
-        return
-    if not queue.grouped:
-        session.later(_SET_GROUPED, {'qid': qid})
-    firsts = lock(session, queue.id, keys)
-    odd = {
-        first.key
-        for first in firsts.values()
-        if first.state == IN_GROUP or first.expires_at <= now
-    }
-    present = {*firsts} - odd | repair(session, queue.id, odd, now)
-    for row in rows:
-        key = row['group_key']
-        if key is None or key in present:
-            continue
-        present.add(key)
-        row['wake_at'] = -row['wake_at']
-        row['state'] = DELAYED if row['wake_at'] else FREE
+    claim_id: str | None
 
 
 def lock(
@@ -215,62 +178,27 @@ def go_on(
     queue_id: int,
     left: Mapping[str, Collection[str]],
     now: int,
-) -> None:
+) -> set[str]:
     """Free what is now first in locked groups that have lost what was.
 
     Unless one of these claims holds more of them.
 
     :param left: the claims, by the keys of the groups
+    :returns: the groups with live messages
     """
     claims = sorted({name for names in left.values() for name in names})
-    keys = sorted(left)
-    if claims:
-        hint = index_hint(session.dialect, 'message_claim')
+    hint = index_hint(session.dialect, 'message_claim')
+    busy: set[str] = set()
+    for chunk in chunks(claims):
         rows = session.all(
             f'SELECT DISTINCT m.group_key FROM message m{hint} '
             'WHERE m.queue_id = :id '
-            f'AND m.claim_id IN ({placeholders("c", len(claims))}) '
+            f'AND m.claim_id IN ({placeholders("c", len(chunk))}) '
             f'AND {_IS_HELD} AND m.group_key IS NOT NULL',
-            {'id': queue_id, **placeholder_values('c', claims)},
+            {'id': queue_id, **placeholder_values('c', chunk)},
         )
-        busy = {key for (key,) in rows}
-        keys = [key for key in keys if key not in busy]
-    _show(session, queue_id, keys, now)
-
-
-def repair(
-    session: SqlSession, queue_id: int, keys: Collection[str], now: int
-) -> set[str]:
-    """Free the first live messages of locked groups that have lost others.
-
-    By whatever way, expired ones that may still be first included.
-
-    :returns: the groups with live messages
-    """
-    names = sorted(keys)
-    hint = index_hint(session.dialect, 'message_group_order')
-    for start in range(0, len(names), CHUNK):
-        chunk = names[start : start + CHUNK]
-        session.run(
-            f'UPDATE message{hint} {_HIDE} WHERE queue_id = :id '
-            f'AND group_key IN ({placeholders("k", len(chunk))}) '
-            f'AND state <> {IN_GROUP} AND expires_at <= :now',
-            {'id': queue_id, 'now': now, **placeholder_values('k', chunk)},
-        )
-    in_front = {
-        key for (key,) in _of_each(session, _IN_FRONT, queue_id, names)
-    }
-    lost = [key for key in names if key not in in_front]
-    return in_front | _show(session, queue_id, lost, now)
-
-
-def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
-    """Let groups go on of which expired messages were removed.
-
-    :param queue: locked, as it was when they were
-    """
-    locked = lock(session, queue.id, queue.bereft)
-    repair(session, queue.id, locked, now)
+        busy |= {key for (key,) in rows} & left.keys()
+    return busy | _show(session, queue_id, sorted(left.keys() - busy), now)
 
 
 def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
@@ -299,7 +227,7 @@ def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
     keys, claims = sorted(lapsed), sorted(set().union(*lapsed.values()))
     hint = index_hint(session.dialect, 'message_claim')
     session.run(
-        f'UPDATE message{hint} {_HIDE} WHERE queue_id = :id '
+        f'UPDATE message{hint} {HIDE} WHERE queue_id = :id '
         f'AND claim_id IN ({placeholders("c", len(claims))}) '
         f'AND group_key IN ({placeholders("k", len(keys))}) '
         'AND state IN (1, 2) AND wake_at <= :now',
@@ -313,30 +241,10 @@ def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
     go_on(session, queue_id, lapsed, now)
 
 
-def with_dead_first(
-    session: SqlSession, queue: str, values: Mapping[str, Any]
-) -> tuple[int, Collection[str]]:
-    """Return groups that wait for the sweeper: their first ones have expired.
-
-    :param queue: SQL for the id of the queue
-    :param values: its parameters, and ``now``
-    :returns: that id, and the groups; 0 and none if there are none
-    """
-    results = session.several(
-        [
-            (
-                _DEAD.format(
-                    hint=index_hint(session.dialect, index),
-                    queue=queue,
-                    where=where,
-                ),
-                values,
-            )
-            for index, where in _DEAD_PARTS
-        ]
-    )
-    rows = [row for part in results for row in part]
-    return (rows[0][0] if rows else 0), {key for _, key in rows}
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield what one statement takes at a time."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
 
 
 def _show(
@@ -363,8 +271,7 @@ def _change(
     hint = ''
     if session.dialect == 'mysql':
         hint = index_hint(session.dialect, 'PRIMARY')
-    for start in range(0, len(seqs), CHUNK):
-        chunk = seqs[start : start + CHUNK]
+    for chunk in chunks(seqs):
         session.later(
             sql.format(
                 hint=hint,

@@ -41,6 +41,7 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claim_changes,
     claiming,
+    group_repairs,
     group_statistics,
     guarantees,
     message_availability,
@@ -102,6 +103,7 @@ class SqlMessageStore(base.MessageStore):
         self._unsubscribed = UnsubscribedQueues()
         self._posts = SharedPosts(database, window, self._unsubscribed)
         self._grouped = GroupedQueues()
+        self._searched = group_repairs.Place()
 
     def ping(self) -> None:
         self._database.ping()
@@ -315,6 +317,12 @@ class SqlMessageStore(base.MessageStore):
         )
 
     def sweep(self, *, now: int, batch: int) -> int:
+        removed = self._sweep(now, batch)
+        if removed < batch:
+            self._heal_groups(now)
+        return removed
+
+    def _sweep(self, now: int, batch: int) -> int:
         if not self._database.is_galera:
             return self._database.write(sweeping.sweep, now, batch)
         sweeper = token_hex(16)
@@ -324,6 +332,17 @@ class SqlMessageStore(base.MessageStore):
         return self._database.write(
             sweeping.sweep_in_turn, sweeper, now, batch
         )
+
+    def _heal_groups(self, now: int) -> None:
+        """Search some groups for those that other programs have stranded."""
+        for _ in range(group_repairs.MOST_SEARCHES):
+            stranded, self._searched = self._database.read(
+                group_repairs.find_stranded, self._searched
+            )
+            for queue_id, keys in stranded.items():
+                self._database.write(group_repairs.heal, queue_id, keys, now)
+            if self._searched == group_repairs.Place():
+                break
 
     def close(self) -> None:
         self._database.close()

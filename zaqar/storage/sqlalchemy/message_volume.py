@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from zaqar.models import Stats
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy import group_repairs, queue_state
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
@@ -84,7 +84,7 @@ def begin_counting(session: SqlSession, qid: str, now: int) -> int:
     row = queue_state.lock(session, qid, now)
     if row.live is None:
         queue_state.recount(session, row, now)
-        groups.mend(session, row, now)
+        group_repairs.mend(session, row, now)
     means = session.one(_MEAN, {'id': row.id})
     mean = float(means[0] or 0) if means else 0.0
     size = int(mean * (row.live or 0))

@@ -17,7 +17,8 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     deduplication,
-    groups,
+    group_repairs,
+    grouped_posts,
     outbox_posting,
     post_announcements,
     queue_state,
@@ -70,7 +71,7 @@ def post_within(
         except QueueFull as refusal:
             return refusal
         finally:
-            groups.mend(session, queue, post.now)
+            group_repairs.mend(session, queue, post.now)
     rows = [
         {'queue_id': queue.id, **new_row(seq, message, post.now)}
         for seq, message in enumerate(messages, queue.next_seq)
@@ -79,7 +80,7 @@ def post_within(
     deduplication.remember(session, post, new)
     if not messages:
         return ids
-    groups.place(session, queue, post.qid, rows, post.now)
+    grouped_posts.place(session, queue, post.qid, rows, post.now)
     session.later_many(_INSERT, rows)
     _advance(session, post.qid, messages)
     if post.notice and queue.subscribed > 0:

@@ -11,7 +11,7 @@ import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy import held_bytes
-from zaqar.storage.sqlalchemy.message_rows import QUEUE, UNGROUPED
+from zaqar.storage.sqlalchemy.message_rows import IN_GROUP, QUEUE, UNGROUPED
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
@@ -65,7 +65,7 @@ _SET_COUNT = (
 #: By the index on expiry: few rows are expired, since they are swept, while
 #: the queue may hold millions.
 _EXPIRED = (
-    'SELECT seq, group_key FROM message '
+    'SELECT seq, group_key, state, claim_id FROM message '
     'WHERE queue_id + 0 = :id AND expires_at <= :now'
 )
 
@@ -73,7 +73,8 @@ _EXPIRED = (
 class QueueRow(msgspec.Struct):
     """The row, locked for the rest of the transaction.
 
-    :ivar bereft: groups of which expired messages have been removed
+    :ivar bereft: groups whose first messages have expired and been removed,
+        with the claims that held these
     """
 
     id: int
@@ -83,7 +84,7 @@ class QueueRow(msgspec.Struct):
     subscribed: int
     least_version: int
     grouped: int = 0
-    bereft: set[str] = msgspec.field(default_factory=set)
+    bereft: dict[str, set[str]] = msgspec.field(default_factory=dict)
 
 
 class Traits(NamedTuple):
@@ -378,8 +379,11 @@ def _remove_expired(session: SqlSession, row: QueueRow, now: int) -> None:
     if expired:
         session.many(
             'DELETE FROM message WHERE queue_id = :id AND seq = :seq',
-            [{'id': row.id, 'seq': seq} for seq, _ in expired],
+            [{'id': row.id, 'seq': seq} for seq, *_ in expired],
         )
-        row.bereft |= {group for _, group in expired if group is not None}
+        for _, group, state, claim_id in expired:
+            if group is not None and state != IN_GROUP:
+                claims = row.bereft.setdefault(group, set())
+                claims |= {claim_id} - {None}
         subtract_live(session, row.id, len(expired))
         row.live = None if row.live is None else row.live - len(expired)

@@ -9,7 +9,7 @@ from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_keys_and_data import encode
-from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy import group_repairs, groups, queue_state
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
@@ -60,7 +60,7 @@ _EXPIRED = DeadRows(
     'message',
     ('queue_id', 'seq'),
     'expires_at <= :now',
-    ('group_key', 'state'),
+    ('group_key', 'state', 'claim_id'),
 )
 _OTHERS = (
     DeadRows('claim', ('queue_id', 'id'), 'expires_at <= :now'),
@@ -163,10 +163,11 @@ def _remove_expired(
     is all of a queue that others have: the order of locks is another one here.
     """
     rows = _select(session, _EXPIRED, {'now': now}, batch)
-    first: dict[int, set[str]] = {}
-    for queue_id, _, group, state in rows:
+    first: dict[int, dict[str, set[str]]] = {}
+    for queue_id, _, group, state, claim_id in rows:
         if group is not None and state != IN_GROUP:
-            first.setdefault(queue_id, set()).add(group)
+            claims = first.setdefault(queue_id, {}).setdefault(group, set())
+            claims |= {claim_id} - {None}
     grouped = {row[0] for row in rows if row[2] is not None}
     busy = queue_state.lock_unless_locked(session, grouped)
     rows = [row for row in rows if row[0] not in busy]
@@ -182,7 +183,8 @@ def _remove_expired(
     ]
     _delete(session, _EXPIRED, rows)
     for queue_id, keys in locked.items():
-        groups.repair(session, queue_id, keys, now)
+        left = {key: first[queue_id][key] for key in keys}
+        group_repairs.pass_over(session, queue_id, left, now)
     return rows
 
 

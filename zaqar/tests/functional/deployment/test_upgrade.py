@@ -16,12 +16,14 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 
 import pytest
 
-from zaqar.storage.sqlalchemy import schema_revision
+from zaqar.storage.sqlalchemy import driver, migrations, schema_revision
+from zaqar.tests.contract.probe import Hand, Probe, bodies
 from zaqar.tests.functional.deployment.load import Load
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
@@ -31,6 +33,16 @@ _SCHEMA = 'zaqar/storage/sqlalchemy/schema_revision.py'
 
 # What the file was called before.
 _OLD_SCHEMA = 'zaqar/storage/sqlalchemy/schema.py'
+
+#: Counts the bytes of a queue: expired messages are removed for that.
+_COUNT = """
+import sys
+from zaqar.storage.sqlalchemy import driver
+uri, qid, now = sys.argv[1:]
+store = driver.DRIVER.open_messages(uri, {})
+store.held_bytes([qid], now=int(now))
+store.close()
+"""
 
 # Other groups of entry points may name what the old code has not got.
 _METADATA = 'Metadata-Version: 2.1\nName: zaqar\nVersion: 0.0.0\n'
@@ -96,6 +108,14 @@ class Old(Zaqar):
             text=True,
             timeout=60,
             check=False,
+        )
+
+    def run_code(self, code: str, *arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, '-c', code, *arguments],
+            env=self._env,
+            timeout=60,
+            check=True,
         )
 
 
@@ -181,6 +201,23 @@ def test_an_upgrade_under_load_fails_no_request_and_loses_no_message(
         load.drain()
         assert not load.failed
         assert sorted(load.taken) == sorted(load.posted)
+
+
+def test_groups_go_on_of_which_old_code_has_removed_the_first_message(
+    old_tree: pathlib.Path, tmp_path: pathlib.Path, url: str
+) -> None:
+    migrations.upgrade(driver.parse(url), 'head')
+    old = Old(old_tree, tmp_path, url)
+    with contextlib.closing(driver.DRIVER.open_messages(url, {})) as store:
+        queue = Probe(store, Hand())
+        for group in ('a', 'b'):
+            queue.post(f'{group}1', group=group, ttl=60)
+            queue.post(f'{group}2', group=group)
+        queue.hand.move(60)
+        old.run_code(_COUNT, url, queue.qid, str(queue.hand.now))
+        assert queue.pop() == []
+        store.sweep(now=queue.hand.now, batch=100)
+        assert bodies(queue.pop()) == ['a2', 'b2']
 
 
 def test_new_code_refuses_old_tables_and_says_what_to_do(

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Groups that have lost the messages that were first in them.
+
+Usually since these have expired. Of such a group nothing is free until what is
+now the first of it is shown; see :mod:`.groups`.
+
+Programs of earlier releases remove expired messages without a thought of
+groups. Which group they have stranded is not to be seen in any row: so groups
+are searched, some of them with each sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy.message_rows import (
+    IN_GROUP,
+    index_hint,
+    is_one_of,
+)
+from zaqar.storage.sqlalchemy.statement_execution import (
+    SqlSession,
+    placeholder_values,
+    placeholders,
+)
+
+#: Messages of a group that are read at once in search of those in front: few
+#: at first, since they are near its beginning.
+PAGES = (20, 500)
+
+#: Queues and groups that one search looks at, and searches of one sweep.
+MOST_QUEUES = 200
+MOST_GROUPS = 200
+MOST_SEARCHES = 10
+
+#: Those that expired before they were taken, or while they were held.
+_DEAD = (
+    'SELECT m.queue_id, m.seq, m.group_key, m.claim_id FROM message m{hint} '
+    'WHERE m.queue_id = {queue} AND {where} AND m.expires_at <= :now '
+    f'AND m.group_key IS NOT NULL LIMIT {groups.CHUNK}'
+)
+_DEAD_PARTS = (
+    ('message_free', 'm.state = 0'),
+    ('message_waking', 'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now'),
+)
+_PAGE = (
+    'SELECT m.seq, m.state, m.expires_at FROM message m{hint} '
+    'WHERE m.queue_id = :id AND m.group_key = :key AND m.seq > :after '
+    'ORDER BY m.seq LIMIT {limit}'
+)
+_QUEUES = (
+    'SELECT id, grouped FROM message_queue WHERE id >= :id ORDER BY id '
+    f'LIMIT {MOST_QUEUES}'
+)
+_NEXT_KEY = (
+    '(SELECT m.group_key FROM message m{hint} WHERE m.queue_id = :id '
+    'AND m.group_key > {key} ORDER BY m.group_key LIMIT 1)'
+)
+#: One after another by the index: a list of all would read all messages.
+_KEYS = (
+    f'WITH RECURSIVE g (name, place) AS (SELECT {_NEXT_KEY}, 1 UNION ALL '
+    f'SELECT {_NEXT_KEY.replace("{key}", "g.name")}, g.place + 1 FROM g '
+    'WHERE g.name IS NOT NULL AND g.place < :most) '
+    'SELECT g.name, (SELECT m.state FROM message m{hint} '
+    'WHERE m.queue_id = :id AND m.group_key = g.name '
+    'ORDER BY m.seq LIMIT 1) FROM g WHERE g.name IS NOT NULL'
+)
+
+
+class Place(NamedTuple):
+    """Where a search goes on: behind a group of a queue."""
+
+    queue_id: int = 0
+    key: str = ''
+
+
+class Dead(NamedTuple):
+    """Expired messages that are first in their groups.
+
+    :ivar left: the groups, each with the claims that may hold others of it
+    :ivar seqs: the numbers of the messages, by the groups
+    """
+
+    queue_id: int
+    left: Mapping[str, Collection[str]]
+    seqs: Mapping[str, Collection[int]]
+
+
+def pass_over(
+    session: SqlSession,
+    queue_id: int,
+    left: Mapping[str, Collection[str]],
+    now: int,
+    seqs: Collection[int] = (),
+) -> set[str]:
+    """Let locked groups go on whose first messages have expired.
+
+    :param left: the claims that held these, by the keys of the groups
+    :param seqs: the numbers of those that are still there
+    :returns: the groups with live messages
+    """
+    dialect = session.dialect
+    hint = index_hint(dialect, 'PRIMARY') if dialect == 'mysql' else ''
+    for chunk in groups.chunks(sorted(seqs)):
+        session.run(
+            f'UPDATE message{hint} {groups.HIDE} WHERE queue_id = :id '
+            f'AND {is_one_of(dialect, "seq", "s", len(chunk))} '
+            f'AND state + 0 <> {IN_GROUP} AND expires_at + 0 <= :now',
+            {'id': queue_id, 'now': now, **placeholder_values('s', chunk)},
+        )
+    hint = index_hint(dialect, 'message_claim')
+    for keys in groups.chunks(sorted(left)):
+        claims = sorted({claim_id for key in keys for claim_id in left[key]})
+        for some in groups.chunks(claims):
+            session.run(
+                f'UPDATE message{hint} {groups.HIDE} WHERE queue_id = :id '
+                f'AND claim_id IN ({placeholders("c", len(some))}) '
+                f'AND group_key IN ({placeholders("k", len(keys))}) '
+                'AND state IN (1, 2) AND expires_at <= :now',
+                {
+                    'id': queue_id,
+                    'now': now,
+                    **placeholder_values('c', some),
+                    **placeholder_values('k', keys),
+                },
+            )
+    return groups.go_on(session, queue_id, left, now)
+
+
+def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
+    """Let groups go on whose first messages have expired and were removed.
+
+    :param queue: locked, as it was when they were
+    """
+    locked = groups.lock(session, queue.id, queue.bereft)
+    left = {key: queue.bereft[key] for key in locked}
+    pass_over(session, queue.id, left, now)
+
+
+def dead_first(
+    session: SqlSession, queue: str, values: Mapping[str, Any]
+) -> Dead:
+    """Return groups that wait for the sweeper: their first ones have expired.
+
+    :param queue: SQL for the id of the queue
+    :param values: its parameters, and ``now``
+    """
+    results = session.several(
+        [
+            (
+                _DEAD.format(
+                    hint=index_hint(session.dialect, index),
+                    queue=queue,
+                    where=where,
+                ),
+                values,
+            )
+            for index, where in _DEAD_PARTS
+        ]
+    )
+    every = [row for rows in results for row in rows]
+    left: dict[str, set[str]] = {}
+    seqs: dict[str, list[int]] = {}
+    for _, seq, key, claim_id in every:
+        left.setdefault(key, set()).update({claim_id} - {None})
+        seqs.setdefault(key, []).append(seq)
+    return Dead(every[0][0] if every else 0, left, seqs)
+
+
+def search(
+    session: SqlSession, queue_id: int, keys: Collection[str], now: int
+) -> set[str]:
+    """Free the first live messages of locked groups that may have lost others.
+
+    By whatever way: who holds what of them is unknown. Such a group is read
+    until something is found in front, as a rule at once, else to its end.
+
+    :returns: the groups with live messages
+    """
+    present: set[str] = set()
+    lost: dict[str, Collection[str]] = {}
+    dead: list[int] = []
+    for key in sorted(keys):
+        for seq, state, expires_at in _messages(session, queue_id, key):
+            if state == IN_GROUP:
+                continue
+            if expires_at > now:
+                present.add(key)
+                break
+            dead.append(seq)
+        else:
+            lost[key] = ()
+    return present | pass_over(session, queue_id, lost, now, dead)
+
+
+def find_stranded(
+    session: SqlSession, after: Place
+) -> tuple[Mapping[int, Collection[str]], Place]:
+    """Look at some groups.
+
+    :returns: those in which nothing is in front, by the ids of their queues,
+        and where to go on: at the beginning after the last one
+    """
+    stranded: dict[int, set[str]] = {}
+    left = MOST_GROUPS
+    rows = session.all(_QUEUES, {'id': after.queue_id})
+    for queue_id in (queue_id for queue_id, grouped in rows if grouped):
+        key = after.key if queue_id == after.queue_id else ''
+        firsts = _firsts(session, queue_id, key, left)
+        for name, state in firsts:
+            if state == IN_GROUP and not _has_front(session, queue_id, name):
+                stranded.setdefault(queue_id, set()).add(name)
+        left -= len(firsts)
+        if left <= 0:
+            return stranded, Place(queue_id, firsts[-1][0])
+    is_end = len(rows) < MOST_QUEUES
+    return stranded, Place() if is_end else Place(rows[-1][0] + 1)
+
+
+def heal(
+    session: SqlSession, queue_id: int, keys: Collection[str], now: int
+) -> None:
+    """Let stranded groups go on, within a transaction.
+
+    Those that others work on are left for another time.
+    """
+    if not queue_state.lock_unless_locked(session, [queue_id]):
+        locked = groups.lock(session, queue_id, keys, skip=True)
+        search(session, queue_id, locked, now)
+
+
+def _firsts(
+    session: SqlSession, queue_id: int, after: str, most: int
+) -> Sequence[tuple[str, int]]:
+    """Return the next groups of a queue, each with the state of its first."""
+    hint = index_hint(session.dialect, 'message_group_order')
+    rows = session.all(
+        _KEYS.format(hint=hint, key=':after'),
+        {'id': queue_id, 'after': after, 'most': most},
+    )
+    return [(name, state) for name, state in rows]
+
+
+def _has_front(session: SqlSession, queue_id: int, key: str) -> bool:
+    return any(
+        state != IN_GROUP for _, state, _ in _messages(session, queue_id, key)
+    )
+
+
+def _messages(
+    session: SqlSession, queue_id: int, key: str
+) -> Iterator[tuple[int, int, int]]:
+    """Yield number, state and end of each message of a group, in order."""
+    hint = index_hint(session.dialect, 'message_group_order')
+    values: dict[str, Any] = {'id': queue_id, 'key': key, 'after': -1}
+    limit, more = PAGES
+    while True:
+        rows = session.all(_PAGE.format(hint=hint, limit=limit), values)
+        yield from ((seq, state, end) for seq, state, end in rows)
+        if len(rows) < limit:
+            return
+        values['after'], limit = rows[-1][0], more
