@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import driver, migrations
+from zaqar.storage.sqlalchemy.migrations import first_messages_of_groups
 from zaqar.tests.contract.probe import token
 
 QID = 'a' * 32
@@ -70,6 +71,20 @@ def _take(store: MessageStore, now: int) -> list[int]:
     return [json.loads(one.body) for one in claim.messages] if claim else []
 
 
+class StoppedError(Exception):
+    """The upgrade ends here."""
+
+
+def _check(uri: str, now: int) -> None:
+    """Check that messages can be taken in their order."""
+    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+        assert _take(store, now) == [1, 2, 5, 6]
+        store.release(QID, 'e', now=now)
+        assert _take(store, now) == []
+        assert _take(store, now + 5 * MINUTE) == [3, 4]
+        assert _take(store, now + 10 * MINUTE) == [7, 8, 9, 10, 11]
+
+
 @pytest.mark.parametrize('engine', ['sqlite', 'postgresql', 'mariadb'])
 def test_groups_go_on_after_an_upgrade(
     request: pytest.FixtureRequest, tmp_path: object, engine: str
@@ -83,9 +98,39 @@ def test_groups_go_on_after_an_upgrade(
     with migrations.connect(url) as connection:
         _insert(connection, now)
     migrations.upgrade(url, 'head')
-    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
-        assert _take(store, now) == [1, 2, 5, 6]
-        store.release(QID, 'e', now=now)
-        assert _take(store, now) == []
-        assert _take(store, now + 5 * MINUTE) == [3, 4]
-        assert _take(store, now + 10 * MINUTE) == [7, 8, 9, 10, 11]
+    _check(uri, now)
+
+
+def test_an_upgrade_locks_little_and_goes_on_where_it_was_interrupted(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = request.getfixturevalue('mariadb').database()
+    url = driver.parse(uri)
+    migrations.upgrade(url, '015')
+    now = time.time_ns() // 1_000_000
+    with migrations.connect(url) as connection:
+        _insert(connection, now)
+    commit = first_messages_of_groups.commit
+    steps = iter(range(0))
+
+    def interrupted(connection: sa.Connection) -> None:
+        if next(steps, None) is None:
+            raise StoppedError
+        with migrations.connect(url) as other:
+            # One that the upgrade reads and does not change.
+            other.execute(sa.text('SET innodb_lock_wait_timeout = 1'))
+            other.execute(
+                sa.text('UPDATE message SET claim_count = 1 WHERE seq = 9')
+            )
+        commit(connection)
+
+    monkeypatch.setattr(first_messages_of_groups, 'CHUNK', 2)
+    monkeypatch.setattr(first_messages_of_groups, 'commit', interrupted)
+    for count in (0, 4, 8, 16):
+        steps = iter(range(count))
+        with pytest.raises(StoppedError):
+            migrations.upgrade(url, 'head')
+        assert migrations.current(url) == '015'
+    steps = iter(range(1000))
+    migrations.upgrade(url, 'head')
+    _check(uri, now)

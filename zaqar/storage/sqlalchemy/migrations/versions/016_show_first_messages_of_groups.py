@@ -5,10 +5,14 @@ The table of groups is not needed any more. Processes of before, which do not
 know that, read it before they change messages of groups: they cannot, without
 one of its columns, and break no order. The table itself they also read for
 statistics, of any queue; it is left to a later revision.
+
+On MySQL this is done in small steps, unless it is printed as SQL.
 """
 
 import sqlalchemy as sa
 from alembic import context, op
+
+from zaqar.storage.sqlalchemy.migrations import first_messages_of_groups
 
 revision = '016'
 down_revision = '015'
@@ -62,6 +66,9 @@ def upgrade() -> None:
     if context.is_offline_mode() or 'reached' in _columns():
         op.drop_column('message_group', 'reached')
     dialect = op.get_context().dialect.name.replace('mariadb', 'mysql')
+    if dialect == 'mysql' and not context.is_offline_mode():
+        first_messages_of_groups.show(op.get_bind())
+        return
     now = _NOW[dialect]
     op.execute(_HIDE_WOKEN.format(now=now))
     op.execute(_NAME_CLAIM)
