@@ -48,7 +48,6 @@ _NEXT = (
 )
 
 
-@functools.cache
 def _columns(dialect: str) -> str:
     hint = index_hint(dialect, 'message_group_order')
     return f'{COLUMNS}, {_NEXT.format(hint=hint)}'
@@ -66,14 +65,11 @@ class FreeRows(NamedTuple):
 
         Behind the columns is the number of the next message of the group.
         """
-        columns = _columns(session.dialect)
-        return queue_state.for_update(
-            session, self._first(session, where, columns), skip=True
-        )
+        return _select(session.dialect, where, self.condition, self.limit)
 
     def numbers(self, session: SqlSession, where: str) -> str:
         """Return SQL for the numbers of the first rows, without locks."""
-        return self._first(session, where, 'm.seq')
+        return _numbers(session.dialect, where, self.condition, self.limit)
 
     def select_numbered(
         self, session: SqlSession, where: str, count: int
@@ -91,13 +87,30 @@ class FreeRows(NamedTuple):
             skip=True,
         )
 
-    def _first(self, session: SqlSession, where: str, columns: str) -> str:
-        hint = index_hint(session.dialect, _INDEXES[where])
-        return (
-            f'SELECT {columns} FROM message m{hint} '
-            f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition} '
-            f'ORDER BY m.seq LIMIT {self.limit}'
-        )
+
+# Texts that are made once are known to the caches of drivers at once.
+
+
+@functools.lru_cache(maxsize=512)
+def _select(dialect: str, where: str, condition: str, limit: int) -> str:
+    sql = _first(dialect, where, condition, limit, _columns(dialect))
+    return queue_state.locking(dialect, sql, skip=True)
+
+
+@functools.lru_cache(maxsize=512)
+def _numbers(dialect: str, where: str, condition: str, limit: int) -> str:
+    return _first(dialect, where, condition, limit, 'm.seq')
+
+
+def _first(
+    dialect: str, where: str, condition: str, limit: int, columns: str
+) -> str:
+    hint = index_hint(dialect, _INDEXES[where])
+    return (
+        f'SELECT {columns} FROM message m{hint} '
+        f'WHERE m.queue_id = {QUEUE} AND {where} {condition} '
+        f'ORDER BY m.seq LIMIT {limit}'
+    )
 
 
 def select_free(session: SqlSession, wanted: FreeRows) -> list[Row]:

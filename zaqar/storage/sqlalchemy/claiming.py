@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -271,17 +272,11 @@ def _update(
 
     :param parts: parameters of each claim, and its rows
     """
-    conditions: list[str] = []
-    claims: list[str] = []
     values: dict[str, Any] = {}
     for place, (own, rows) in enumerate(parts):
         if not rows:
             continue
         seqs = [*map(seq_of, rows)]
-        queue = f'queue_id = :queue{place} AND seq'
-        keys = placeholders(f'seq{place}_', len(seqs))
-        conditions.append(f'{queue} IN ({keys})')
-        claims.append(f'WHEN {queue} <= :last{place} THEN :claim{place}')
         values |= {
             **own,
             f'queue{place}': own['queue_id'],
@@ -289,19 +284,42 @@ def _update(
             f'claim{place}': own['claim_id'],
             **placeholder_values(f'seq{place}_', seqs),
         }
-    if not conditions:
+    if not values:
         return
-    hint = ''
-    if session.dialect == 'mysql':
-        # By another index it would wait for rows that others have locked.
-        hint = index_hint(session.dialect, 'PRIMARY')
+    counts = tuple(len(rows) for _, rows in parts)
+    # Shared ones differ too much to be made once.
+    text = (_usual_update if len(counts) == 1 else _update_of)(
+        session.dialect, counts, count
+    )
     session.later(
+        text,
+        {**values, 'selected_at': values['now']},
+        rows=sum(counts),
+    )
+
+
+def _update_of(dialect: str, counts: tuple[int, ...], count: str) -> str:
+    """Return SQL that puts so many rows into each of several claims."""
+    conditions: list[str] = []
+    claims: list[str] = []
+    for place, rows in enumerate(counts):
+        if rows:
+            queue = f'queue_id = :queue{place} AND seq'
+            keys = placeholders(f'seq{place}_', rows)
+            conditions.append(f'{queue} IN ({keys})')
+            claims.append(f'WHEN {queue} <= :last{place} THEN :claim{place}')
+    hint = ''
+    if dialect == 'mysql':
+        # By another index it would wait for rows that others have locked.
+        hint = index_hint(dialect, 'PRIMARY')
+    return (
         f'UPDATE message{hint} SET state = 1, wake_at = :end, '
         f'claim_id = CASE {" ".join(claims)} END, claim_count = {count}, '
-        f'{PROLONG} WHERE (({") OR (".join(conditions)})) AND {STILL_FREE}',
-        {**values, 'selected_at': values['now']},
-        rows=sum(len(rows) for _, rows in parts),
+        f'{PROLONG} WHERE (({") OR (".join(conditions)})) AND {STILL_FREE}'
     )
+
+
+_usual_update = functools.lru_cache(maxsize=512)(_update_of)
 
 
 def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:

@@ -53,6 +53,7 @@ from zaqar.storage.sqlalchemy import (
     shared_claims,
     single_statement_claims,
     single_statement_settling,
+    sqlite_settling,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
@@ -254,6 +255,9 @@ class SqlMessageStore(base.MessageStore):
             settle = partial(
                 self._database.read, single_statement_settling.settle, *call
             )
+        elif self._dialect == 'sqlite':
+            with suppress(sqlite_settling.OtherwiseError):
+                return self._database.write(sqlite_settling.settle, *call)
         return self._grouped.run(
             qid, settle, partial(write, takes_groups=True)
         )

@@ -22,6 +22,7 @@ from zaqar.storage.sqlalchemy import (
     outbox_posting,
     post_announcements,
     queue_state,
+    sqlite_posts,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
@@ -52,6 +53,10 @@ def post_within(
     """Store a post within a transaction; return its ids, or the refusal.
 
     Returned, not raised, since the new count must be committed."""
+    if session.dialect == 'sqlite' and not limit:
+        ids = sqlite_posts.post(session, post, unsubscribed)
+        if ids is not None:
+            return ids
     queue = queue_state.lock(session, post.qid, post.now)
     queue_state.check_version(post.version, queue.least_version)
     unsubscribed.update(post.qid, queue.subscribed)

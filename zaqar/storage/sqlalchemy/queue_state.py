@@ -116,7 +116,12 @@ def insert_ignoring(dialect: str, insert: str) -> str:
 
 def for_update(session: SqlSession, select: str, *, skip: bool = False) -> str:
     """Return a SELECT that locks its rows, or skips locked ones."""
-    if session.dialect == 'sqlite':
+    return locking(session.dialect, select, skip=skip)
+
+
+def locking(dialect: str, select: str, *, skip: bool = False) -> str:
+    """Return the same for a dialect."""
+    if dialect == 'sqlite':
         # There is only one writer.
         return select
     return select + (' FOR UPDATE SKIP LOCKED' if skip else ' FOR UPDATE')

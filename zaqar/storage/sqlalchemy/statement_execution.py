@@ -7,7 +7,8 @@ own cursor: SQLAlchemy's expression layer takes longer than SQLite itself.
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from zaqar.storage.sqlalchemy.retries import ConflictError
@@ -33,6 +34,26 @@ def _translated(sql: str) -> str:
 
 
 _cached = functools.lru_cache(maxsize=1024)(_translated)
+
+
+def _numbered(sql: str) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
+    """Translate parameters for SQLite, whose driver is slow to find names.
+
+    :returns: also what makes the values of the parameters a sequence
+    """
+    names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
+    places = {name: f'?{place}' for place, name in enumerate(names, 1)}
+    text = _PARAMETER.sub(lambda match: places[match[1]], sql)
+    if len(names) > 1:
+        return text, itemgetter(*names)
+    return text, lambda values: [values[name] for name in names]
+
+
+_cached_numbered = functools.lru_cache(maxsize=1024)(_numbered)
+
+
+def _for_sqlite(sql: str) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
+    return (_cached_numbered if len(sql) <= _USUAL else _numbered)(sql)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -163,8 +184,11 @@ class SqlSession:
     def many(self, sql: str, params: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement once for each set of parameters."""
         self._flush()
-        text = pyformat(sql) if self._translate else sql
-        self._cursor.executemany(text, params)
+        if self._translate:
+            self._cursor.executemany(pyformat(sql), params)
+        else:
+            text, sequence = _for_sqlite(sql)
+            self._cursor.executemany(text, map(sequence, params))
 
     def several(
         self, statements: Sequence[tuple[str, Mapping[str, Any]]]
@@ -267,6 +291,8 @@ class SqlSession:
         if self._deferred:
             self._defer(sql, params)
             self._send()
-            return
-        text = pyformat(sql) if self._translate else sql
-        self._cursor.execute(text, params)
+        elif self._translate:
+            self._cursor.execute(pyformat(sql), params)
+        else:
+            text, sequence = _for_sqlite(sql)
+            self._cursor.execute(text, sequence(params))
