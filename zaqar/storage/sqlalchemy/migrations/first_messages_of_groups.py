@@ -15,6 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from zaqar.storage.sqlalchemy.statement_execution import Row
+
 #: Rows that are changed between two commits.
 CHUNK = 500
 
@@ -128,7 +130,7 @@ def _settle_held(
 
 def _held(
     connection: sa.Connection, queue_id: int
-) -> Iterator[Sequence[sa.Row[Any]]]:
+) -> Iterator[Sequence[Row]]:
     """Yield what is held of groups, or waits after a release, in pages."""
     place = {'wake_at': 0, 'seq': 0}
     while rows := _all(connection, _HELD, id=queue_id, most=CHUNK, **place):
@@ -138,11 +140,11 @@ def _held(
 
 def _all(
     connection: sa.Connection, sql: str, **values: Any
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[Row]:
     """Read rows as they are now, not as they were in an earlier read."""
     rows = connection.execute(sa.text(sql), values).all()
     commit(connection)
-    return rows
+    return [tuple(row) for row in rows]
 
 
 def _change_all(
