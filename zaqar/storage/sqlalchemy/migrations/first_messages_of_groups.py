@@ -128,9 +128,7 @@ def _settle_held(
     return busy
 
 
-def _held(
-    connection: sa.Connection, queue_id: int
-) -> Iterator[Sequence[Row]]:
+def _held(connection: sa.Connection, queue_id: int) -> Iterator[Sequence[Row]]:
     """Yield what is held of groups, or waits after a release, in pages."""
     place = {'wake_at': 0, 'seq': 0}
     while rows := _all(connection, _HELD, id=queue_id, most=CHUNK, **place):
@@ -138,9 +136,7 @@ def _held(
         place = {'wake_at': rows[-1][3], 'seq': rows[-1][0]}
 
 
-def _all(
-    connection: sa.Connection, sql: str, **values: Any
-) -> Sequence[Row]:
+def _all(connection: sa.Connection, sql: str, **values: Any) -> Sequence[Row]:
     """Read rows as they are now, not as they were in an earlier read."""
     rows = connection.execute(sa.text(sql), values).all()
     commit(connection)
