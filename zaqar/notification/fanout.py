@@ -139,6 +139,7 @@ def expand(
         grace=NOTICE_LEASE,
         limit=BATCH,
     )
+    pause()
     if claim is None:
         return None
     before = [one.id for one in claim.messages if one.reason == FANNED_OUT]
