@@ -16,7 +16,7 @@ pointer is the index of an item. A member that is missing matches nothing but
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -54,7 +54,9 @@ class _Condition(msgspec.Struct, frozen=True):
             # them but the test itself.
             leaves = values
             if any(isinstance(value, list) for value in values):
-                leaves = [leaf for value in values for leaf in _leaves(value)]
+                leaves = _distinct(
+                    leaf for value in values for leaf in _leaves(value)
+                )
             if any(any(map(test, leaves)) for test in self.tests):
                 return True
         return bool(values) in self.presence
@@ -263,6 +265,19 @@ def _values(body: Any, path: Sequence[str]) -> Iterator[Any]:
             # Not in arrays in arrays: no pointer says so.
             if isinstance(item, dict):
                 yield from _values(item, path)
+
+
+def _distinct(leaves: Iterable[Any]) -> list[Any]:
+    """Return each value once, without objects, which no test admits.
+
+    A body has room for half as many different numbers as alike ones.
+    """
+    once = {
+        (isinstance(leaf, bool), leaf): leaf
+        for leaf in leaves
+        if not isinstance(leaf, dict)
+    }
+    return [*once.values()]
 
 
 def _is_index(name: str) -> bool:
