@@ -46,10 +46,12 @@ class Resource(msgspec.Struct, frozen=True):
 class _Count(msgspec.Struct, eq=False):
     """What a project has of a resource.
 
+    :ivar name: that of the resource
     :ivar read: at the last look, in all processes
     :ivar added: by this process since then
     """
 
+    name: str
     project: str
     resource: Resource
     limit: int = 0
@@ -115,26 +117,26 @@ class ApproximateUsage:
             known = self._resolve(project, limits)
         now = self._timer()
         lacking: _Count | None = None
+        stale: list[_Count] | None = None
         with self._lock:
             for count in known.counts:
-                size = sizes[count.resource.name]
-                if size and count.read + count.added + size > count.limit:
+                size, room = sizes[count.name], count.limit - count.read
+                count.added += size
+                if size and count.added > room:
                     lacking = count
-                    break
-            else:
+                age = now - count.read_at
+                if age >= AGAIN and (
+                    age >= count.resource.fresh or 2 * count.added > room
+                ):
+                    stale = [*(stale or ()), count]
+            if lacking is not None:
                 for count in known.counts:
-                    count.added += sizes[count.resource.name]
-        for count in known.counts:
-            age = now - count.read_at
-            if age >= AGAIN and (
-                age >= count.resource.fresh
-                or count is lacking
-                or 2 * count.added > count.limit - count.read
-            ):
-                self._reads.later(count)
+                    count.added -= sizes[count.name]
+        for count in stale or ():
+            self._reads.later(count)
         if lacking is None:
             return sizes
-        name = lacking.resource.name
+        name = lacking.name
         if not applies(name):
             return self.take(project, {**sizes, name: 0}, applies)
         used = lacking.read + lacking.added
@@ -150,9 +152,8 @@ class ApproximateUsage:
             return
         with self._lock:
             for count in known.counts:
-                name = count.resource.name
-                if name in sizes:
-                    left = count.added - sizes[name]
+                if count.name in sizes:
+                    left = count.added - sizes[count.name]
                     # It may have been read meanwhile.
                     count.added = left if left > 0 else 0
 
@@ -162,9 +163,9 @@ class ApproximateUsage:
     def _resolve(self, project: str, limits: Limits) -> _Project:
         """Return what is known of a project with other limits than before."""
         known = self._known.get(project)
-        names = {one.resource.name for one in known.counts} if known else ()
+        names = {one.name for one in known.counts} if known else ()
         new = [
-            _Count(project, resource)
+            _Count(resource.name, project, resource)
             for resource in self._resources
             if resource.name in limits and resource.name not in names
         ]
@@ -173,18 +174,20 @@ class ApproximateUsage:
         with self._lock:
             # Others may have done so meanwhile.
             known = self._known.get(project)
-            counts = {one.resource.name: one for one in new}
+            counts = {one.name: one for one in new}
             if known is not None:
-                counts |= {one.resource.name: one for one in known.counts}
+                counts |= {one.name: one for one in known.counts}
             limited = [one for name, one in counts.items() if name in limits]
             for count in limited:
-                count.limit = limits[count.resource.name]
+                count.limit = limits[count.name]
             known = self._known[project] = _Project(limits, limited)
             return known
 
     def _read(self, count: _Count) -> None:
         """Look at what a project has; use what is known if that fails."""
-        before, name = count.added, count.resource.name
+        name = count.name
+        with self._lock:
+            before = count.added
         read: int | None = None
         try:
             read = count.resource.read(count.project)

@@ -135,36 +135,45 @@ class OwnBuckets:
         self._burst = settings.burst
         self._timer = timer
         self._lock = threading.Lock()
-        #: When each bucket of a project will be full, unless it is.
+        #: When each bucket of a project will be full, or was.
         self._full_at: BoundedCache[str, dict[str, float]] = BoundedCache(
             CACHED
         )
 
     def take(self, project: str, amounts: Amounts) -> tuple[str, float] | None:
         rates, burst = self._rates, self._burst
-        taken: dict[str, float] = {}
         now = self._timer()
         with self._lock:
-            # For every request: hence few calls.
+            # For every request: hence few calls and no new objects.
             try:
-                buckets = self._full_at[project]
+                full_at = self._full_at[project]
             except KeyError:
-                buckets = self._full_at[project] = {}
+                full_at = self._full_at[project] = dict.fromkeys(rates, now)
             for name, amount in amounts:
-                if name not in rates or not amount:
+                if name not in full_at or not amount:
                     continue
                 cost = amount / rates[name]
-                ahead = buckets[name] - now if name in buckets else 0.0
-                if ahead < 0:
+                ahead = full_at[name] - now
+                if ahead < 0.0:
                     ahead = 0.0
                 # All that is wanted, or as much as a full bucket has.
                 wait = ahead + (cost if cost < burst else burst) - burst
                 # Sums of fractions are not exact.
                 if wait > 1e-6:
+                    self._put_back(full_at, amounts, name)
                     return name, wait
-                taken[name] = now + ahead + cost
-            buckets |= taken
+                full_at[name] = now + ahead + cost
         return None
+
+    def _put_back(
+        self, full_at: dict[str, float], amounts: Amounts, lacking: str
+    ) -> None:
+        """Put back what was taken before it turned out that one lacks."""
+        for name, amount in amounts:
+            if name == lacking:
+                return
+            if name in full_at:
+                full_at[name] -= amount / self._rates[name]
 
 
 class Throttle:
