@@ -361,9 +361,14 @@ class SqlMessageStore(base.MessageStore):
 
     def _claim(self, request: ClaimRequest) -> Claim | None:
         if self._dialect == 'postgresql':
+            read = self._database.read
             with suppress(IncompleteSearchError):
-                return self._database.read(
-                    single_statement_claims.claim, request
+                return self._grouped.run(
+                    request.qid,
+                    partial(
+                        read, single_statement_claims.claim_ungrouped, request
+                    ),
+                    partial(read, single_statement_claims.claim, request),
                 )
         return self._claim_alone(request)
 

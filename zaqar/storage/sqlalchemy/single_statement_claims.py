@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims in one statement, hence in one round trip (PostgreSQL)."""
+"""Claims in one statement, hence in one round trip (PostgreSQL).
+
+There is one for queues without groups, which looks for none.
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
@@ -25,10 +29,33 @@ from zaqar.storage.sqlalchemy.message_rows import (
     order,
     rest_of,
 )
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
+from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
+from zaqar.storage.sqlalchemy.statement_execution import (
+    Row,
+    SqlSession,
+    compact,
+)
 
 _QUEUE = '(SELECT id FROM q)'
 
+#: Takes what is picked.
+_TAKE = """
+picked AS ({picked}),
+u AS (
+    UPDATE message m SET state = 1, wake_at = :end,
+        claim_id = :claim_id, claim_count = CASE WHEN {is_exhausted}
+            THEN {count_exhausted} ELSE {count} + 1 END,
+        {prolong}
+    WHERE m.queue_id = {queue}
+    AND m.seq = ANY (ARRAY(SELECT seq FROM picked))
+    AND m.seq BETWEEN (SELECT min(seq) FROM picked)
+        AND (SELECT max(seq) FROM picked)
+    AND m.wake_at + 0 <= :now{fresh}
+    RETURNING {columns}, {is_exhausted} AS is_exhausted),
+c AS (
+    INSERT INTO claim (queue_id, id, ttl, expires_at)
+    SELECT id, :claim_id, :ttl, :end FROM q WHERE EXISTS (SELECT 1 FROM u))
+"""
 #: The queue is q, or k, if there has been such a claim. Of the rows: a, free
 #: ones, and b, woken ones; n, those that come next in the groups of a, up to
 #: the first that is delayed; s is whether these are all, and the id of no dead
@@ -74,22 +101,25 @@ taken AS (
     SELECT seq FROM (SELECT seq FROM a UNION ALL SELECT seq FROM b
         UNION ALL SELECT seq FROM n) x
     WHERE (SELECT is_sure FROM s) ORDER BY seq LIMIT {limit}),
-picked AS ({picked}),
-u AS (
-    UPDATE message m SET state = 1, wake_at = :end,
-        claim_id = :claim_id, claim_count = CASE WHEN {is_exhausted}
-            THEN {count_exhausted} ELSE {count} + 1 END,
-        {prolong}
-    WHERE m.queue_id = {queue}
-    AND m.seq = ANY (ARRAY(SELECT seq FROM picked))
-    AND m.seq BETWEEN (SELECT min(seq) FROM picked)
-        AND (SELECT max(seq) FROM picked)
-    AND m.wake_at + 0 <= :now{fresh}
-    RETURNING {columns}, {is_exhausted} AS is_exhausted),
-c AS (
-    INSERT INTO claim (queue_id, id, ttl, expires_at)
-    SELECT id, :claim_id, :ttl, :end FROM q WHERE EXISTS (SELECT 1 FROM u))
+"""
+_RESULT = """
 SELECT u.*, s.is_sure FROM s LEFT JOIN u ON true ORDER BY u.seq
+"""
+#: Without groups these are all.
+_UNGROUPED = """
+WITH k AS (
+    SELECT id, grouped, (SELECT c.expires_at FROM claim c
+        WHERE c.queue_id = q.id AND c.id = :claim_id) AS ends_at
+    FROM message_queue q WHERE qid = :qid
+    AND dropped_at IS NULL AND least_version <= :version),
+q AS (SELECT id FROM k WHERE ends_at IS NULL AND grouped = 0),
+a AS ({free}),
+b AS ({woken}),
+taken AS (SELECT seq FROM (SELECT seq FROM a UNION ALL SELECT seq FROM b) x
+    ORDER BY seq LIMIT {limit}),{exhausted}
+"""
+_UNGROUPED_RESULT = """
+SELECT u.*, k.grouped, k.ends_at FROM k LEFT JOIN u ON true ORDER BY u.seq
 """
 _EXHAUSTED = """
 e AS ({free}),
@@ -109,8 +139,40 @@ _ABOVE = (
 )
 
 
+#: The same without groups.
+_ABOVE_UNGROUPED = (
+    f'AND {IS_EXHAUSTED} AND m.seq < coalesce((SELECT max(seq) FROM taken '
+    'HAVING count(*) = {limit}), 9223372036854775807)'
+)
+_EVERY_EXHAUSTED = 'SELECT seq FROM e UNION ALL SELECT seq FROM f'
+
+
 @functools.cache
 def _statement(limit: int, counting: bool) -> str:
+    sure = _SURE_OF_EXHAUSTED if counting else ''
+    head = _STATEMENT.replace('{sure}', sure).replace(
+        '{in_group}', f'{IN_GROUP}'
+    )
+    above = _ABOVE.format(limit=limit)
+    only = 'WHERE (SELECT is_sure FROM s)'
+    return _completed(head, _RESULT, limit, above if counting else '', only)
+
+
+@functools.cache
+def _ungrouped_statement(limit: int, counting: bool) -> str:
+    above = _ABOVE_UNGROUPED.format(limit=limit) if counting else ''
+    return _completed(_UNGROUPED, _UNGROUPED_RESULT, limit, above, '')
+
+
+def _completed(
+    head: str, result: str, limit: int, above: str, only: str
+) -> str:
+    """Return the SQL of a claim.
+
+    :param above: the condition of exhausted messages, where they count
+    :param only: when they are taken
+    """
+
     def rows(where: str, count: str, most: int) -> str:
         return (
             'SELECT m.seq, m.group_key FROM message m '
@@ -118,39 +180,56 @@ def _statement(limit: int, counting: bool) -> str:
             f'ORDER BY {order(where)} LIMIT {most} FOR UPDATE SKIP LOCKED'
         )
 
-    below = f'AND {IS_FRESH}' if counting else ''
-    above = _ABOVE.format(limit=limit)
+    below = f'AND {IS_FRESH}' if above else ''
     picked, is_exhausted = 'SELECT seq FROM taken', 'false'
-    if counting:
-        exhausted = 'SELECT seq FROM e UNION ALL SELECT seq FROM f'
+    if above:
         picked = (
             'SELECT seq FROM taken UNION ALL '
-            f'(SELECT seq FROM ({exhausted}) x WHERE (SELECT is_sure FROM s) '
+            f'(SELECT seq FROM ({_EVERY_EXHAUSTED}) x {only} '
             f'ORDER BY seq LIMIT {MAX_EXHAUSTED})'
         )
-        is_exhausted = f'm.seq = ANY (ARRAY({exhausted}))'
-    sql = _STATEMENT.format(
+        is_exhausted = f'm.seq = ANY (ARRAY({_EVERY_EXHAUSTED}))'
+    sql = (head + _TAKE + result).format(
         free=rows(FREE, below, limit),
         woken=rows(WOKEN, below, limit),
         exhausted=_EXHAUSTED.format(
             free=rows(FREE, above, MAX_EXHAUSTED),
             woken=rows(WOKEN, above, MAX_EXHAUSTED),
         )
-        if counting
+        if above
         else '',
-        sure=_SURE_OF_EXHAUSTED if counting else '',
-        fresh=f' AND ({is_exhausted} OR {IS_FRESH})' if counting else '',
+        fresh=f' AND ({is_exhausted} OR {IS_FRESH})' if above else '',
         picked=picked,
         is_exhausted=is_exhausted,
         count=COUNT,
         count_exhausted=COUNT_EXHAUSTED,
         prolong=PROLONG,
         columns=COLUMNS,
-        in_group=IN_GROUP,
         limit=limit,
         queue=_QUEUE,
     )
     return compact(sql)
+
+
+def claim_ungrouped(
+    session: SqlSession, request: ClaimRequest
+) -> Claim | None:
+    """Claim messages of a queue without groups.
+
+    :raises GroupedQueueError: it has some
+    :raises IncompleteSearchError: it must be done in the other way
+    """
+    sql = _ungrouped_statement(request.limit, bool(request.max_claims))
+    rows = _run(session, sql, request)
+    if rows and rows[0][0] is not None:
+        return _claim(request, rows)
+    if rows:
+        _, grouped, ends_at = rest_of(rows[0])
+        if grouped:
+            raise GroupedQueueError
+        if ends_at is not None and ends_at <= request.lifetime['now']:
+            raise IncompleteSearchError
+    return repeated_claim(session, request)
 
 
 def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
@@ -159,14 +238,25 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     :raises IncompleteSearchError: it must be done in the other way
     """
     sql = _statement(request.limit, bool(request.max_claims))
-    values = request.values
-    if request.version is None:
-        values['version'] = 2**63 - 1
-    rows = session.all(sql, values)
+    rows = _run(session, sql, request)
     if not rest_of(rows[0])[1]:
         raise IncompleteSearchError
     if rows[0][0] is None:
         return repeated_claim(session, request)
+    return _claim(request, rows)
+
+
+def _run(
+    session: SqlSession, sql: str, request: ClaimRequest
+) -> Sequence[Row]:
+    values = request.values
+    if request.version is None:
+        values['version'] = 2**63 - 1
+    return session.all(sql, values)
+
+
+def _claim(request: ClaimRequest, rows: Sequence[Row]) -> Claim:
+    values = request.lifetime
     return Claim(
         request.claim_id,
         values['ttl'],
