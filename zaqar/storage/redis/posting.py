@@ -216,6 +216,12 @@ def _group(
             beside += (message_codec.GROUP, number, item.group)
         if item.extras is not None:
             beside += (message_codec.EXTRAS, number, item.extras)
+    # By what a post is compared with others beside its token.
+    terms = ''
+    if dedup_window or post.fingerprint:
+        terms = (
+            f'{post.token_lifetime} {dedup_window * 1000} {post.fingerprint}'
+        )
     group = (
         token,
         rnds,
@@ -223,20 +229,13 @@ def _group(
         ids,
         len(messages),
         len(beside) // 3 if beside else 0,
-        _terms(post, dedup_window),
+        terms,
         *texts,
         *beside,
     )
     if not dedup_window:
         return group
     return (*group, *[post.dedup_id(item) or '' for item in messages])
-
-
-def _terms(post: PostCall, dedup_window: int) -> str:
-    """Return by what a post is compared with others beside its token."""
-    if not dedup_window and not post.fingerprint:
-        return ''
-    return f'{post.token_lifetime} {dedup_window * 1000} {post.fingerprint}'
 
 
 def _read(
