@@ -22,6 +22,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     FREED,
     QUEUE,
     UNGROUPED,
+    delete_from,
     index_hint,
     is_one_of,
 )
@@ -59,7 +60,8 @@ def renew(
     renewed = session.run(
         'UPDATE claim SET ttl = :ttl, expires_at = :end '
         f'WHERE queue_id = {queue} AND id = :claim_id '
-        'AND expires_at > :now',
+        # An expression, so that it is found by its key.
+        'AND expires_at + 0 > :now',
         values,
     )
     if not renewed and not _is_unchanged(session, queue, values):
@@ -176,7 +178,7 @@ def settle(
             alike = structs.replace(item, message_id='')
             changed.setdefault(alike, []).append(seq)
     if deleted:
-        _change(session, 'DELETE FROM message', sorted(deleted), values)
+        _change(session, delete_from(session.dialect), sorted(deleted), values)
     for item, seqs in changed.items():
         _apply(session, item, sorted(seqs), values)
     end = max(ends.values())

@@ -65,7 +65,8 @@ INSERT_CLAIM = (
 #: Makes a dead claim live again.
 _REVIVE = (
     'UPDATE claim SET ttl = :ttl, expires_at = :end '
-    'WHERE queue_id = :queue_id AND id = :claim_id AND expires_at <= :now'
+    'WHERE queue_id = :queue_id AND id = :claim_id '
+    'AND expires_at + 0 <= :now'
 )
 #: The condition that rows are as they were locked, or read behind one of their
 #: group that is: a Galera node ends locks of its own when another one gets

@@ -19,6 +19,7 @@ from zaqar.storage.sqlalchemy import (
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
     QUEUE,
+    delete_from,
     group_of,
     hold_of,
     is_one_of,
@@ -33,7 +34,7 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 )
 
 _DELETE = (
-    'DELETE FROM message WHERE queue_id = {queue} AND seq = :seq '
+    '{delete} WHERE queue_id = {queue} AND seq = :seq '
     'AND rnd = :rnd AND public_id IS NULL AND expires_at > :now '
     'AND group_key IS NULL AND '
 )
@@ -63,7 +64,9 @@ class Deletion:
     now: int
     claim_id: str | None
 
-    def statement(self, queue: str) -> tuple[str, dict[str, Any]] | None:
+    def statement(
+        self, dialect: str, queue: str
+    ) -> tuple[str, dict[str, Any]] | None:
         """Return SQL that deletes the message if its state allows it.
 
         :param queue: SQL for the id of the queue
@@ -75,7 +78,8 @@ class Deletion:
         ):
             return None
         state = _UNCLAIMED if self.claim_id is None else _HELD
-        return _DELETE.format(queue=queue) + state, {
+        delete = delete_from(dialect)
+        return _DELETE.format(delete=delete, queue=queue) + state, {
             'qid': self.qid,
             'seq': halves[0],
             'rnd': halves[1],
@@ -89,7 +93,7 @@ def delete_if_allowed(session: SqlSession, deletion: Deletion) -> bool:
 
     For SQLite, and for PostgreSQL even without a transaction.
     """
-    statement = deletion.statement(QUEUE)
+    statement = deletion.statement(session.dialect, QUEUE)
     if statement is None:
         return False
     sql, values = statement
@@ -119,7 +123,7 @@ def delete_together(
     for place in sorted(
         range(len(deletions)), key=lambda place: deletions[place].message_id
     ):
-        statement = deletions[place].statement('@queue')
+        statement = deletions[place].statement(session.dialect, '@queue')
         if statement:
             statements += [statement, ('SELECT ROW_COUNT()', {})]
             places.append(place)
@@ -216,7 +220,7 @@ def _remove(
 ) -> None:
     seqs = [*map(seq_of, rows)]
     count = session.run(
-        'DELETE FROM message WHERE queue_id = :id '
+        f'{delete_from(session.dialect)} WHERE queue_id = :id '
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )

@@ -274,6 +274,9 @@ def _select(
         hint = index_hint(session.dialect, 'message_public')
         condition = f'm.public_id IN ({placeholders("k", len(keys))})'
     else:
+        if session.dialect == 'mysql':
+            # By others it would lock, for a moment, rows that nobody wants.
+            hint = index_hint(session.dialect, 'PRIMARY')
         condition = is_one_of(session.dialect, 'm.seq', 'k', len(keys))
     sql = (
         f'SELECT {COLUMNS} FROM message m{hint} WHERE {_LIVE} AND {condition}'

@@ -10,6 +10,7 @@ from zaqar.storage.sqlalchemy import claimable_group_rows, groups, queue_state
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import STILL_FREE
 from zaqar.storage.sqlalchemy.message_rows import (
+    delete_from,
     group_of,
     is_one_of,
     message,
@@ -71,7 +72,7 @@ def _delete_free(
     """Delete rows that are locked, or conflict with who has changed them."""
     seqs = [*map(seq_of, rows)]
     session.later(
-        'DELETE FROM message WHERE queue_id = :id '
+        f'{delete_from(session.dialect)} WHERE queue_id = :id '
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))} '
         f'AND {STILL_FREE}',
         {

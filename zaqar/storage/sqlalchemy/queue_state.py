@@ -11,7 +11,12 @@ import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy import held_bytes
-from zaqar.storage.sqlalchemy.message_rows import IN_GROUP, QUEUE, UNGROUPED
+from zaqar.storage.sqlalchemy.message_rows import (
+    IN_GROUP,
+    QUEUE,
+    UNGROUPED,
+    delete_from,
+)
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
@@ -383,7 +388,8 @@ def _remove_expired(session: SqlSession, row: QueueRow, now: int) -> None:
     expired = session.all(for_update(session, _EXPIRED, skip=True), values)
     if expired:
         session.many(
-            'DELETE FROM message WHERE queue_id = :id AND seq = :seq',
+            f'{delete_from(session.dialect)} '
+            'WHERE queue_id = :id AND seq = :seq',
             [{'id': row.id, 'seq': seq} for seq, *_ in expired],
         )
         for _, group, state, claim_id in expired:

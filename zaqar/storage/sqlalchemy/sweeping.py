@@ -10,7 +10,7 @@ from typing import Any
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_keys_and_data import encode
 from zaqar.storage.sqlalchemy import group_repairs, groups, queue_state
-from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
+from zaqar.storage.sqlalchemy.message_rows import IN_GROUP, delete_from
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -224,9 +224,11 @@ def _delete_chunk(
         values |= placeholder_values(f'r{place}_', row[:width])
     # SQLite requires VALUES behind IN; the others do not.
     key_list = f'VALUES {keys}' if session.dialect == 'sqlite' else keys
+    delete = f'DELETE FROM {dead.table}'
+    if dead.table == 'message':
+        delete = delete_from(session.dialect)
     session.run(
-        f'DELETE FROM {dead.table} WHERE ({", ".join(dead.key)}) '
-        f'IN ({key_list})',
+        f'{delete} WHERE ({", ".join(dead.key)}) IN ({key_list})',
         values,
     )
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import StoreUnavailable
+from zaqar.models import Act, Settlement
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_call_parameters import PostCall
@@ -397,6 +398,30 @@ def test_a_claim_locks_nothing_of_other_queues(
 
     for held in claiming:
         server.write(claim_others, held)
+
+
+def test_deletions_meet_no_locks_of_other_queues(
+    uri: str, store: MessageStore
+) -> None:
+    one, other = (Probe(store, Hand()) for _ in range(2))
+    other.post('a')
+    ids = one.post('a', 'b', 'c', 'd')
+    now = one.hand.now
+    engine = sa.create_engine(parse(uri), poolclass=sa.NullPool)
+    lock = sa.text(
+        'SELECT seq FROM message WHERE queue_id = '
+        '(SELECT id FROM message_queue WHERE qid = :qid) FOR UPDATE'
+    )
+    with engine.connect() as connection, request_deadline.within(SOON):
+        connection.execute(lock, {'qid': other.qid})
+        first, second = (one.take(1) for _ in range(2))
+        (message,) = first.messages
+        store.delete(one.qid, message.id, now=now, claim_id=first.id)
+        done = [Settlement(second.messages[0].id, Act.DELETE)]
+        assert store.settle(one.qid, second.id, done, now=now) == [True]
+        assert bodies(store.pop(one.qid, now=now, limit=1)) == ['c']
+        store.delete_many(one.qid, ids[3:], now=now)
+    assert one.everything() == []
 
 
 def test_what_cannot_be_stored_fails_no_other(
