@@ -58,8 +58,9 @@ class Connector:
         self._pooler = pooler
         self._has_options = 'options' in url.query
         self._any_host = 'target_session_attrs' in url.query
-        #: The host that was connected to last, and its port.
-        self._latest = ('', '')
+        #: The host that was connected to last, and its port; and the one that
+        #: did not answer any more.
+        self._latest = self._lost = ('', '')
         self.is_pooled = pooler is Pooler.TRANSACTION
 
     @property
@@ -81,13 +82,20 @@ class Connector:
         own = {**options, 'autocommit': True}
         if self._any_host:
             # One that hangs or is off would cost each connection two seconds.
-            own |= _with_first(self._latest, options)
+            own |= _reordered(options, self._latest, self._lost)
         connection = self._connected(dialect.loaded_dbapi, args, own)
         if self._any_host:
             info = connection.info
-            self._latest = (info.host, str(info.port))
+            connection.place = self._latest = (info.host, str(info.port))
+            if self._lost == self._latest:
+                self._lost = ('', '')
         connection.deadline = _startup_end()
         return connection
+
+    def note_loss(self, connection: Any) -> None:
+        """Try the server of a connection that broke last from now on."""
+        if self._any_host:
+            self._lost = connection.place
 
     def _connected(self, module: Any, args: Any, options: Any) -> Any:
         connect: Callable[..., Any] = psycopg_connection(module).connect
@@ -134,10 +142,10 @@ class Connector:
             )
 
 
-def _with_first(
-    first: tuple[str, str], options: Mapping[str, Any]
+def _reordered(
+    options: Mapping[str, Any], first: tuple[str, str], last: tuple[str, str]
 ) -> Mapping[str, str]:
-    """Return the hosts and ports of options, one of them before the others.
+    """Return the hosts and ports of options in another order.
 
     Whichever of them has the attributes that are wanted will do.
     """
@@ -146,10 +154,10 @@ def _with_first(
     )
     if len(hosts) != len(ports):
         return {}
-    pairs = [*zip(hosts, ports, strict=True)]
-    if first not in pairs:
-        return {}
-    pairs.sort(key=lambda pair: pair != first)
+    pairs = sorted(
+        zip(hosts, ports, strict=True),
+        key=lambda pair: (pair == last, pair != first),
+    )
     return {
         'host': ','.join(host for host, _ in pairs),
         'port': ','.join(port for _, port in pairs),

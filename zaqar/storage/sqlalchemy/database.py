@@ -336,9 +336,12 @@ class ServerDatabase(SqlDatabase):
         )
         try:
             if broken:
-                allowed = connection.driver_connection.allowed
+                driver_connection = connection.driver_connection
                 connection.invalidate()
-                if self._engine.pool is pool and not _is_cut(end, allowed):
+                if self._engine.pool is pool and not _is_cut(
+                    end, driver_connection.allowed
+                ):
+                    self._connector.note_loss(driver_connection)
                     # The others of this pool are most likely broken, too.
                     self._engine.dispose()
             elif transaction:

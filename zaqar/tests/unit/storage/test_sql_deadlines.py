@@ -121,7 +121,7 @@ def test_a_pooler_is_looked_for_within_the_time_of_the_request() -> None:
         assert deadline < time.monotonic() + 1.3
 
 
-def test_the_host_that_answered_last_is_tried_first() -> None:
+def test_hosts_are_tried_by_how_they_have_answered() -> None:
     class SecondOnly(PostgresqlDriver):
         info = SimpleNamespace(host='b', port=5433)
 
@@ -130,13 +130,20 @@ def test_the_host_that_answered_last_is_tried_first() -> None:
     dialect = _postgresql()
     dialect.loaded_dbapi.Connection = SecondOnly
     options = {'host': 'a,b,c', 'port': '5432,5433,5434'}
-    hosts = [
-        made.connect(dialect, None, [], options).options for _ in range(2)
-    ]
-    assert [(one['host'], one['port']) for one in hosts] == [
-        ('a,b,c', '5432,5433,5434'),
-        ('b,a,c', '5433,5432,5434'),
-    ]
+
+    def order(connection: Any) -> tuple[str, str]:
+        return connection.options['host'], connection.options['port']
+
+    first, second = (
+        made.connect(dialect, None, [], options) for _ in range(2)
+    )
+    assert order(first) == ('a,b,c', '5432,5433,5434')
+    assert order(second) == ('b,a,c', '5433,5432,5434')
+    made.note_loss(second)
+    third = made.connect(dialect, None, [], options)
+    assert order(third) == ('a,c,b', '5432,5434,5433')
+    # It has answered after all.
+    assert order(made.connect(dialect, None, [], options)) == order(second)
 
 
 def test_each_answer_to_a_packet_has_only_what_is_left() -> None:
