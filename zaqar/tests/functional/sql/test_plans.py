@@ -107,6 +107,28 @@ def test_few_rows_are_read_where_there_are_groups(
     postgresql.drop(uri)
 
 
+def test_a_sweep_reads_few_rows_of_a_group_whose_first_has_expired(
+    postgresql: sql.SqlServer,
+) -> None:
+    uri = postgresql.database()
+    migrations.upgrade(parse(uri), 'head')
+    # The table is so small that it would rather be read as a whole.
+    options = '?options=-c enable_seqscan=off -c enable_bitmapscan=off'
+    store = DRIVER.open_messages(uri + options, {})
+    qid, now = 'a' * 32, store.clock.now()
+    for ttls in ([60], *[[300] * COUNT] * SOME):
+        messages = [
+            NewMessage(b'1', ttl, f'{number:016x}', 'client', group='a')
+            for number, ttl in enumerate(ttls)
+        ]
+        store.post(qid, messages, now=now, token=token(), version=1)
+    assert store.sweep(now=now + 60_000, batch=10) == 1
+    store.close()
+    read, added = _counts(uri, 'message')
+    assert read <= added // FEW
+    postgresql.drop(uri)
+
+
 def _counts(uri: str, table: str) -> tuple[int, int]:
     """Return how many rows of a table were read and added."""
     engine = sa.create_engine(parse(uri), poolclass=sa.NullPool)
