@@ -13,11 +13,17 @@ Nothing here waits, or is safe for threads: it belongs to the event loop.
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
-from zaqar.notification.project_fair_queue import FairQueue, ProjectJob
+from zaqar.notification.host_queue import (
+    CIRCUIT_FAILURES,
+    DEFER_FAILING,
+    DEFER_HEALTHY,
+    HostQueue,
+    Job,
+)
 
 #: Seconds after which an attempt is slow, and after which it hangs if the host
 #: has never answered.
@@ -26,12 +32,6 @@ HANG_SECONDS = 3.0
 
 #: Slow attempts at a time per other attempt.
 SLOW_PER_PERMIT = 10
-
-#: Failures in a row after which a host counts as failing, and which open a
-#: circuit, and the seconds it stays open.
-FAILING_AFTER = 3
-CIRCUIT_FAILURES = 20
-CIRCUIT_SECONDS = 60.0
 
 #: Maximum number of jobs at a time, and of those of one project, where a job
 #: with long messages counts as several. The queue of a host may be as long as
@@ -53,68 +53,8 @@ MAX_EXPECTED = 500
 MAX_FAILING = 16
 MAX_ALL_FAILING = 1000
 
-#: Seconds for which jobs are deferred when the queue of a healthy host is
-#: full, at least and at most, and when that of a failing one is.
-DEFER_HEALTHY = 1.0
-DEFER_LONGEST = 60.0
-DEFER_FAILING = 30.0
-
-#: Seconds between two jobs of a host that has not shown its own pace yet, the
-#: weight of the latest one, and the share of its pace at which jobs return:
-#: each of them may wait for up to twice as long as it is told.
-PACE = 0.001
-PACE_WEIGHT = 0.1
-PACE_SHARE = 0.7
-
 #: Hosts beyond which idle ones are dropped.
 MAX_HOSTS = 5000
-
-
-class HostJob(ProjectJob, Protocol):
-    """What the scheduler needs to know of a job.
-
-    :ivar is_slow: set once its attempt is
-    """
-
-    is_slow: bool
-
-    @property
-    def host(self) -> str: ...
-
-    @property
-    def is_stored(self) -> bool: ...
-
-
-Job = TypeVar('Job', bound=HostJob)
-
-
-@dataclass(slots=True, eq=False)
-class HostQueue(Generic[Job]):
-    """The jobs of a host, and how it has behaved so far.
-
-    :ivar slow: slow attempts in progress
-    :ivar ended: when the last job ended
-    :ivar pace: seconds between the ends of two jobs while more are waiting
-    :ivar booked: until when deferred jobs are expected to keep it busy
-    """
-
-    host: str
-    waiting: FairQueue[Job] = field(default_factory=FairQueue)
-    in_flight: int = 0
-    slow: int = 0
-    window: int = 1
-    successes: int = 0
-    failures: int = 0
-    open_until: float = 0.0
-    is_hanging: bool = False
-    ended: float = 0.0
-    pace: float = PACE
-    booked: float = 0.0
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether attempts at the host fail or hang."""
-        return self.is_hanging or self.failures >= FAILING_AFTER
 
 
 @dataclass(slots=True, eq=False)
@@ -194,7 +134,7 @@ class Scheduler(Generic[Job]):
         wait = self._wait_for_room(queue, job.project)
         if wait is not None:
             if not queue.is_failing:
-                wait = self._book(queue)
+                wait = queue.book(self._timer())
             self._defer(job, wait)
             return
         queue.waiting.append(job)
@@ -217,7 +157,7 @@ class Scheduler(Generic[Job]):
         if expected.total() + waiting >= MAX_EXPECTED:
             others = len(expected) - (project in expected)
             if expected[project] >= MAX_EXPECTED // (others + 1):
-                return self._book(self._queue(host), expected.total())
+                return self._queue(host).book(self._timer(), expected.total())
         expected[project] += 1
         return None
 
@@ -277,8 +217,11 @@ class Scheduler(Generic[Job]):
         :param more: put the job first in the queue of its host
         """
         queue, surplus = attempt.queue, list[Job]()
-        if success is not None:
-            surplus = self._record(queue, success)
+        if success:
+            queue.succeed(self._timer(), self._per_host)
+        elif success is not None:
+            queue.fail(self._timer())
+            surplus = self._take_surplus(queue)
         self._quick.pop(attempt, None)
         if attempt in self._slow:
             del self._slow[attempt]
@@ -380,22 +323,6 @@ class Scheduler(Generic[Job]):
         else:
             self._ring.pop(queue.host, None)
 
-    def _record(self, queue: HostQueue[Job], success: bool) -> list[Job]:
-        """Record how a host did; return jobs that it has no room for."""
-        if success:
-            queue.failures = 0
-            queue.successes += 1
-            queue.is_hanging = False
-            queue.open_until = 0.0
-            queue.window = min(queue.window + 1, self._per_host)
-            self._measure(queue)
-            return []
-        queue.failures += 1
-        queue.window = max(1, queue.window // 2)
-        if queue.failures >= CIRCUIT_FAILURES:
-            queue.open_until = self._timer() + CIRCUIT_SECONDS
-        return self._take_surplus(queue)
-
     def _wait_for_room(
         self, queue: HostQueue[Job], project: str
     ) -> float | None:
@@ -413,26 +340,6 @@ class Scheduler(Generic[Job]):
         ):
             return None
         return DEFER_FAILING if queue.is_failing else DEFER_HEALTHY
-
-    def _book(self, queue: HostQueue[Job], expected: int = 0) -> float:
-        """Return the seconds until a host can be expected to have room.
-
-        A host with a long backlog gets its jobs back at its own pace: each of
-        them is stored again once, rather than every second.
-        """
-        now = self._timer()
-        jobs = expected + len(queue.waiting)
-        busy_until = now + jobs * queue.pace
-        pause = queue.pace * PACE_SHARE
-        queue.booked = max(queue.booked, busy_until) + pause
-        return min(max(queue.booked - now, DEFER_HEALTHY), DEFER_LONGEST)
-
-    def _measure(self, queue: HostQueue[Job]) -> None:
-        now = self._timer()
-        if queue.waiting and queue.ended:
-            last = now - queue.ended
-            queue.pace += PACE_WEIGHT * (last - queue.pace)
-        queue.ended = now if queue.waiting else 0.0
 
     def _room(self, queue: HostQueue[Job]) -> int:
         if not queue.is_failing:

@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 import pytest
 
 from zaqar.notification.host_fair_scheduler import (
-    CIRCUIT_FAILURES,
-    CIRCUIT_SECONDS,
-    DEFER_FAILING,
-    DEFER_LONGEST,
-    FAILING_AFTER,
     HANG_SECONDS,
     MAX_EXPECTED,
     MAX_FAILING,
     MAX_HELD,
-    PACE_SHARE,
     PROJECT_HELD,
     SLOW_PER_PERMIT,
     SLOW_SECONDS,
     Attempt,
     Scheduler,
+)
+from zaqar.notification.host_queue import (
+    CIRCUIT_FAILURES,
+    CIRCUIT_SECONDS,
+    DEFER_FAILING,
+    DEFER_LONGEST,
+    FAILING_AFTER,
+    PACE_SHARE,
 )
 
 

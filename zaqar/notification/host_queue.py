@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The jobs of a host, and how the host has behaved so far."""
+
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from zaqar.notification.project_fair_queue import FairQueue, ProjectJob
+
+#: Failures in a row after which a host counts as failing, and which open a
+#: circuit, and the seconds it stays open.
+FAILING_AFTER = 3
+CIRCUIT_FAILURES = 20
+CIRCUIT_SECONDS = 60.0
+
+#: Seconds for which jobs are deferred when the queue of a healthy host is
+#: full, at least and at most, and when that of a failing one is.
+DEFER_HEALTHY = 1.0
+DEFER_LONGEST = 60.0
+DEFER_FAILING = 30.0
+
+#: Seconds between two jobs of a host that has not shown its own pace yet, the
+#: weight of the latest one, and the share of its pace at which jobs return:
+#: each of them may wait for up to twice as long as it is told.
+PACE = 0.001
+PACE_WEIGHT = 0.1
+PACE_SHARE = 0.7
+
+
+class HostJob(ProjectJob, Protocol):
+    """What the scheduler needs to know of a job.
+
+    :ivar is_slow: set once its attempt is
+    """
+
+    is_slow: bool
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def is_stored(self) -> bool: ...
+
+
+Job = TypeVar('Job', bound=HostJob)
+
+
+@dataclass(slots=True, eq=False)
+class HostQueue(Generic[Job]):
+    """The jobs of a host, and how it has behaved so far.
+
+    :ivar slow: slow attempts in progress
+    :ivar ended: when the last job ended
+    :ivar pace: seconds between the ends of two jobs while more are waiting
+    :ivar booked: until when deferred jobs are expected to keep it busy
+    """
+
+    host: str
+    waiting: FairQueue[Job] = field(default_factory=FairQueue)
+    in_flight: int = 0
+    slow: int = 0
+    window: int = 1
+    successes: int = 0
+    failures: int = 0
+    open_until: float = 0.0
+    is_hanging: bool = False
+    ended: float = 0.0
+    pace: float = PACE
+    booked: float = 0.0
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether attempts at the host fail or hang."""
+        return self.is_hanging or self.failures >= FAILING_AFTER
+
+    def succeed(self, now: float, widest: int) -> None:
+        """Record a success.
+
+        :param widest: the maximum window
+        """
+        self.failures = 0
+        self.successes += 1
+        self.is_hanging = False
+        self.open_until = 0.0
+        self.window = min(self.window + 1, widest)
+        if self.waiting and self.ended:
+            last = now - self.ended
+            self.pace += PACE_WEIGHT * (last - self.pace)
+        self.ended = now if self.waiting else 0.0
+
+    def fail(self, now: float) -> None:
+        """Record a failure."""
+        self.failures += 1
+        self.window = max(1, self.window // 2)
+        if self.failures >= CIRCUIT_FAILURES:
+            self.open_until = now + CIRCUIT_SECONDS
+
+    def book(self, now: float, expected: int = 0) -> float:
+        """Return the seconds until the host can be expected to have room.
+
+        A host with a long backlog gets its jobs back at its own pace: each of
+        them is stored again once, rather than every second.
+
+        :param expected: jobs that are about to be offered
+        """
+        jobs = expected + len(self.waiting)
+        busy_until = now + jobs * self.pace
+        pause = self.pace * PACE_SHARE
+        self.booked = max(self.booked, busy_until) + pause
+        return min(max(self.booked - now, DEFER_HEALTHY), DEFER_LONGEST)
