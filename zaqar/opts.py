@@ -28,7 +28,7 @@ from zaqar.transport.wsgi import (
     console_page,
     middleware,
     v1_1_compat,
-    waiting_in_threads,
+    waiting_requests_in_threads,
 )
 from zaqar.transport.wsgi import granian_server as wsgi_server
 
@@ -63,7 +63,11 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         ),
         (
             wsgi_server.GROUP,
-            [*wsgi_server.OPTS, *v1_1_compat.OPTS, *waiting_in_threads.OPTS],
+            [
+                *wsgi_server.OPTS,
+                *v1_1_compat.OPTS,
+                *waiting_requests_in_threads.OPTS,
+            ],
         ),
         (console_page.GROUP, console_page.OPTS),
         (websocket.GROUP, websocket.OPTS),

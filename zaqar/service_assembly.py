@@ -57,15 +57,15 @@ from zaqar.transport import (
 )
 from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.wsgi import confirm_page, middleware_stack
-from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
+from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 from zaqar.waiting import announcing_store
 from zaqar.waiting.waited_queues import WaitedQueues
 
 # Loaded by those who need them: a worker has no use for their libraries.
 if TYPE_CHECKING:
-    from zaqar.guru_report_text import Facts
     from zaqar.notification.notifier_service import Notifier
+    from zaqar.oslo_guru_report import Facts
     from zaqar.transport.websocket.server import Server as WebSocketServer
 
 LOG = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.waiting_requests import Postponable
 from zaqar.api_versions import V2_1, Version
-from zaqar.controllers import idempotency, subscriptions
+from zaqar.controllers import idempotency_key, subscriptions
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
@@ -255,7 +255,7 @@ class Dispatcher:
                 operation.further, identity, scope, arguments.get('document')
             )
         if key is not None and operation.is_idempotent and version >= V2_1:
-            arguments['key'] = idempotency.checked(key)
+            arguments['key'] = idempotency_key.checked(key)
         context = self._context.called_by(identity, size, version)
         handler, waiting = operation.handler, operation.waiting
         if waiting is None:

@@ -20,7 +20,7 @@ from zaqar.api.operation import (
     Param,
 )
 from zaqar.api_versions import SERVICE, V2_1, Version
-from zaqar.controllers import idempotency
+from zaqar.controllers import idempotency_key
 from zaqar.controllers.configured_limits import MAX_PROJECT
 
 _VARIABLE = re.compile(r'{(\w+)}')
@@ -86,19 +86,19 @@ _HEADERS = [
 
 
 _IDEMPOTENCY_KEY = {
-    'name': idempotency.HEADER,
+    'name': idempotency_key.HEADER,
     'in': 'header',
     'required': False,
     'description': 'Marks the request as repeatable within a day.',
     'schema': {
         'type': 'string',
         'minLength': 1,
-        'maxLength': idempotency.MAX_KEY,
+        'maxLength': idempotency_key.MAX_KEY,
     },
     response_schemas.SINCE: str(V2_1),
 }
 _REPLAYED = {
-    idempotency.REPLAYED: {
+    idempotency_key.REPLAYED: {
         'description': 'The request repeats another one.',
         'schema': {'const': 'true'},
         response_schemas.SINCE: str(V2_1),
@@ -223,7 +223,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.body is not None and operation.body.media_type:
         texts[415] = f'Content-Type is not {operation.body.media_type}.'
     if operation.is_idempotent:
-        texts[422] = f'The {idempotency.HEADER} is that of another request.'
+        texts[422] = (
+            f'The {idempotency_key.HEADER} is that of another request.'
+        )
     faults = {
         str(status): {
             'description': text,

@@ -165,7 +165,7 @@ class Operation:
     :ivar query_headers: headers by the parameters of the query that stand for
         them
     :ivar is_idempotent: whether a header may mark it as repeatable, see
-        :mod:`zaqar.controllers.idempotency`
+        :mod:`zaqar.controllers.idempotency_key`
     :ivar member: over WebSocket, the member of the body from which the session
         knows the values of the path; '' where they are members themselves
     :ivar no_query: the arguments of a request without a query

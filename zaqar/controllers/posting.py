@@ -14,7 +14,7 @@ from zaqar.controllers import (
     delivery_quotas,
     existing_queues,
     fifo_queues,
-    idempotency,
+    idempotency_key,
     message_delays,
     message_extras,
     message_fields,
@@ -118,9 +118,9 @@ def post(
     knows_duplicates = ctx.version >= V2_1
     if key is not None:
         call = {
-            'token': idempotency.token(key),
-            'fingerprint': idempotency.fingerprint(document),
-            'token_lifetime': idempotency.LIFETIME,
+            'token': idempotency_key.token(key),
+            'fingerprint': idempotency_key.fingerprint(document),
+            'token_lifetime': idempotency_key.LIFETIME,
         }
 
     notices: list[NewMessage] = []

@@ -38,8 +38,8 @@ from zaqar.notification.decision import (
 from zaqar.notification.delivery_attempt import delivery_of
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.referenced_notices import SharedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.shared_notices import SharedNotices
 from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,

@@ -37,13 +37,13 @@ from zaqar.models import (
 )
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import UNIT
+from zaqar.notification.fanout_share_per_project import ProjectTurns
 from zaqar.notification.notice_deliveries import Evaluations
 from zaqar.notification.notice_walk import NoticeWalk
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.project_turns import ProjectTurns
+from zaqar.notification.referenced_notices import SharedNotices
 from zaqar.notification.resend_and_replay import Step
-from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 

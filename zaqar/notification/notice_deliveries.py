@@ -31,7 +31,7 @@ from zaqar.notification.pending_delivery import (
     host_of,
     is_socket,
 )
-from zaqar.notification.shared_notices import is_long
+from zaqar.notification.referenced_notices import is_long
 from zaqar.socket_pushes.push_frames import MAX_CONNECTIONS
 
 #: What one fan-out may evaluate: about half a second.

@@ -16,6 +16,7 @@ from zaqar.controllers.outbox_notices import (
 from zaqar.errors import QueueGone
 from zaqar.models import Message, Scope
 from zaqar.notification import resend_and_replay
+from zaqar.notification.fanout_share_per_project import ProjectTurns
 from zaqar.notification.notice_deliveries import (
     FILTERS,
     Evaluations,
@@ -24,7 +25,6 @@ from zaqar.notification.notice_deliveries import (
     subscribers_of,
 )
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.project_turns import ProjectTurns
 from zaqar.notification.resend_and_replay import Step
 from zaqar.storage.base import MessageStore
 

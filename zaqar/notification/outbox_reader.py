@@ -20,12 +20,12 @@ from zaqar.notification import (
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.fanout import Expansion
+from zaqar.notification.fanout_share_per_project import MAX_DUE, ProjectTurns
 from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.notice_deliveries import Evaluations
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.pending_claims import BATCH, PendingClaims
-from zaqar.notification.project_turns import MAX_DUE, ProjectTurns
-from zaqar.notification.shared_notices import SharedNotices
+from zaqar.notification.referenced_notices import SharedNotices
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.watchable_store import Watch
 

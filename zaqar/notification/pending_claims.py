@@ -21,7 +21,7 @@ from zaqar.notification.claimed_delivery import (
     Lease,
 )
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.shared_notices import SharedNotices
+from zaqar.notification.referenced_notices import SharedNotices
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)

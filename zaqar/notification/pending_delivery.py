@@ -7,7 +7,7 @@ share a pending delivery.
 
 Messages of more than a few bytes are not repeated in each of them: those refer
 to the notice of the post, which stays in the outbox meanwhile; see
-:mod:`.shared_notices`.
+:mod:`.referenced_notices`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from zaqar.notification.pending_delivery import (
     PendingDelivery,
     stored_messages,
 )
-from zaqar.notification.shared_notices import SharedNotices
+from zaqar.notification.referenced_notices import SharedNotices
 from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from zaqar.models import Act, Claim, Message, Settlement
-from zaqar.storage.mongodb import documents
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb import document_layout
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 
@@ -43,22 +43,22 @@ class ClaimTerms:
     @property
     def key(self) -> bytes:
         """The value that the messages of the claim are found by."""
-        return documents.claim_key(self.queue.key, self.claim_id)
+        return document_layout.claim_key(self.queue.key, self.claim_id)
 
 
 def live_messages(queue: CachedQueue, claim_id: str, now: int) -> Document:
     """Return the condition for live messages of a live claim."""
     return {
-        'c': documents.claim_key(queue.key, claim_id),
+        'c': document_layout.claim_key(queue.key, claim_id),
         'h': {'$gt': now},
-        'e': {'$gt': documents.date(now)},
+        'e': {'$gt': document_layout.date(now)},
     }
 
 
 def lifetimes(terms: ClaimTerms) -> Document:
     """Return the change of lifetimes, as parts of a ``$set``."""
-    dies = {'$lt': ['$e', documents.date(terms.end)]}
-    raised = documents.date(terms.raised_end)
+    dies = {'$lt': ['$e', document_layout.date(terms.end)]}
+    raised = document_layout.date(terms.raised_end)
     return {
         't': {'$cond': [dies, terms.ttl + terms.grace, '$t']},
         'e': {'$cond': [dies, raised, '$e']},
@@ -69,7 +69,7 @@ def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
     change: Document = {
         'a': terms.end,
         'h': terms.end,
-        'w': documents.place(terms.queue.key, terms.end),
+        'w': document_layout.place(terms.queue.key, terms.end),
         'c': terms.key,
         'ci': {'$literal': terms.claim_id},
         'ct': terms.ttl,
@@ -96,7 +96,7 @@ def renew_update(terms: ClaimTerms) -> list[Document]:
         'a': terms.end,
         'h': terms.end,
         'ct': terms.ttl,
-        'w': documents.place(terms.queue.key, terms.end),
+        'w': document_layout.place(terms.queue.key, terms.end),
         **lifetimes(terms),
     }
     return [{'$set': change}]
@@ -104,7 +104,7 @@ def renew_update(terms: ClaimTerms) -> list[Document]:
 
 def free_update(queue: CachedQueue, **more: Any) -> list[Document]:
     """Return the update of a message that no claim holds any more."""
-    gone = dict.fromkeys(documents.CLAIM_FIELDS, '$$REMOVE')
+    gone = dict.fromkeys(document_layout.CLAIM_FIELDS, '$$REMOVE')
     change: Document = {'a': 0, 'h': 0, 'f': '$k', **gone}
     if queue.grouped:
         change |= {
@@ -127,7 +127,7 @@ def delay_update(
     queue: CachedQueue, end: int, more: Document
 ) -> list[Document]:
     """Return likewise that of one that is delayed until then."""
-    wakes = documents.place(queue.key, end)
+    wakes = document_layout.place(queue.key, end)
     delay = {'a': end, 'z': end, 'd': '$k', 'w': wakes, 'f': '$$REMOVE'}
     if queue.grouped:
         delay |= {'q': '$$REMOVE', 'y': _of_group('$og')}
@@ -140,7 +140,7 @@ def settled_update(
     """Return the update of a message that is released or extended."""
     end = item.end(now)
     if item.act is Act.EXTEND:
-        wakes = documents.place(queue.key, end)
+        wakes = document_layout.place(queue.key, end)
         terms = ClaimTerms(queue, '', now, item.seconds, 0)
         change = {'a': end, 'h': end, 'w': wakes, **lifetimes(terms)}
         return [{'$set': change}]
@@ -148,7 +148,7 @@ def settled_update(
     if not item.failed:
         more['n'] = {'$max': [{'$add': ['$n', -1]}, 0]}
     if item.reason is not None:
-        more['r'] = {'$literal': documents.encode(item.reason)}
+        more['r'] = {'$literal': document_layout.encode(item.reason)}
     if item.seconds:
         return delay_update(queue, end, more)
     return free_update(queue, **more)
@@ -165,7 +165,7 @@ def new_claim(terms: ClaimTerms, rows: Sequence[Document]) -> Claim:
 
 
 def _claimed_message(row: Document, terms: ClaimTerms) -> Message:
-    message = documents.message({**row, 'h': 0}, terms.now)
+    message = document_layout.message({**row, 'h': 0}, terms.now)
     expires = message.expires_at < terms.end
     return replace(
         message,
@@ -187,6 +187,6 @@ def stored_claim(
         claim_id,
         rows[0]['ct'],
         max(row['h'] for row in rows),
-        [documents.message(row, now) for row in rows if not row['x']],
-        [documents.message(row, now) for row in rows if row['x']],
+        [document_layout.message(row, now) for row in rows if not row['x']],
+        [document_layout.message(row, now) for row in rows if row['x']],
     )

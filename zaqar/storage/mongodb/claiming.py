@@ -20,13 +20,13 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import claim_documents, documents
+from zaqar.storage.mongodb import claim_documents, document_layout
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
@@ -112,7 +112,7 @@ class Claimer:
         return result.matched_count > 0
 
     def release(self, queue: CachedQueue, claim_id: str) -> None:
-        where = {'c': documents.claim_key(queue.key, claim_id)}
+        where = {'c': document_layout.claim_key(queue.key, claim_id)}
         self._database.step(
             queue.messages.update_many,
             where,
@@ -134,7 +134,8 @@ class Claimer:
                     queue.messages.delete_many, {'c': terms.key}
                 )
                 return [
-                    documents.message({**row, 'h': 0}, now) for row in rows
+                    document_layout.message({**row, 'h': 0}, now)
+                    for row in rows
                 ]
         raise StoreUnavailable
 
@@ -167,7 +168,7 @@ class Claimer:
             rows = rows[start : start + limit]
         if not terms.max_claims:
             return rows
-        last = documents.seq_of(rows[-1]) if len(rows) == limit else None
+        last = document_layout.seq_of(rows[-1]) if len(rows) == limit else None
         exhausted = self._reader.rows(
             queue,
             (WOKEN, FREE),
@@ -176,11 +177,11 @@ class Claimer:
             more={'n': {'$gte': terms.max_claims}},
             last=last,
         )
-        return sorted([*rows, *exhausted], key=documents.seq_of)
+        return sorted([*rows, *exhausted], key=document_layout.seq_of)
 
     def free_expired(self, queue: CachedQueue, now: int) -> None:
         """Free many messages whose claims and delays have ended."""
-        where: Document = {'w': documents.until(queue.key, now)}
+        where: Document = {'w': document_layout.until(queue.key, now)}
         rows = self._database.find(
             queue.messages, where, {'_id': 1}, sort={'w': 1}, limit=FREE_BATCH
         )
@@ -202,7 +203,7 @@ class Claimer:
         messages, count = terms.queue.messages, 0
         free: Document = {
             'a': {'$lte': terms.now},
-            'e': {'$gt': documents.date(terms.now)},
+            'e': {'$gt': document_layout.date(terms.now)},
         }
         terms.queue.will_wake(terms.end)
         if guarded:
@@ -266,4 +267,4 @@ class Claimer:
         where = claim_documents.live_messages(queue, claim_id, now)
         # The server refuses to sort more than 100 MB without an index.
         rows = self._database.find(queue.messages, where)
-        return sorted(rows, key=documents.seq_of)
+        return sorted(rows, key=document_layout.seq_of)

@@ -33,7 +33,7 @@ from zaqar.storage.mongodb.client_settings import (
     ClientSettings,
     check_name,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.sessions_and_abandoned_transactions import (
     TransactionSessions,
 )

@@ -14,9 +14,9 @@ from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
 from zaqar.storage import deduplicated_ids
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.commands_and_transactions import CHUNK, in_time
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 from zaqar.storage.post_call_parameters import PostCall
 
@@ -27,20 +27,20 @@ def token_id(queue: CachedQueue, post: PostCall) -> str:
     """Return the ``_id`` of the document with the token of a post."""
     if post.fingerprint:
         return f'{post.qid}/{post.token}'
-    return documents.token_id(queue.key, post.token)
+    return document_layout.token_id(queue.key, post.token)
 
 
 def token(queue: CachedQueue, post: PostCall, ids: Sequence[str]) -> Document:
     """Return the document with the token of a post."""
     document: Document = {
         '_id': token_id(queue, post),
-        'e': documents.date(post.token_expiry(post.now)),
+        'e': document_layout.date(post.token_expiry(post.now)),
         'ids': b''.join(map(bytes.fromhex, ids)),
     }
     if post.fingerprint:
         document['fp'] = post.fingerprint
     else:
-        document['k'] = documents.ahead(queue.key)
+        document['k'] = document_layout.ahead(queue.key)
     return document
 
 
@@ -65,7 +65,7 @@ def known_ids(
     for start in range(0, len(wanted), CHUNK):
         where: Document = {
             '_id': {'$in': wanted[start : start + CHUNK]},
-            'e': {'$gt': documents.date(post.now)},
+            'e': {'$gt': document_layout.date(post.now)},
         }
         with in_time():
             for row in queue.messages.find(where, session=session):
@@ -83,7 +83,7 @@ def remember(
     writes: list[Any] = []
     for name, message_id in new.items():
         change = {
-            'e': documents.date(post.dedup_end(post.now)),
+            'e': document_layout.date(post.dedup_end(post.now)),
             'ids': bytes.fromhex(message_id),
         }
         # There may be one whose time is over.

@@ -21,7 +21,7 @@ from pymongo.errors import OperationFailure
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.mongodb import claim_documents, documents, groups
+from zaqar.storage.mongodb import claim_documents, document_layout, groups
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import (
     FREE_BATCH,
@@ -34,7 +34,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
     in_time,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
@@ -106,7 +106,8 @@ class GroupedClaimer:
             if rows:
                 self._database.atomically(partial(_delete, terms, rows))
                 return [
-                    documents.message({**row, 'h': 0}, now) for row in rows
+                    document_layout.message({**row, 'h': 0}, now)
+                    for row in rows
                 ]
         raise StoreUnavailable
 
@@ -133,7 +134,7 @@ class GroupedClaimer:
 
     def release(self, queue: CachedQueue, claim_id: str, now: int) -> None:
         def work(session: ClientSession | None) -> None:
-            where = {'c': documents.claim_key(queue.key, claim_id)}
+            where = {'c': document_layout.claim_key(queue.key, claim_id)}
             with in_time():
                 rows = [*queue.messages.find(where, _GROUP, session=session)]
             with in_time():
@@ -221,7 +222,7 @@ def _hold(
     ids = [row['_id'] for row in choice.rows]
     free: Document = {
         'a': {'$lte': terms.now},
-        'e': {'$gt': documents.date(terms.now)},
+        'e': {'$gt': document_layout.date(terms.now)},
     }
     writes: list[pymongo.UpdateMany | pymongo.UpdateOne] = [
         pymongo.UpdateMany(
@@ -264,7 +265,7 @@ def _oldest(
     rows: Sequence[Document], limit: int, max_claims: int
 ) -> list[Document]:
     """Return the first messages, and the exhausted ones before them."""
-    ordered = sorted(rows, key=documents.seq_of)
+    ordered = sorted(rows, key=document_layout.seq_of)
     if not max_claims:
         return ordered[:limit]
     chosen: list[Document] = []

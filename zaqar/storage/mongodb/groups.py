@@ -31,14 +31,14 @@ from pymongo import DeleteOne, UpdateOne
 from pymongo.client_session import ClientSession
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     Documents,
     MongoDatabase,
     in_time,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 #: The name of the collection.
@@ -58,7 +58,7 @@ def append(
 ) -> None:
     """Note new messages of a queue in its groups, within a transaction.
 
-    :param rows: of :func:`.documents.new_message`, in order
+    :param rows: of :func:`.document_layout.new_message`, in order
     :raises StoreUnavailable: there are no transactions, as the next call knows
     """
     groups: dict[bytes, list[Mapping[str, Any]]] = {}
@@ -77,8 +77,8 @@ def append(
         }
         change |= {
             'v': {'$ifNull': ['$v', 0]},
-            't': documents.seq_of(own[-1]),
-            'e': {'$max': ['$e', documents.date(last)]},
+            't': document_layout.seq_of(own[-1]),
+            'e': {'$max': ['$e', document_layout.date(last)]},
         }
         where = {'_id': Binary(group)}
         updates.append(UpdateOne(where, [{'$set': change}], upsert=True))
@@ -97,7 +97,7 @@ def _state(key: bytes, head: Mapping[str, Any], end: int) -> Document:
         'm': int(head['m']),
         'a': end,
         'f': '$$REMOVE' if end else place,
-        'w': documents.place(key, end) if end else '$$REMOVE',
+        'w': document_layout.place(key, end) if end else '$$REMOVE',
     }
 
 
@@ -142,10 +142,10 @@ def occupy(
     """
     change = {
         'a': end,
-        'w': documents.place(queue.key, end),
+        'w': document_layout.place(queue.key, end),
         'f': '$$REMOVE',
         'v': {'$add': ['$v', 1]},
-        'e': {'$max': ['$e', documents.date(keep_until)]},
+        'e': {'$max': ['$e', document_layout.date(keep_until)]},
     }
     updates = [
         UpdateOne({'_id': row['_id'], 'v': row['v']}, [{'$set': change}])
@@ -173,7 +173,7 @@ def regroup(
     """
     if not ids:
         return
-    live: Document = {'e': {'$gt': documents.date(now)}}
+    live: Document = {'e': {'$gt': document_layout.date(now)}}
     ends: dict[bytes, int] = {}
     names = [Binary(name) for name in ids]
     held = {'y': {'$in': names}, 'a': {'$gt': now}, **live}
@@ -200,7 +200,7 @@ def regroup(
         change = {
             **_state(bytes(name)[:16], head, end if end > now else 0),
             'v': {'$add': ['$v', 1]},
-            'e': {'$max': ['$e', documents.date(keep_until)]},
+            'e': {'$max': ['$e', document_layout.date(keep_until)]},
         }
         writes.append(UpdateOne({'_id': name}, [{'$set': change}]))
     _write(groups, writes, session)
@@ -234,8 +234,8 @@ def find_free(
     database: MongoDatabase, queue: CachedQueue, now: int, limit: int
 ) -> list[Document]:
     """Return free groups, by their first messages."""
-    is_free = {'f': documents.places(queue.key)}
-    has_woken = {'w': documents.until(queue.key, now)}
+    is_free = {'f': document_layout.places(queue.key)}
+    has_woken = {'w': document_layout.until(queue.key, now)}
     pipeline = [
         *_first(is_free, 'f', limit),
         {
@@ -268,7 +268,7 @@ def free_woken(
 
     They are free anyway, but found faster.
     """
-    where: Document = {'w': documents.until(queue.key, now)}
+    where: Document = {'w': document_layout.until(queue.key, now)}
     rows = database.find(
         queue.groups, where, {'_id': 1}, sort={'w': 1}, limit=limit
     )
@@ -294,7 +294,7 @@ def runs(
     runs: dict[bytes, list[Document]] = {bytes(row['_id']): [] for row in some}
     names = [*runs]
     rows: list[Document] = []
-    live: Document = {'e': {'$gt': documents.date(now)}}
+    live: Document = {'e': {'$gt': document_layout.date(now)}}
     fields = {'$project': {'k': 1, 'a': 1, 'n': 1, 'og': 1}}
     for start in range(0, len(names), RUNS):
         first, *others = (
@@ -307,7 +307,7 @@ def runs(
         ]
         rows += database.step(_aggregated, queue.messages, pipeline)
     ended: set[bytes] = set()
-    for row in sorted(rows, key=documents.seq_of):
+    for row in sorted(rows, key=document_layout.seq_of):
         name = bytes(row['og'])
         if row['a'] > now:
             ended.add(name)
@@ -322,7 +322,7 @@ def busy_until(
     """Return when a busy group is free, None for one that is free."""
     group = database.step(
         queue.groups.find_one,
-        {'_id': documents.group_id(queue.key, name)},
+        {'_id': document_layout.group_id(queue.key, name)},
         {'a': 1},
     )
     return int(group['a']) if group and group['a'] > now else None

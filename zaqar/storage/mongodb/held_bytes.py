@@ -22,12 +22,12 @@ from collections.abc import Mapping, Sequence
 import pymongo
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 LOG = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class HeldBytes:
         :param former: by the last count; it stays if the queue holds more
             messages than are counted
         """
-        where: Document = {'k': documents.places(queue.key)}
+        where: Document = {'k': document_layout.places(queue.key)}
         messages = queue.messages
         count = self._database.step(
             messages.count_documents, where, limit=MOST

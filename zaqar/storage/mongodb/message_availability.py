@@ -3,9 +3,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from zaqar.storage.mongodb import documents, groups
+from zaqar.storage.mongodb import document_layout, groups
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.watchable_store import MAX_FREE, Availability
 
 #: Queues of one command, whose three pipelines have four stages each: servers
@@ -87,7 +87,7 @@ def _pipelines(
 
     Each makes one document at most, and looks at a bounded part of an index.
     """
-    live = {'e': {'$gt': documents.date(now)}}
+    live = {'e': {'$gt': document_layout.date(now)}}
     for queue in queues:
         key, name = bytes(queue['key']), {'$literal': queue['_id']}
         counted: list[Document] = [
@@ -96,14 +96,17 @@ def _pipelines(
         ]
         more = groups.UNGROUPED if 'grp' in queue else {}
         free: Sequence[Document] = (
-            {'f': documents.places(key)},
-            {'w': documents.until(key, now), **more},
+            {'f': document_layout.places(key)},
+            {'w': document_layout.until(key, now), **more},
         )
         for where in free:
             yield [{'$match': where | live}, *counted]
         if 'grp' in queue:
             yield from _free_groups(key, now, counted)
-        later = {'$gt': documents.place(key, now), '$lt': documents.ahead(key)}
+        later = {
+            '$gt': document_layout.place(key, now),
+            '$lt': document_layout.ahead(key),
+        }
         yield [
             {'$match': {'w': later}},
             {'$sort': {'w': 1}},
@@ -117,8 +120,8 @@ def _free_groups(
 ) -> Iterator[Sequence[Document]]:
     """Yield what counts free groups, each as one message."""
     for where in (
-        {'f': documents.places(key)},
-        {'w': documents.until(key, now)},
+        {'f': document_layout.places(key)},
+        {'w': document_layout.until(key, now)},
     ):
         of_groups = [{'$match': where}, *counted]
         yield [

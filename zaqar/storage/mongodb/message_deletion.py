@@ -10,13 +10,13 @@ from pymongo.client_session import ClientSession
 
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import documents, groups
+from zaqar.storage.mongodb import document_layout, groups
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
     in_time,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.held_bytes import HeldBytes
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
@@ -45,7 +45,7 @@ class Deleter:
         for _ in range(MAX_TRIES):
             if queue is None:
                 return
-            key = documents.message_id(queue.key, message_id)
+            key = document_layout.message_id(queue.key, message_id)
             if key is None:
                 return
             if self._delete_one(queue, key, now, claim_id):
@@ -53,7 +53,7 @@ class Deleter:
                 return
             row = self._database.step(
                 queue.messages.find_one,
-                {'_id': key, 'e': {'$gt': documents.date(now)}},
+                {'_id': key, 'e': {'$gt': document_layout.date(now)}},
                 {'h': 1, 'ci': 1},
             )
             if row is not None:
@@ -111,7 +111,7 @@ class Deleter:
                 return False
             where = {
                 '_id': key,
-                'c': documents.claim_key(queue.key, claim_id),
+                'c': document_layout.claim_key(queue.key, claim_id),
                 'h': {'$gt': now},
             }
         if queue.grouped:
@@ -150,7 +150,7 @@ def _delete_held(
     """
     where: Document = {
         '_id': {'$in': list(keys)},
-        'e': {'$gt': documents.date(now)},
+        'e': {'$gt': document_layout.date(now)},
     }
     with in_time():
         rows = list(
@@ -207,5 +207,5 @@ def _delete_of_group(
 def _keys(queue: CachedQueue | None, ids: Sequence[str]) -> list[Binary]:
     if queue is None:
         return []
-    keys = (documents.message_id(queue.key, text) for text in ids)
+    keys = (document_layout.message_id(queue.key, text) for text in ids)
     return list(dict.fromkeys(key for key in keys if key is not None))

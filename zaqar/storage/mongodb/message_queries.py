@@ -19,12 +19,12 @@ from zaqar.storage.message_ids import (
     parse_id,
     parse_marker,
 )
-from zaqar.storage.mongodb import documents, groups, queue_statistics
+from zaqar.storage.mongodb import document_layout, groups, queue_statistics
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 
@@ -41,30 +41,30 @@ class StateFilter:
 
 
 def _free(queue: CachedQueue, now: int, first: int) -> Document:
-    return {'f': documents.places(queue.key, first)}
+    return {'f': document_layout.places(queue.key, first)}
 
 
 def _in_group(queue: CachedQueue, now: int, first: int) -> Document:
-    return {'q': documents.places(queue.key, first)}
+    return {'q': document_layout.places(queue.key, first)}
 
 
 def _woken(queue: CachedQueue, now: int, first: int) -> Document:
     return {
-        'w': documents.until(queue.key, now),
-        'k': documents.places(queue.key, first),
+        'w': document_layout.until(queue.key, now),
+        'k': document_layout.places(queue.key, first),
     }
 
 
 def _delayed(queue: CachedQueue, now: int, first: int) -> Document:
-    return {'d': documents.places(queue.key, first), 'z': {'$gt': now}}
+    return {'d': document_layout.places(queue.key, first), 'z': {'$gt': now}}
 
 
 def _any(queue: CachedQueue, now: int, first: int) -> Document:
-    return {'k': documents.places(queue.key, first)}
+    return {'k': document_layout.places(queue.key, first)}
 
 
 def _not_delayed(queue: CachedQueue, now: int, first: int) -> Document:
-    return {'k': documents.places(queue.key, first), 'z': {'$lte': now}}
+    return {'k': document_layout.places(queue.key, first), 'z': {'$lte': now}}
 
 
 FREE = StateFilter(_free, 'f')
@@ -119,13 +119,13 @@ class Reader:
                 continue
             where = state.where(queue, now, first)
             if last is not None:
-                where[state.order]['$lt'] = documents.place(
+                where[state.order]['$lt'] = document_layout.place(
                     queue.key, last + 1
                 )
-            where['e'] = {'$gt': documents.date(now)}
+            where['e'] = {'$gt': document_layout.date(now)}
             rows = self._find(source, where | (more or {}), state.order, limit)
             by_id |= {bytes(row['_id']): row for row in rows}
-        return sorted(by_id.values(), key=documents.seq_of)[:limit]
+        return sorted(by_id.values(), key=document_layout.seq_of)[:limit]
 
     def page(
         self,
@@ -150,7 +150,7 @@ class Reader:
         rows = self.rows(
             queue, filters, now=now, limit=limit, first=first, committed=True
         )
-        page = [documents.message(row, now) for row in rows]
+        page = [document_layout.message(row, now) for row in rows]
         if any(item.client == exclude_client for item in page):
             return self._filtered(
                 queue, str(exclude_client), now, limit, first, filters
@@ -162,23 +162,23 @@ class Reader:
         if queue is None:
             return []
         rows = self.by_ids(queue, ids, now)
-        return [documents.message(row, now) for row in rows]
+        return [document_layout.message(row, now) for row in rows]
 
     def by_ids(
         self, queue: CachedQueue, ids: Sequence[str], now: int
     ) -> list[Document]:
         """Return the documents of the live messages among ``ids``."""
-        names = {documents.message_id(queue.key, text) for text in ids} - {
-            None
-        }
+        names = {
+            document_layout.message_id(queue.key, text) for text in ids
+        } - {None}
         if not names:
             return []
         where: Document = {
             '_id': {'$in': list(names)},
-            'e': {'$gt': documents.date(now)},
+            'e': {'$gt': document_layout.date(now)},
         }
         rows = self._database.find(queue.committed, where)
-        return sorted(rows, key=documents.seq_of)
+        return sorted(rows, key=document_layout.seq_of)
 
     def inspect(self, qid: str, message_id: str, now: int) -> Inspected | None:
         for message in self.get(qid, [message_id], now):
@@ -249,10 +249,10 @@ class Reader:
             limit=limit,
             first=first,
             last=end,
-            more={'u': {'$ne': documents.encode(client)}},
+            more={'u': {'$ne': document_layout.encode(client)}},
             committed=True,
         )
-        page = [documents.message(row, now) for row in rows]
+        page = [document_layout.message(row, now) for row in rows]
         if len(page) == limit:
             return Page(page, page[-1].marker)
         return Page(page, None if end is None else make_marker(end))
@@ -262,7 +262,7 @@ class Reader:
     ) -> int | None:
         """Return the last number of a page's scan, None for the end."""
         where = state.where(queue, now, first)
-        where['e'] = {'$gt': documents.date(now)}
+        where['e'] = {'$gt': document_layout.date(now)}
         rows = self._database.find(
             queue.committed,
             where,
@@ -272,7 +272,7 @@ class Reader:
             limit=1,
             allow_disk_use=True,
         )
-        return documents.seq_of(rows[0]) if rows else None
+        return document_layout.seq_of(rows[0]) if rows else None
 
     def _first(self, queue: CachedQueue, marker: str | None) -> int | None:
         """Return the first number of a page, None for an invalid marker."""
@@ -285,8 +285,8 @@ class Reader:
         if halves is None:
             return None
         # The number in a dead letter's id is that of another queue.
-        name = documents.message_id(queue.key, marker)
+        name = document_layout.message_id(queue.key, marker)
         row = self._database.step(
             queue.committed.find_one, {'_id': name}, {'k': 1}
         )
-        return (documents.seq_of(row) if row else halves[0]) + 1
+        return (document_layout.seq_of(row) if row else halves[0]) + 1

@@ -5,9 +5,9 @@ import time
 
 from zaqar.models import Stats
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 
 #: Seconds after which counting stops.
 MAX_DURATION = 2.0
@@ -27,11 +27,15 @@ def count_messages(database: MongoDatabase, now: int) -> Stats:
             for _qid, key in keys:
                 if time.monotonic() > end:
                     return Stats(total - claimed, claimed)
-                live: Document = {'e': {'$gt': documents.date(now)}}
-                held = {'c': documents.claims(key), 'h': {'$gt': now}, **live}
+                live: Document = {'e': {'$gt': document_layout.date(now)}}
+                held = {
+                    'c': document_layout.claims(key),
+                    'h': {'$gt': now},
+                    **live,
+                }
                 # In this order: a claim made in between is not counted.
                 claimed += _count(database, partition, held)
-                everyone = {'k': documents.places(key), **live}
+                everyone = {'k': document_layout.places(key), **live}
                 total += _count(database, partition, everyone)
     return Stats(max(total - claimed, 0), claimed)
 

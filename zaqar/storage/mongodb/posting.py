@@ -32,13 +32,13 @@ from zaqar.errors import (
 from zaqar.storage import deduplicated_ids
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
-from zaqar.storage.mongodb import deduplication, documents, groups
+from zaqar.storage.mongodb import deduplication, document_layout, groups
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
     in_time,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import (
@@ -197,7 +197,7 @@ class Poster:
         notices: list[Document] = []
         if record['sub'] > 0 and outbox is not None:
             notices = [
-                documents.new_message(
+                document_layout.new_message(
                     outbox.key, _notice_number(now), post.notice(own), now
                 )
                 for post, own in zip(posts, places, strict=True)
@@ -223,7 +223,7 @@ class Poster:
             return None
         keys: list[object] = [deduplication.token_id(queue, post)]
         keys += [
-            documents.message_id(queue.key, item.id)
+            document_layout.message_id(queue.key, item.id)
             for item in post.messages
             if item.id
         ]
@@ -236,7 +236,7 @@ class Poster:
                 queue.messages.delete_many,
                 {
                     '_id': {'$in': keys},
-                    'e': {'$lte': documents.date(post.now)},
+                    'e': {'$lte': document_layout.date(post.now)},
                 },
             )
             return None
@@ -291,8 +291,8 @@ class Poster:
         session: ClientSession | None,
     ) -> int:
         start = time.monotonic()
-        places = documents.places(queue.key)
-        dead = {'e': {'$lte': documents.date(now)}, 'k': places}
+        places = document_layout.places(queue.key)
+        dead = {'e': {'$lte': document_layout.date(now)}, 'k': places}
         with in_time():
             live = queue.messages.count_documents(
                 {'k': places}, session=session
@@ -332,7 +332,7 @@ def _documents(
         for place in places:
             item = post.messages[place]
             rows.append(
-                documents.new_message(queue.key, first, item, post.now)
+                document_layout.new_message(queue.key, first, item, post.now)
             )
             first += 1
         deduplication.remember(queue, post, new, session)

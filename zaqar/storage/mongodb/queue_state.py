@@ -17,7 +17,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
     in_time,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CACHE_TTL, QueueCache
 
 #: The condition that a queue was not dropped.

@@ -17,7 +17,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
 )
-from zaqar.storage.mongodb.documents import Document, ahead, place
+from zaqar.storage.mongodb.document_layout import Document, ahead, place
 
 #: Seconds for which an entry is valid.
 CACHE_TTL = 0.25
@@ -54,7 +54,7 @@ class CachedQueue:
     :ivar committed: the same, showing only what no failover can undo
     :ivar least: the oldest version of metadata that may be used
     :ivar next: the number of the next message
-    :ivar grouped: whether it has ever had groups; see :mod:`.documents`
+    :ivar grouped: whether it has ever had groups; see :mod:`.document_layout`
     :ivar groups: the collection of their documents
     :ivar is_counted: whether its bytes are; see :mod:`.held_bytes`
     """

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from msgspec import structs
 
 from zaqar.models import MessageSpan, Stats
-from zaqar.storage.mongodb import documents, groups
+from zaqar.storage.mongodb import document_layout, groups
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 #: Queues of one command, whose pipelines have forty stages each at most:
@@ -119,8 +119,8 @@ _FREE = ('free', 'woken', 'in group')
 
 def _ends(queue: CachedQueue, now: int) -> list[Sequence[Document]]:
     live: Document = {
-        'k': documents.places(queue.key),
-        'e': {'$gt': documents.date(now)},
+        'k': document_layout.places(queue.key),
+        'e': {'$gt': document_layout.date(now)},
     }
     return [
         _end('oldest', live, {'k': 1}),
@@ -133,21 +133,25 @@ def _pipelines(
 ) -> list[Sequence[Document]]:
     """Return pipelines, each of which makes one document at most."""
     key = queue.key
-    everyone: Document = {'k': documents.places(key)}
-    dead = {'e': {'$lte': documents.date(now)}, **everyone}
-    live: Document = {'e': {'$gt': documents.date(now)}}
+    everyone: Document = {'k': document_layout.places(key)}
+    dead = {'e': {'$lte': document_layout.date(now)}, **everyone}
+    live: Document = {'e': {'$gt': document_layout.date(now)}}
     counted = {
         'all': everyone,
         'dead': dead,
-        'claimed': {'c': documents.claims(key)},
+        'claimed': {'c': document_layout.claims(key)},
         'dead claimed': {**dead, 'h': {'$gt': now}},
-        'delayed': {'d': documents.places(key), 'z': {'$gt': now}, **live},
+        'delayed': {
+            'd': document_layout.places(key),
+            'z': {'$gt': now},
+            **live,
+        },
     }
     pipelines = [
-        _end('free', {'f': documents.places(key), **live}, {'f': 1}),
+        _end('free', {'f': document_layout.places(key), **live}, {'f': 1}),
     ]
     if has_woken:
-        woken: Document = {'w': documents.until(key, now)}
+        woken: Document = {'w': document_layout.until(key, now)}
         counted['lapsed'] = {**woken, 'h': {'$gt': 0}}
         start = {'_id': {'$literal': 'woken'}, 'at': {'$min': '$m'}}
         where = woken | live
@@ -168,14 +172,14 @@ def _of_groups(queue: CachedQueue, now: int) -> list[Document]:
     Messages and groups are counted together, by group.
     """
     waiting = {
-        'k': documents.places(queue.key),
+        'k': document_layout.places(queue.key),
         'og': {'$exists': True},
         'a': {'$lte': now},
-        'e': {'$gt': documents.date(now)},
+        'e': {'$gt': document_layout.date(now)},
     }
     later = {
-        '$gt': documents.place(queue.key, now),
-        '$lt': documents.ahead(queue.key),
+        '$gt': document_layout.place(queue.key, now),
+        '$lt': document_layout.ahead(queue.key),
     }
     is_busy: list[Document] = [
         {'$match': {'w': later}},

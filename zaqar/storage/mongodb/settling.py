@@ -12,12 +12,12 @@ from msgspec import structs
 from pymongo.client_session import ClientSession
 
 from zaqar.models import Act, Settlement
-from zaqar.storage.mongodb import claim_documents, documents, groups
+from zaqar.storage.mongodb import claim_documents, document_layout, groups
 from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
     in_time,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 
@@ -43,7 +43,7 @@ def settle(
     changed: dict[Settlement, list[Binary]] = {}
     results: list[bool] = []
     for item in settlements:
-        name = documents.message_id(queue.key, item.message_id)
+        name = document_layout.message_id(queue.key, item.message_id)
         results.append(name is not None and bytes(name) in held)
         if name is None or not results[-1]:
             continue
@@ -144,14 +144,14 @@ def _lost(
     acts = {
         bytes(name): item
         for item in settlements
-        if (name := documents.message_id(queue.key, item.message_id))
+        if (name := document_layout.message_id(queue.key, item.message_id))
     }
     rows = database.find(
         queue.messages,
         {'_id': {'$in': [Binary(name) for name in acts]}},
         {'c': 1},
     )
-    own = documents.claim_key(queue.key, claim_id)
+    own = document_layout.claim_key(queue.key, claim_id)
     lost = set()
     for row in rows:
         item = acts[bytes(row['_id'])]

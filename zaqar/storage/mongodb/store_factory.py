@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.storage.mongodb import (
-    documents,
+    document_layout,
     sessions_and_abandoned_transactions,
 )
 from zaqar.storage.mongodb.client_settings import ClientSettings
@@ -14,12 +14,12 @@ from zaqar.storage.mongodb.management_store import MongoManagementStore
 from zaqar.storage.mongodb.message_store import MongoMessageStore
 
 _MESSAGE_INDEXES = {
-    'message': documents.MESSAGE_INDEXES,
-    'queue': documents.QUEUE_INDEXES,
-    'group': documents.GROUP_INDEXES,
+    'message': document_layout.MESSAGE_INDEXES,
+    'queue': document_layout.QUEUE_INDEXES,
+    'group': document_layout.GROUP_INDEXES,
     'poster': sessions_and_abandoned_transactions.INDEXES,
 }
-_RECORD_INDEXES = {'record': documents.RECORD_INDEXES}
+_RECORD_INDEXES = {'record': document_layout.RECORD_INDEXES}
 
 
 def open_messages(

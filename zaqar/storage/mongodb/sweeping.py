@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.mongodb import documents, groups, held_bytes, leases
+from zaqar.storage.mongodb import document_layout, groups, held_bytes, leases
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     Documents,
     MongoDatabase,
 )
-from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.document_layout import Document
 
 #: Milliseconds, by the server's clock, after which a sweeper is presumed dead.
 LEASE = 30_000
@@ -46,12 +46,12 @@ class DatabaseSweeper:
         messages = self._database.collection('message', partition)
         queues = self._database.collection('queue', partition)
         lanes = self._database.collection(groups.COLLECTION, partition)
-        dead: Document = {'e': {'$lte': documents.date(now)}}
+        dead: Document = {'e': {'$lte': document_layout.date(now)}}
         rows: list[Document] = []
         removed = self._remove(messages, dead, limit, rows)
         self._regroup(messages, lanes, groups.ids_of(rows), now)
         by_queue = Counter(
-            bytes(row['_id'])[: documents.KEY_SIZE]
+            bytes(row['_id'])[: document_layout.KEY_SIZE]
             for row in rows
             # That of a token is text.
             if not isinstance(row['_id'], str)
@@ -131,12 +131,12 @@ class DatabaseSweeper:
             for key in keys:
                 where: Document = {
                     'k': {
-                        '$gte': documents.place(bytes(key), 0),
-                        '$lte': documents.ahead(bytes(key)),
+                        '$gte': document_layout.place(bytes(key), 0),
+                        '$lte': document_layout.ahead(bytes(key)),
                     }
                 }
                 removed += self._remove(messages, where, limit - removed)
-                own: Document = {'_id': documents.claims(bytes(key))}
+                own: Document = {'_id': document_layout.claims(bytes(key))}
                 removed += self._remove(lanes, own, limit - removed)
                 if removed >= limit:
                     break

@@ -18,7 +18,7 @@ from zaqar.storage.driver_declaration import Capability, Driver
 from zaqar.storage.redis import uri as uris
 
 if TYPE_CHECKING:
-    from zaqar.storage.redis.client import RedisClient
+    from zaqar.storage.redis.retrying_client import RedisClient
 
 _URI = """
 redis://[user:password@]host[:6379] for one server;
@@ -146,7 +146,7 @@ def _open(uri: str, options: Mapping[str, Any]) -> RedisClient:
     settings = uris.parse(uri, options)
     try:
         from zaqar.storage.redis import server_check
-        from zaqar.storage.redis.client import RedisClient
+        from zaqar.storage.redis.retrying_client import RedisClient
     except ImportError as error:
         raise ConfigurationError(
             f'the client library is missing ({error}): pip install '

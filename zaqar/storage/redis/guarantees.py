@@ -17,7 +17,7 @@ from zaqar.storage.inspectable_store import (
     Survival,
 )
 from zaqar.storage.redis import keys, server_check
-from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import error_code
 
 _CONFIG = (

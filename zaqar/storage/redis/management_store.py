@@ -14,7 +14,7 @@ from zaqar.models import Data, Record
 from zaqar.storage import base
 from zaqar.storage.record_keys_and_data import check_key, decode, encode
 from zaqar.storage.redis import keys, scripts
-from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.redis.retrying_client import RedisClient
 
 
 class RedisManagementStore(base.ManagementStore):

@@ -31,8 +31,8 @@ from zaqar.storage.redis import (
     scripts,
     settling_script,
 )
-from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.queue_watch import WatchOpener
+from zaqar.storage.redis.retrying_client import DEADLINE, RedisClient
 from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.sweeping import QueueSweeper
 from zaqar.storage.watchable_store import Availability, OnChange, Watch

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from zaqar.models import Stats
 from zaqar.storage.redis import keys, queue_scans
-from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.keys import ALL, CLAIMED, EXPIRY
+from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import Command, RedisNode
 
 #: Seconds after which counting stops.

@@ -21,7 +21,7 @@ from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.redis import keys, message_codec, scripts
-from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.scripts import Script, Status
 
 #: Whether a script stores a notice: no; yes, but none is passed; yes; another

@@ -8,7 +8,7 @@ from redis import exceptions
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import keys
-from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from zaqar.models import MessageSpan, Stats
 from zaqar.storage.redis import message_codec, script_for_many_queues, scripts
-from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.redis.retrying_client import RedisClient
 
 
 def decode(answer: Sequence[Any]) -> Stats:

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Set
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import keys
-from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.pubsub_connection import PubSubConnection
+from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
 from zaqar.storage.watchable_store import OnChange, Watch
 

@@ -8,7 +8,7 @@ from typing import Any
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import keys, scripts
-from zaqar.storage.redis.client import DEADLINE, RedisClient
+from zaqar.storage.redis.retrying_client import DEADLINE, RedisClient
 from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
 

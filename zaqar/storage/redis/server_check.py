@@ -7,7 +7,7 @@ from typing import Any
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.redis import keys
-from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import (
     ConnectionLost,
     LoginRefused,

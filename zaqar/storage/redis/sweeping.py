@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 from zaqar.storage.redis import keys, queue_scans, scripts
-from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.keys import EXPIRY
+from zaqar.storage.redis.retrying_client import RedisClient
 
 #: Milliseconds after which another process may sweep, should this one die.
 LEASE = 30_000

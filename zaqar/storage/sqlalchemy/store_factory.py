@@ -17,7 +17,7 @@ from zaqar.storage.sqlalchemy.connection_settings import (
 from zaqar.storage.sqlalchemy.database import SqlDatabase, open_server
 from zaqar.storage.sqlalchemy.management_store import SqlManagementStore
 from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
-from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
+from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
 
 #: The DBAPI drivers whose errors error_classification.py knows.
 _DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}

@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
-from zaqar.storage.sqlalchemy import sqlite
+from zaqar.storage.sqlalchemy import sqlite_database
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
 from zaqar.tests.servers import process
@@ -41,7 +41,7 @@ def store(
     disk: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SqlMessageStore]:
     """A store on that disk, which keeps back as much as a WAL may need."""
-    monkeypatch.setattr(sqlite, 'RESERVE', 6 * 2**20)
+    monkeypatch.setattr(sqlite_database, 'RESERVE', 6 * 2**20)
     store = DRIVER.open_messages(f'sqlite:///{disk}/a', {})
     assert isinstance(store, SqlMessageStore)
     yield store

@@ -35,7 +35,7 @@ from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi import log_context, request_reading
 from zaqar.transport.wsgi.middleware import GLOBAL_ID_KEY
 from zaqar.transport.wsgi.responses import Response
-from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
+from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 LOG = logging.getLogger(__name__)

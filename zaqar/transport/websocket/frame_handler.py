@@ -13,7 +13,7 @@ from typing import Any
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation_declarations import messages
-from zaqar.controllers import idempotency
+from zaqar.controllers import idempotency_key
 from zaqar.controllers.result_types import Posted
 from zaqar.controllers.socket_quotas import Place, Sockets
 from zaqar.errors import InvalidRequest, ZaqarError
@@ -35,7 +35,7 @@ from zaqar.transport.websocket.frames_and_effects import (
 from zaqar.transport.websocket.session import Session
 
 #: By its name in lower case.
-_IDEMPOTENCY_KEY = idempotency.HEADER.lower()
+_IDEMPOTENCY_KEY = idempotency_key.HEADER.lower()
 
 LOG = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class FrameHandler:
         except ZaqarError as error:
             return response_views.refusal(call.row, error, call)
         if isinstance(result, Posted) and result.is_replayed:
-            echo.named = {**echo.named, idempotency.REPLAYED: 'true'}
+            echo.named = {**echo.named, idempotency_key.REPLAYED: 'true'}
         if call.subscribes_itself:
             answer.subscription = OwnedSubscription(
                 call.scope, result.id, call.session_path

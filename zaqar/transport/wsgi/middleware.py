@@ -11,7 +11,7 @@ from oslo_config import cfg
 from oslo_middleware import cors, healthcheck
 
 from zaqar.api import microversions, openapi
-from zaqar.controllers import idempotency
+from zaqar.controllers import idempotency_key
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import (
     InvalidRequest,
@@ -69,12 +69,12 @@ CORS_DEFAULTS: dict[str, list[str]] = {
         *('X-User-Id', 'X-Tenant-Id', 'X-OpenStack-Request-ID'),
         *('X-Trace-Info', 'X-Trace-HMAC', 'Client-id', 'X-Project-Id'),
         *('URL-Signature', 'URL-Expires', 'URL-Methods', 'URL-Paths'),
-        *(microversions.HEADER, 'Last-Event-ID', idempotency.HEADER),
+        *(microversions.HEADER, 'Last-Event-ID', idempotency_key.HEADER),
     ],
     'expose_headers': [
         *('X-Auth-Token', 'X-Subject-Token', 'X-Service-Token'),
         *('X-OpenStack-Request-ID', microversions.HEADER),
-        *(idempotency.REPLAYED, 'Retry-After'),
+        *(idempotency_key.REPLAYED, 'Retry-After'),
         *('RateLimit', 'RateLimit-Policy'),
     ],
     'allow_methods': ['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'HEAD'],

@@ -21,7 +21,7 @@ from zaqar.transport.wsgi.request_handler import (
     PecanApplication,
     RootController,
 )
-from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
+from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 
 

@@ -18,7 +18,7 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.waiting_requests import WAIT
 from zaqar.api_versions import Version
-from zaqar.controllers import idempotency
+from zaqar.controllers import idempotency_key
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.transport import caller_identity
@@ -29,7 +29,7 @@ from zaqar.transport.wsgi import (
     response_views,
     router,
     stream_requests,
-    waiting_in_threads,
+    waiting_requests_in_threads,
 )
 from zaqar.transport.wsgi.lean_pecan import (
     PecanBase,
@@ -37,13 +37,13 @@ from zaqar.transport.wsgi.lean_pecan import (
     RoutingState,
 )
 from zaqar.transport.wsgi.responses import JSON, Response, error_response
-from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
+from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
 
 #: Key of a request's environment.
-_IDEMPOTENCY_KEY = 'HTTP_' + idempotency.HEADER.upper().replace('-', '_')
+_IDEMPOTENCY_KEY = 'HTTP_' + idempotency_key.HEADER.upper().replace('-', '_')
 
 METHODS = frozenset(
     (
@@ -161,7 +161,7 @@ class RootController:
         ):
             return view(run(read_body=read_body), scope, path)
         else:
-            read_once = waiting_in_threads.read_once(read_body)
+            read_once = waiting_requests_in_threads.read_once(read_body)
             result, is_refused = self._waiting.run(
                 environ,
                 lambda request: run(read_body=read_once, request=request),

@@ -9,7 +9,7 @@ from typing import Any
 
 from zaqar.api import home_document, microversions, operation_table
 from zaqar.api_versions import Version
-from zaqar.controllers import idempotency
+from zaqar.controllers import idempotency_key
 from zaqar.controllers.result_types import (
     AttemptPage,
     Claimed,
@@ -139,7 +139,7 @@ def _posted(posted: Posted, scope: Scope, path: str) -> Response:
     document = {'resources': [f'{folder}/{item}' for item in posted.ids]}
     headers = {'Location': location}
     if posted.is_replayed:
-        headers[idempotency.REPLAYED] = 'true'
+        headers[idempotency_key.REPLAYED] = 'true'
     return Response(201, encode(document), headers)
 
 

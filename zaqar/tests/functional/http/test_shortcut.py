@@ -14,7 +14,7 @@ import pytest
 from zaqar.tests.functional.http.client import CLIENT, Api
 from zaqar.tests.functional.http.conftest import MakeApi
 from zaqar.transport.wsgi import middleware_stack
-from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
+from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 
 pytestmark = pytest.mark.sqlite

@@ -16,10 +16,10 @@ from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
 from zaqar.notification import fanout, notice_deliveries
+from zaqar.notification.fanout_share_per_project import HOLD, ProjectTurns
 from zaqar.notification.notice_deliveries import Evaluations
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.project_turns import HOLD, ProjectTurns
-from zaqar.notification.shared_notices import SharedNotices
+from zaqar.notification.referenced_notices import SharedNotices
 from zaqar.storage.base import PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig

@@ -23,9 +23,9 @@ from zaqar.controllers import (
 from zaqar.models import Record, Scope
 from zaqar.notification import fanout
 from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.fanout_share_per_project import HOLD, ProjectTurns
 from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.project_turns import HOLD, ProjectTurns
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,

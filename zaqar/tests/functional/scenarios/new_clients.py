@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from zaqar.api import operation_table
 from zaqar.api.microversions import HEADER, MAX
-from zaqar.controllers import idempotency
+from zaqar.controllers import idempotency_key
 from zaqar.tests.functional.keystone.callers import Caller
 from zaqar.tests.functional.websocket.client import Talk
 
@@ -92,13 +92,13 @@ class NewClient(abc.ABC):
 
         :returns: also whether the post is said to repeat another one
         """
-        self.headers = {idempotency.HEADER: key}
+        self.headers = {idempotency_key.HEADER: key}
         try:
             ids = self.post(queue, *messages)
         finally:
             self.headers = {}
         names = map(str.lower, self.received)
-        return ids, idempotency.REPLAYED.lower() in names
+        return ids, idempotency_key.REPLAYED.lower() in names
 
     def claim(
         self, queue: str, limit: int = 10, **terms: Any

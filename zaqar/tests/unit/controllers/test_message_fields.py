@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zaqar.controllers import idempotency, message_extras, message_fields
+from zaqar.controllers import idempotency_key, message_extras, message_fields
 from zaqar.controllers.message_extras import DeadLetter, Extras
 from zaqar.controllers.posting import Post, PostedMessage
 from zaqar.errors import InvalidBody, InvalidRequest
@@ -110,11 +110,11 @@ def test_damaged_extras_are_no_extras(data: bytes) -> None:
 @settings(deadline=None)
 def test_any_key_is_taken_or_refused(key: str) -> None:
     try:
-        taken = idempotency.checked(key)
+        taken = idempotency_key.checked(key)
     except InvalidRequest:
         return
     assert taken == key.strip(' ')
-    token = idempotency.token(taken)
+    token = idempotency_key.token(taken)
     assert token.isascii()
     assert len(token) <= 64
 
@@ -122,7 +122,7 @@ def test_any_key_is_taken_or_refused(key: str) -> None:
 def test_the_fingerprint_counts_what_is_read() -> None:
     def of(**members: Any) -> str:
         values = {name: raw(value) for name, value in members.items()}
-        return idempotency.fingerprint(Post([PostedMessage(**values)]))
+        return idempotency_key.fingerprint(Post([PostedMessage(**values)]))
 
     prints = [
         of(body=1),
@@ -131,8 +131,8 @@ def test_the_fingerprint_counts_what_is_read() -> None:
         of(body=1, dedup_id='a'),
         of(body=1, group='a'),
         of(body=1, attributes={}),
-        idempotency.fingerprint(Post([PostedMessage(raw(1), 60)])),
-        idempotency.fingerprint(Post([PostedMessage(raw(1))] * 2)),
+        idempotency_key.fingerprint(Post([PostedMessage(raw(1), 60)])),
+        idempotency_key.fingerprint(Post([PostedMessage(raw(1))] * 2)),
     ]
     assert len(set(prints)) == len(prints)
     assert of(body=1) == prints[0]

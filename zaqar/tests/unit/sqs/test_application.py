@@ -16,7 +16,7 @@ from zaqar.transport.large_page_fairness import TURN, Turn, Turns
 from zaqar.transport.sqs import signatures
 from zaqar.transport.sqs.application import Application
 from zaqar.transport.sqs.callers import Trusting
-from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
+from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 

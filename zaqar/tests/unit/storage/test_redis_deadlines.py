@@ -14,7 +14,7 @@ from zaqar.errors import StoreUnavailable
 server_connections = pytest.importorskip(
     'zaqar.storage.redis.server_connections'
 )
-client = pytest.importorskip('zaqar.storage.redis.client')
+client = pytest.importorskip('zaqar.storage.redis.retrying_client')
 uri = pytest.importorskip('zaqar.storage.redis.uri')
 
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from zaqar.storage.sqlalchemy import migrations
 from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
 from zaqar.storage.sqlalchemy.driver import DRIVER
-from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
+from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 

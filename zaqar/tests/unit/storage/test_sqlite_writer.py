@@ -13,7 +13,7 @@ import pytest
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.sqlalchemy.sqlite import _Writer
+from zaqar.storage.sqlalchemy.sqlite_database import _Writer
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Seconds that no test should have to wait.

@@ -14,7 +14,7 @@ from zaqar.pools import (
     all_pools,
 )
 from zaqar.storage.sqlalchemy import store_factory
-from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
+from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi

@@ -16,14 +16,14 @@ from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Scope
-from zaqar.notification import fanout, shared_notices
+from zaqar.notification import fanout, referenced_notices
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.shared_notices import (
+from zaqar.notification.referenced_notices import (
     DELAY,
     SCAN_INTERVAL,
     SharedNotices,
 )
+from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.storage.base import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -135,7 +135,7 @@ def test_a_notice_stays_while_anything_refers_to_it(
     rig.subscribe(receiver.url)
     rig.post(LONG)
     fan_out(rig.ctx, rig.store)
-    shared = shared_notices.SharedNotices(rig.ctx.cipher)
+    shared = referenced_notices.SharedNotices(rig.ctx.cipher)
     for _ in range(2):
         rig.ahead += DELAY
         assert fanout.expand(rig.ctx, rig.store, shared=shared) is not None
@@ -148,8 +148,8 @@ def test_a_notice_stays_while_anything_refers_to_it(
     fanout.expand(rig.ctx, rig.store, shared=shared)
     assert len(_stored(rig, OUTBOX)) == 1
     rig.ahead += DELAY
-    later = shared_notices.time.monotonic() + SCAN_INTERVAL
-    monkeypatch.setattr(shared_notices.time, 'monotonic', lambda: later)
+    later = referenced_notices.time.monotonic() + SCAN_INTERVAL
+    monkeypatch.setattr(referenced_notices.time, 'monotonic', lambda: later)
     fanout.expand(rig.ctx, rig.store, shared=shared)
     assert not rig.waiting()
 
@@ -157,7 +157,7 @@ def test_a_notice_stays_while_anything_refers_to_it(
 def test_more_deliveries_than_are_remembered_have_their_notice(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_notices, 'MAX_AWAITED', 2)
+    monkeypatch.setattr(referenced_notices, 'MAX_AWAITED', 2)
     rig = make_rig(running=False)
     for path in range(4):
         rig.subscribe(f'http://127.0.0.1:1/{path}')

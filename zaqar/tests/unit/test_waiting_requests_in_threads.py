@@ -11,8 +11,8 @@ import pytest
 
 from zaqar.api.waiting_requests import Postponable
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.wsgi import server_extensions, waiting_in_threads
-from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
+from zaqar.transport.wsgi import server_extensions, waiting_requests_in_threads
+from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 
 
 class Ticket:
@@ -159,7 +159,7 @@ def test_a_body_is_read_once() -> None:
         return None
 
     body: Any = 'a declaration'
-    once = waiting_in_threads.read_once(read)
+    once = waiting_requests_in_threads.read_once(read)
     assert once(body, 1) is None
     assert once(body, 1) is None
     assert reads == [(body, 1)]

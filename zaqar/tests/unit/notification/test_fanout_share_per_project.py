@@ -10,8 +10,8 @@ import pytest
 
 from zaqar.controllers.outbox_notices import ConfirmationRequest
 from zaqar.models import Message
-from zaqar.notification import project_turns
-from zaqar.notification.project_turns import ProjectTurns, Read
+from zaqar.notification import fanout_share_per_project
+from zaqar.notification.fanout_share_per_project import ProjectTurns, Read
 from zaqar.storage.base import MessageStore
 
 
@@ -49,8 +49,8 @@ def _notices(project: str, *numbers: int) -> Iterator[Read]:
 def test_what_others_have_fanned_out_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(project_turns, 'MAX_HELD', 20)
-    monkeypatch.setattr(project_turns, 'FEW', 1)
+    monkeypatch.setattr(fanout_share_per_project, 'MAX_HELD', 20)
+    monkeypatch.setattr(fanout_share_per_project, 'FEW', 1)
     turns = ProjectTurns(2, 2)
     store = cast(MessageStore, _Store())
     for number in range(0, 500, 5):
@@ -67,7 +67,7 @@ def test_those_that_are_too_many_leave_time_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in (('MAX_HELD', 4), ('FEW', 1), ('RETURNING', 1)):
-        monkeypatch.setattr(project_turns, name, value)
+        monkeypatch.setattr(fanout_share_per_project, name, value)
     turns, store = ProjectTurns(2, 2), _Store()
     given = cast(MessageStore, store)
     turns.store('p', is_due=True)
