@@ -42,7 +42,13 @@ local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local cost = tonumber(ARGV[3]) / rate
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local full_at = tonumber(redis.call('GET', KEYS[1]) or 0)
+local stored = redis.call('GET', KEYS[1]) or '0'
+local full_at, at = string.match(stored, '^(%S+) ?(%S*)$')
+full_at, at = tonumber(full_at), tonumber(at)
+if at and at > now then
+    -- The clock was set back.
+    full_at = full_at - (at - now)
+end
 if full_at < now then
     full_at = now
 end
@@ -51,7 +57,7 @@ if wait > 0.000001 then
     return string.format('%.6f', wait)
 end
 full_at = full_at + cost
-redis.call('SET', KEYS[1], string.format('%.6f', full_at),
+redis.call('SET', KEYS[1], string.format('%.6f %.6f', full_at, now),
     'PX', math.ceil((full_at - now) * 1000) + 1000)
 return '0'
 """

@@ -22,6 +22,22 @@ def _taken(*processes: SharedBuckets) -> int:
     return count
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(
+    own_server: Callable[..., Redis],
+) -> None:
+    server = own_server()
+    settings = RateSettings(
+        requests=10, redis_uri=f'redis://127.0.0.1:{server.port}'
+    )
+    amounts = (('requests', 1),)
+    assert SharedBuckets(settings).take('p', amounts) is None
+    client = server.client()
+    (key,) = client.keys()
+    ahead = [float(moment) + 3600 for moment in client.get(key).split()]
+    client.set(key, ' '.join(map(str, ahead)))
+    assert SharedBuckets(settings).take('p', amounts) is None
+
+
 def test_processes_share_a_bucket_while_there_is_a_server(
     own_server: Callable[..., Redis], caplog: pytest.LogCaptureFixture
 ) -> None:
