@@ -160,7 +160,16 @@ def post(
                 lambda store: _check_groups(store, first.stored),
                 needs_room=is_bounded,
             )
-        if unused is not None:
+        # No other post has the random halves of this one, which the store may
+        # have repeated by itself.
+        is_replayed = (
+            key is not None
+            and isinstance(ids, RepeatedIds)
+            and {item.rnd for item in sent.stored}.isdisjoint(
+                map(random_half, ids)
+            )
+        )
+        if unused is not None and not is_replayed:
             name = delivery_quotas.RESOURCE
             unused = None if notices else {name: unused[name]}
     except TokenReused:
@@ -168,12 +177,7 @@ def post(
     finally:
         if unused is not None and ctx.usage is not None:
             ctx.usage.give_back(scope.project, unused)
-    if key is None or not isinstance(ids, RepeatedIds):
-        return Posted(ids)
-    # No other post has the random halves of this one, which the store may
-    # have repeated by itself.
-    own = {item.rnd for item in sent.stored}
-    return Posted(ids, own.isdisjoint(map(random_half, ids)))
+    return Posted(ids, is_replayed)
 
 
 def _sizes(draft: _Draft) -> Sizes:

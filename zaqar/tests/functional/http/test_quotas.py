@@ -261,3 +261,12 @@ def test_a_post_that_is_refused_uses_nothing(make_api: MakeApi) -> None:
     assert api('POST', '/v2/queues/q/messages', post).status == 201
     for _ in range(4):
         assert api('POST', '/v2/queues/q/messages', post).status == 429
+
+
+def test_a_repetition_of_a_post_uses_nothing(make_api: MakeApi) -> None:
+    api = make_api('[quotas]\nmessage_bytes = 1000\n').at(V2_1)
+    path, post = '/v2/queues/q/messages', {'messages': [{'body': 'x' * 398}]}
+    for _ in range(4):
+        again = api('POST', path, post, headers={'Idempotency-Key': 'k'})
+        assert again.status == 201
+    assert [api('POST', path, post).status for _ in range(2)] == [201, 403]
