@@ -50,7 +50,9 @@ class KeystoneLimits:
             with self._lock:
                 # Others have waited for it in vain, perhaps meanwhile.
                 if self._timer() < self._silent_until:
-                    raise LimitsUnavailable('Keystone did not respond')
+                    raise LimitsUnavailable(
+                        'Keystone did not respond', self._registered
+                    )
                 if self._enforcer is None:
                     # It asks Keystone for its model and our endpoint.
                     self._enforcer = limit.Enforcer(_no_usage, cache=False)
@@ -65,7 +67,9 @@ class KeystoneLimits:
         except Exception as error:
             # Whatever the libraries raise.
             self._silent_until = self._timer() + AGAIN
-            raise LimitsUnavailable(f'Keystone: {one_line(error)}') from error
+            raise LimitsUnavailable(
+                f'Keystone: {one_line(error)}', self._registered
+            ) from error
         return {**self._registered, **dict(own)}
 
 

@@ -56,7 +56,14 @@ _NO_LIMITS: Limits = {}
 
 
 class LimitsUnavailable(Exception):
-    """The limits of a project cannot be read at present."""
+    """The limits of a project cannot be read at present.
+
+    :ivar general: the last known ones of projects without limits of their own
+    """
+
+    def __init__(self, text: str, general: Limits = _NO_LIMITS) -> None:
+        super().__init__(text)
+        self.general = general
 
 
 class LimitSource(Protocol):
@@ -199,7 +206,11 @@ class Quotas:
         except Exception as error:
             self._note_away(error)
             known = self._known.get(project)
-            limits = self._defaults if known is None else known.limits
+            if known is not None:
+                limits = known.limits
+            else:
+                general = getattr(error, 'general', _NO_LIMITS)
+                limits = _merged(self._defaults, general)
             patience = AGAIN
         # At the end, so that those go first that were read longest ago.
         self._known.pop(project, None)

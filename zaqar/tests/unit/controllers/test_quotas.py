@@ -113,14 +113,31 @@ def test_nobody_else_waits_for_a_keystone_that_does_not_respond(
     keystone_limits = pytest.importorskip('zaqar.keystone_limits')
     calls: list[Any] = []
 
-    def fail(*given: Any, **_: Any) -> None:
-        calls.append(given)
-        raise OSError('no route')
+    class Keystone:
+        """It does not know projects, later."""
 
-    monkeypatch.setattr(keystone_limits.limit, 'Enforcer', fail)
+        def __init__(self, *_: Any, **more: Any) -> None:
+            self.get_registered_limits(None)
+
+        def get_registered_limits(self, _: Any) -> dict[str, int]:
+            if len(calls) < 2:
+                calls.append('')
+                raise OSError('no route')
+            return {'queues': 5}
+
+        def get_project_limits(self, *given: Any) -> None:
+            calls.append(given)
+            raise OSError('no route')
+
+    monkeypatch.setattr(keystone_limits.limit, 'Enforcer', Keystone)
     now = 0.0
     source = keystone_limits.KeystoneLimits(cfg.ConfigOpts(), lambda: now)
-    for now, count in ((0.0, 1), (AGAIN - 1, 1), (AGAIN, 2)):
-        with pytest.raises(LimitsUnavailable):
-            source.limits(f'p{now}')
+    settings = QuotaSettings(use_unified_limits=True, queues=9)
+    quotas = Quotas(settings, source, lambda: now)
+    for now, count, most in (
+        *((0.0, 1, 9), (AGAIN - 1, 1, 9), (AGAIN, 2, 9)),
+        # What is registered for all is known then.
+        *((2 * AGAIN, 3, 5), (3 * AGAIN - 1, 3, 5)),
+    ):
+        assert quotas.limits(f'p{now}') == {'queues': most}
         assert len(calls) == count
