@@ -48,17 +48,23 @@ class ClaimedNotice:
     """A claimed notice whose deliveries are made without being stored.
 
     :ivar open: those that are not finished
+    :ivar is_lost: the claim has lapsed; other notifiers may have it
     """
 
     id: str
     claim_id: str
     project: str
     open: set[ClaimedDelivery] = field(default_factory=set)
+    is_lost: bool = False
 
     @property
     def weight(self) -> int:
-        """Weight of those that are not finished, and not slow either."""
-        return sum(job.weight for job in self.open if not job.is_slow)
+        """Weight of those that are not made yet, and not slow either."""
+        return sum(
+            job.weight
+            for job in self.open
+            if not (job.is_slow or job.is_decided)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class ClaimedDelivery:
     :ivar replacements: what is to be stored in its place
     :ivar left: the bytes that these are to deliver
     :ivar is_slow: an attempt takes long
+    :ivar is_decided: only what follows from its attempts is to be written
     """
 
     pending: PendingDelivery
@@ -123,6 +130,7 @@ class ClaimedDelivery:
     replacements: list[NewMessage] = field(default_factory=list)
     left: int = 0
     is_slow: bool = False
+    is_decided: bool = False
 
     @property
     def host(self) -> str:
@@ -138,6 +146,16 @@ class ClaimedDelivery:
     def is_stored(self) -> bool:
         """Whether it need not be stored if its host makes it wait."""
         return self.notice is None
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes that it counts for, as long as it is stored."""
+        return self.pending.size if self.is_stored else 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether other notifiers may have it."""
+        return (self.notice or self.lease).is_lost
 
     @property
     def weight(self) -> int:

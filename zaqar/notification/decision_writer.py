@@ -53,6 +53,9 @@ LOG = logging.getLogger(__name__)
 #: confirmations and removals.
 MAX_SINGLE = 50
 
+#: Projects for which that may fail at a time: each may take a few seconds.
+MAX_FAILED = 2
+
 #: Why pending deliveries are dropped.
 _NO_ROOM = 'too many deliveries of the project are waiting'
 
@@ -62,6 +65,7 @@ class DecisionWriter:
 
     :param count: see :mod:`.pending_byte_counter`
     :ivar changed: set when there is something to write
+    :ivar is_due: what was written may be claimed, without a delay
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class DecisionWriter:
         self._finished: deque[ClaimedDelivery] = deque()
         self._left: deque[ClaimedDelivery] = deque()
         self.changed = threading.Event()
+        self.is_due = False
 
     # On the event loop.
 
@@ -144,6 +149,7 @@ class DecisionWriter:
 
     def finish(self, job: ClaimedDelivery) -> None:
         """Have a job deleted, once all that follows from it is written."""
+        job.is_decided = True
         self._finished.append(job)
         self.changed.set()
 
@@ -157,6 +163,10 @@ class DecisionWriter:
             self.defer(job, Defer(now, counts=False), now)
 
     # In the thread of the store.
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._finished)
 
     def flush(self, store: MessageStore, shared: SharedNotices) -> None:
         """Write all decisions; those that fail are written next time.
@@ -182,6 +192,7 @@ class DecisionWriter:
                     now=store.clock.now(),
                     token=token_of(batch),
                 )
+                self.is_due |= any(not one.delay for one in batch)
             new = iter(stored)
             for job in ready:
                 count = len(job.replacements)
@@ -198,7 +209,7 @@ class DecisionWriter:
             self._finished.extendleft(reversed(ready))
             raise
         for job in ready:
-            self._count_bytes(job.project, job.left - job.pending.size)
+            self._count_bytes(job.project, job.left - job.stored_bytes)
             job.lease.open.pop(job.message_id, None)
 
     def drop(self, pending: PendingDelivery, now: int) -> None:
@@ -237,10 +248,16 @@ class DecisionWriter:
         except Exception:
             # They end as they would without it.
             LOG.exception('What was given up cannot be kept')
-        for place, job in enumerate(single):
-            if not self._write_one(job):
-                return ready, single[place:] + later
-            ready.append(job)
+        # The store of their dead letters is not that of all others.
+        away: set[str] = set()
+        for job in single:
+            if job.project not in away and len(away) < MAX_FAILED:
+                if self._write_one(job):
+                    ready.append(job)
+                    continue
+                away.add(job.project)
+            # Behind all others: it may take long until it can be written.
+            self._finished.append(job)
         return ready, later
 
     def _write_one(self, job: ClaimedDelivery) -> bool:
@@ -367,7 +384,7 @@ def _leave_notices(
         notice = job.notice
         if notice is not None:
             notice.open.discard(job)
-            if not notice.open and notice.id not in ended:
+            if not (notice.open or notice.is_lost or notice.id in ended):
                 staying[notice.claim_id].add(notice.id)
     for claim_id, ids in staying.items():
         store.settle(

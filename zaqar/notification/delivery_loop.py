@@ -157,8 +157,12 @@ class DeliveryLoop:
             job, more, success = attempt.job, False, None
             try:
                 # Another notifier has the jobs of a lost lease.
-                if not job.lease.is_lost:
+                if not job.is_lost:
                     more, success = await self._deliver(job)
+            except asyncio.CancelledError:
+                # For it alone, not for all of its notice.
+                self._writer(job).leave(job)
+                raise
             except StoreUnavailable:
                 self._writer(job).leave(job)
             except Exception:

@@ -73,6 +73,7 @@ class Expansion:
     :ivar ended: those that nothing refers to
     :ivar deliveries: how many
     :ivar claim_id: that of the notices
+    :ivar since: when they were claimed, in milliseconds
     :ivar unstored: the deliveries that the caller has to make, of each notice,
         with its id
     :ivar idle: queues without subscriptions, with the epochs of their flags
@@ -83,6 +84,7 @@ class Expansion:
     ended: Sequence[str]
     deliveries: int
     claim_id: str
+    since: int
     unstored: Sequence[Sequence[tuple[str, PendingDelivery]]]
     idle: Sequence[tuple[str, int]]
 
@@ -122,9 +124,10 @@ def expand(
     """
     shared = shared or SharedNotices(ctx.cipher)
     turns = turns or ProjectTurns.unlimited()
+    since = store.clock.now()
     claim = store.claim(
         OUTBOX,
-        now=store.clock.now(),
+        now=since,
         claim_id=secrets.token_hex(16),
         ttl=NOTICE_LEASE,
         grace=NOTICE_LEASE,
@@ -223,10 +226,7 @@ def expand(
                 for _, source in references
             ],
         )
-    for deliveries_of_one in unstored:
-        stay.add(deliveries_of_one[0][0])
-        for _, pending in deliveries_of_one:
-            count_bytes(pending.project, pending.size)
+    stay |= {deliveries_of_one[0][0] for deliveries_of_one in unstored}
     done = [one.id for one in new if one.id not in left]
     return Expansion(
         len(claim.messages),
@@ -234,6 +234,7 @@ def expand(
         [one for one in done if one not in stay],
         len(stored),
         claim.id,
+        since,
         unstored,
         walk.idle,
     )

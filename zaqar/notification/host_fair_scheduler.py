@@ -127,6 +127,9 @@ class Scheduler(Generic[Job]):
 
     def offer(self, job: Job) -> None:
         """Queue a job, or defer it if the queue of its host is full."""
+        if self._is_closed:
+            self._defer(job, 0.0)
+            return
         queue = self._queue(job.host)
         expected = self._expected[job.host]
         if expected[job.project]:
@@ -227,13 +230,16 @@ class Scheduler(Generic[Job]):
             del self._slow[attempt]
             queue.slow -= 1
         queue.in_flight -= 1
-        if more:
+        is_next = more and not self._is_closed
+        if is_next:
             queue.waiting.appendleft(attempt.job)
             self._waiting += 1
         else:
             self._weigh(attempt.job, -1)
         self._set_turn(queue)
         self._defer_all(surplus)
+        if more and not is_next:
+            self._defer(attempt.job, 0.0)
 
     def check(self) -> None:
         """Have slow attempts count no longer, and mark hosts that hang."""
@@ -291,6 +297,8 @@ class Scheduler(Generic[Job]):
         jobs = queue.waiting.remove_unstored()
         for job in jobs:
             self._weigh(job, -1)
+            # Before those of later posts.
+            self._expected[queue.host][job.project] += 1
         self._waiting -= len(jobs)
         self._set_turn(queue)
         for job in jobs:

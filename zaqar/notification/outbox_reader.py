@@ -46,6 +46,9 @@ SEARCH = 0.02
 PAUSE = 1.0
 COUNT_INTERVAL = 30.0
 
+#: Seconds at the end for what takes several batches to be written.
+LAST_WRITES = 3.0
+
 #: Deliveries at a time whose decisions are written at once, and the seconds
 #: for which those of more are gathered: writing one costs nearly as much as
 #: writing several. What is not written is repeated if this process is killed.
@@ -145,7 +148,10 @@ class OutboxReader:
             self._watch.close()
         try:
             store = self._open()
+            end = time.monotonic() + LAST_WRITES
             self._writer.flush(store, self._shared)
+            while self._writer.has_more and time.monotonic() < end:
+                self._writer.flush(store, self._shared)
             self._claims.end_all(store)
             self._turns.give_back(store, everything=True)
         except StoreUnavailable:
@@ -184,7 +190,8 @@ class OutboxReader:
         self._listen(store)
         if self._stopping:
             return False
-        if not self._is_drained:
+        if self._writer.is_due or not self._is_drained:
+            # It is older than what is still to be made of notices.
             self._claim(store, is_due=True)
         self._turns.note_unstored(self._claims.unstored())
         expansion = self._expand(store)
@@ -193,7 +200,10 @@ class OutboxReader:
             if expansion.unstored:
                 self._deliveries.offer(
                     self._claims.take_notices(
-                        store, expansion.claim_id, expansion.unstored
+                        store,
+                        expansion.claim_id,
+                        expansion.since,
+                        expansion.unstored,
                     )
                 )
             is_due = expansion.deliveries > 0
@@ -234,17 +244,20 @@ class OutboxReader:
             self._evaluations,
             lambda: self._keep_up(store),
             functools.partial(self._byte_counter.add, self.name),
-            self._is_quick,
+            functools.partial(self._is_quick, self._claims.weight),
         )
         if expansion is not None and expansion.count == fanout.BATCH:
             pause = 0.0 if expansion.fresh else SEARCH
             self._expand_at = time.monotonic() + pause
         return expansion
 
-    def _is_quick(self, host: str) -> bool:
-        """Tell whether deliveries to a host need not be stored."""
+    def _is_quick(self, claimed: int, host: str) -> bool:
+        """Tell whether deliveries to a host need not be stored.
+
+        :param claimed: weight of all that are not finished
+        """
         scheduler = self._deliveries.scheduler
-        has_room = scheduler.weight <= MAX_HELD - MAX_DUE
+        has_room = max(claimed, scheduler.weight) <= MAX_HELD - MAX_DUE
         return self._is_drained and has_room and scheduler.is_quick(host)
 
     def _listen(self, store: MessageStore) -> None:
@@ -279,6 +292,7 @@ class OutboxReader:
         if jobs:
             self._deliveries.offer(jobs)
         self._is_drained |= not is_full
+        self._writer.is_due = False
         self._turns.claim([job.project for job in jobs], is_all=not is_full)
         if not is_full:
             scheduler.expect_none()

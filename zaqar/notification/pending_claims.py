@@ -82,13 +82,15 @@ class PendingClaims:
         self,
         store: MessageStore,
         claim_id: str,
+        since: int,
         unstored: Iterable[Sequence[tuple[str, PendingDelivery]]],
     ) -> list[ClaimedDelivery]:
         """Take deliveries, each with the id of its notice; return them.
 
+        :param since: when the notices were claimed, in milliseconds
         :param unstored: the deliveries of each notice
         """
-        lease = Lease(claim_id, store.clock.now())
+        lease = Lease(claim_id, since)
         self._leases.add(lease)
         jobs: list[ClaimedDelivery] = []
         for deliveries in unstored:
@@ -96,7 +98,8 @@ class PendingClaims:
             notice = ClaimedNotice(notice_id, claim_id, first.project)
             lease.notices.append(notice)
             named = [
-                (f'{notice_id} {number}', pending)
+                # Apart from those of a former claim that are under way.
+                (f'{claim_id} {notice_id} {number}', pending)
                 for number, (_, pending) in enumerate(deliveries)
             ]
             made = self._claimed(store, lease, named)
@@ -121,14 +124,11 @@ class PendingClaims:
         for lease in list(self._leases):
             if now - lease.renewed_at < RENEW:
                 continue
-            if self._renew(store, lease, now):
-                lease.renewed_at = now
-            else:
+            if not self._renew(store, lease, now):
                 LOG.warning(
                     'A claim on deliveries has expired; they may be repeated'
                 )
-                lease.is_lost = True
-                self._leases.discard(lease)
+            lease.renewed_at = now
 
     def end_finished(self, store: MessageStore) -> None:
         """End the claims that nothing is done for any more."""
@@ -142,10 +142,15 @@ class PendingClaims:
         self._leases.clear()
 
     def _renew(self, store: MessageStore, lease: Lease, now: int) -> bool:
+        """Renew a claim; return whether nothing of it is lost."""
         if not lease.notices:
-            return store.renew(
+            is_held = store.renew(
                 PENDING, lease.claim_id, now=now, ttl=LEASE, grace=LEASE
             )
+            if not is_held:
+                lease.is_lost = True
+                self._leases.discard(lease)
+            return is_held
         # By themselves: others of the claim are held for their own time.
         held = [one for one in lease.notices if one.open]
         if not held:
@@ -156,7 +161,23 @@ class PendingClaims:
             [Settlement(one.id, Act.EXTEND, LEASE) for one in held],
             now=now,
         )
-        return renewed is not None and all(renewed)
+        lost = [
+            one
+            for one, is_held in zip(
+                held, renewed or [False] * len(held), strict=True
+            )
+            if not is_held
+        ]
+        for notice in lost:
+            self._lose(lease, notice)
+        return not lost
+
+    def _lose(self, lease: Lease, notice: ClaimedNotice) -> None:
+        """Leave a notice to others, who delete it."""
+        notice.is_lost = True
+        lease.notices.remove(notice)
+        lease.finish(job.message_id for job in notice.open)
+        self._shared.forget(notice.id)
 
     def _end(self, store: MessageStore, leases: Iterable[Lease]) -> None:
         for lease in leases:

@@ -108,7 +108,7 @@ class SharedNotices:
             self._sources[message_id] = source
         while len(self._sources) > MAX_AWAITED:
             # They are found when their delay ends.
-            self._forget(next(iter(self._awaited)))
+            self.forget(next(iter(self._awaited)))
 
     def replace(self, message_id: str, ids: Sequence[str]) -> None:
         """Note what was stored in the place of a pending delivery."""
@@ -128,13 +128,21 @@ class SharedNotices:
             awaited = self._awaited[source]
             awaited.discard(message_id)
             if not awaited:
-                self._forget(source)
+                self.forget(source)
                 self._ended.add(source)
         if self._ended:
             ids = [*self._ended]
             store.delete_many(OUTBOX, ids, now=store.clock.now())
         ended, self._ended = self._ended, set()
         return ended
+
+    def forget(self, source: str) -> None:
+        """Leave a notice to others."""
+        for message_id in self._awaited.pop(source, ()):
+            self._sources.pop(message_id, None)
+        messages = self._messages.pop(source, None)
+        if messages is not None:
+            self._cached -= _size(messages)
 
     def cache(self, source: str, messages: list[Payload]) -> None:
         """Keep the messages of a notice at hand for a while."""
@@ -217,13 +225,6 @@ class SharedNotices:
         except Unreadable:
             return None
         return notice.messages if isinstance(notice, PostNotice) else None
-
-    def _forget(self, source: str) -> None:
-        for message_id in self._awaited.pop(source, ()):
-            self._sources.pop(message_id, None)
-        messages = self._messages.pop(source, None)
-        if messages is not None:
-            self._cached -= _size(messages)
 
 
 def _sources(store: MessageStore, cipher: Cipher) -> Iterator[str]:

@@ -295,9 +295,15 @@ def test_what_is_not_stored_is_made_again_if_the_notifier_dies(
 ) -> None:
     ids = {rig.subscribe(f'{NOBODY}{name}') for name in ('a', 'b')}
     rig.post('x')
+    counted: list[Any] = []
 
     def unstored() -> Any:
-        expansion = fanout.expand(rig.ctx, rig.store, is_quick=lambda _: True)
+        expansion = fanout.expand(
+            rig.ctx,
+            rig.store,
+            count_bytes=lambda *change: counted.append(change),
+            is_quick=lambda _: True,
+        )
         if expansion is None:
             return None
         expansion.finish(rig.store)
@@ -311,6 +317,8 @@ def test_what_is_not_stored_is_made_again_if_the_notifier_dies(
     assert unstored() is None
     rig.ahead = fanout.NOTICE_LEASE + 1
     assert unstored() == first
+    # Who dies gives nothing back.
+    assert not counted
 
 
 def _enrol(rig: Rig) -> None:

@@ -126,6 +126,9 @@ def test_what_waits_for_a_slow_host_is_stored() -> None:
     assert bench.scheduler.is_quick('b')
     assert bench.take().job.host == 'b'
     bench.end(slow)
+    # Nor before these have come back.
+    assert not bench.scheduler.is_quick('a')
+    bench.offer('a', 'a')
     assert bench.scheduler.is_quick('a')
     # What others have stored comes first.
     bench.scheduler.expected_wait('a', 'p')
@@ -338,10 +341,15 @@ def test_what_is_tried_again_at_once_comes_before_the_rest() -> None:
 
 def test_nothing_is_handed_out_after_the_end() -> None:
     bench = Bench()
-    bench.offer('a', 'b')
+    bench.offer('a', 'b', 'c')
+    attempt = bench.take()
     assert len(bench.scheduler.close()) == 2
     assert bench.scheduler.take() is None
-    assert bench.scheduler.held == 0
+    # The rest of one that is under way is left to others, as what comes now.
+    bench.scheduler.end(attempt, True, more=True)
+    assert bench.wait('d') == 0
+    assert bench.deferred[0] == (attempt.job, 0)
+    assert bench.scheduler.held == bench.scheduler.weight == 0
 
 
 def test_projects_take_turns_at_a_host_that_they_share() -> None:
