@@ -127,9 +127,7 @@ def test_what_is_under_way_at_the_end_is_repeated_alone(
     make_rig: MakeRig,
 ) -> None:
     hosts = Hosts()
-    rig = make_rig(
-        running=False, senders={'http': hosts}, request_timeout=0.1
-    )
+    rig = make_rig(running=False, senders={'http': hosts}, request_timeout=0.1)
     hosts.holds = 'http://a.example/'
     for name in 'ab':
         rig.subscribe(f'http://{name}.example/')
