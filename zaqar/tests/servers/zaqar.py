@@ -87,8 +87,14 @@ class Zaqar:
     def run(
         self, *more: str, program: str = 'server'
     ) -> subprocess.CompletedProcess[str]:
-        """Run one of our programs to its end."""
-        if forked_programs.is_like_a_process_of_its_own():
+        """Run one of our programs to its end.
+
+        One that leaves a daemon behind begins as the operator's would.
+        """
+        if (
+            '--daemon' not in more
+            and forked_programs.is_like_a_process_of_its_own()
+        ):
             _, _, module, *words = self.command(*more, program=program)
             return forked_programs.ours().run(
                 module, words, pathlib.Path.cwd(), os.environ
