@@ -6,10 +6,12 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from zaqar.models import Act, Settlement
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import driver, migrations
 from zaqar.storage.sqlalchemy.migrations import first_messages_of_groups
@@ -34,7 +36,7 @@ ROWS = (
 )
 
 
-def _insert(connection: sa.Connection, now: int) -> None:
+def _insert(connection: sa.Connection, now: int, *more: Any) -> None:
     connection.execute(
         sa.text(
             'INSERT INTO message_queue (qid, id, next_seq, grouped) '
@@ -42,7 +44,7 @@ def _insert(connection: sa.Connection, now: int) -> None:
         ),
         {'qid': QID},
     )
-    for group, seq, state, minutes, claim_id in ROWS:
+    for group, seq, state, minutes, claim_id in (*more, *ROWS):
         connection.execute(
             sa.text(
                 'INSERT INTO message (queue_id, seq, rnd, state, wake_at, '
@@ -69,6 +71,19 @@ def _take(store: MessageStore, now: int) -> list[int]:
         QID, now=now, claim_id=token(), ttl=3000, grace=60, limit=20
     )
     return [json.loads(one.body) for one in claim.messages] if claim else []
+
+
+def _hold_second(store: MessageStore, now: int) -> str:
+    """Take two messages of a group, and let the first one go."""
+    claim = store.claim(
+        QID, now=now, claim_id=token(), ttl=3000, grace=60, limit=2
+    )
+    assert claim is not None
+    first, second = claim.messages
+    assert (first.body, second.body) == (b'1', b'2')
+    freed = Settlement(first.id, Act.RELEASE)
+    assert store.settle(QID, claim.id, [freed], now=now) == [True]
+    return claim.id
 
 
 class StoppedError(Exception):
@@ -109,7 +124,7 @@ def test_an_upgrade_locks_little_and_goes_on_where_it_was_interrupted(
     migrations.upgrade(url, '015')
     now = time.time_ns() // 1_000_000
     with migrations.connect(url) as connection:
-        _insert(connection, now)
+        _insert(connection, now, ('free', 0, 3, None, None))
     commit = first_messages_of_groups.commit
     steps = iter(range(0))
 
@@ -131,6 +146,46 @@ def test_an_upgrade_locks_little_and_goes_on_where_it_was_interrupted(
         with pytest.raises(StoppedError):
             migrations.upgrade(url, 'head')
         assert migrations.current(url) == '015'
+    with migrations.connect(url) as connection:
+        # It was shown, and has expired before the next one is.
+        died = 'UPDATE message SET expires_at = 1 WHERE seq = 0 AND state = 0'
+        assert connection.execute(sa.text(died)).rowcount == 1
     steps = iter(range(1000))
     migrations.upgrade(url, 'head')
-    _check(uri, now)
+    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+        claim_id = _hold_second(store, now)
+        assert _take(store, now) == [5, 6]
+        store.release(QID, claim_id, now=now)
+        assert _take(store, now) == [1, 2]
+        assert _take(store, now + 5 * MINUTE) == [3, 4]
+
+
+def test_an_upgrade_changes_nothing_once_a_faster_one_has_ended(
+    request: pytest.FixtureRequest,
+) -> None:
+    uri = request.getfixturevalue('mariadb').database()
+    url = driver.parse(uri)
+    migrations.upgrade(url, '015')
+    now = time.time_ns() // 1_000_000
+    with migrations.connect(url) as connection:
+        _insert(connection, now)
+    ended: list[str] = []
+
+    def overtake(_slow: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        # It knows what is first in each group, and has yet to show it.
+        if ended or 'GROUP BY' not in sql:
+            return
+        ended.append(sql)
+        with migrations.connect(url) as fast:
+            first_messages_of_groups.show(fast)
+            done = "UPDATE alembic_version SET version_num = '016'"
+            fast.execute(sa.text(done))
+        with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+            _hold_second(store, now)
+
+    with migrations.connect(url) as slow:
+        sa.event.listen(slow, 'after_cursor_execute', overtake)
+        first_messages_of_groups.show(slow)
+    assert ended
+    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+        assert _take(store, now) == [5, 6]

@@ -36,21 +36,33 @@ _HELD = (
     'AND state IN (1, 2) AND group_key IS NOT NULL '
     'ORDER BY wake_at, seq LIMIT :most'
 )
+#: Those that an earlier try has shown and that have expired since.
+_DEAD = (
+    'SELECT expires_at, queue_id, seq '
+    'FROM message FORCE INDEX (message_expiry) '
+    'WHERE expires_at BETWEEN :last AND :now AND (expires_at > :last '
+    'OR queue_id > :id OR queue_id = :id AND seq > :seq) '
+    'AND state + 0 = 0 AND group_key IS NOT NULL '
+    'ORDER BY expires_at, queue_id, seq LIMIT :most'
+)
 #: Index alone, and in its order.
 _FIRST = (
     'SELECT group_key, min(CASE WHEN expires_at > :now THEN seq END) '
     'FROM message FORCE INDEX (message_group_order) WHERE queue_id = :id '
     'AND group_key > :last GROUP BY group_key ORDER BY group_key LIMIT :most'
 )
+#: On another node of a Galera cluster, where our lock means nothing, somebody
+#: else may have come to the end: messages are taken from then on.
 _CHANGE = (
     'UPDATE message FORCE INDEX (PRIMARY) SET {changes} '
-    'WHERE queue_id = :id AND seq {seqs} AND {condition}'
+    'WHERE queue_id = :id AND seq {seqs} AND {condition} AND NOT EXISTS '
+    "(SELECT 1 FROM alembic_version WHERE version_num = '016')"
 )
-#: Claims and delays that have ended.
+#: Claims and delays that have ended, and what is dead.
 _HIDE = _CHANGE.format(
     changes='state = 3, wake_at = 0, claim_id = NULL',
     seqs='IN :seqs',
-    condition='state + 0 IN (1, 2) AND wake_at + 0 <= :now',
+    condition='state + 0 <> 3 AND wake_at + 0 <= :now',
 )
 _NAME_CLAIM = _CHANGE.format(
     changes='claim_id = :claim_id', seqs='= :seq', condition='state + 0 = 2'
@@ -71,6 +83,7 @@ def show(connection: sa.Connection) -> None:
     And forget the table of groups.
     """
     now = int(connection.scalar(sa.text(_NOW)) or 0)
+    _hide_dead(connection, now)
     for queue_id in _queues(connection):
         busy = _settle_held(connection, queue_id, now)
         last = ''
@@ -97,6 +110,18 @@ def _queues(connection: sa.Connection) -> Iterator[int]:
     while rows := _all(connection, _QUEUES, last=last, most=CHUNK):
         yield from (queue_id for (queue_id,) in rows)
         last = rows[-1][0]
+
+
+def _hide_dead(connection: sa.Connection, now: int) -> None:
+    """Hide what would be first beside a message behind it that is alive."""
+    place = {'last': 0, 'id': 0, 'seq': 0}
+    while rows := _all(connection, _DEAD, now=now, most=CHUNK, **place):
+        place = dict(zip(place, rows[-1], strict=True))
+        seqs: dict[int, list[int]] = {}
+        for _, queue_id, seq in rows:
+            seqs.setdefault(queue_id, []).append(seq)
+        for queue_id, some in seqs.items():
+            _change_all(connection, _HIDE, queue_id, some, now)
 
 
 def _settle_held(
