@@ -36,24 +36,26 @@ def _translated(sql: str) -> str:
 _cached = functools.lru_cache(maxsize=1024)(_translated)
 
 
-def _numbered(sql: str) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
+def _in_order(sql: str) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
     """Translate parameters for SQLite, whose driver is slow to find names.
+
+    They get no numbers, either: Python before 3.12.4 takes these for names,
+    and warns of each with every statement.
 
     :returns: also what makes the values of the parameters a sequence
     """
-    names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
-    places = {name: f'?{place}' for place, name in enumerate(names, 1)}
-    text = _PARAMETER.sub(lambda match: places[match[1]], sql)
+    names = _PARAMETER.findall(sql)
+    text = _PARAMETER.sub('?', sql)
     if len(names) > 1:
         return text, itemgetter(*names)
     return text, lambda values: [values[name] for name in names]
 
 
-_cached_numbered = functools.lru_cache(maxsize=1024)(_numbered)
+_cached_in_order = functools.lru_cache(maxsize=1024)(_in_order)
 
 
 def _for_sqlite(sql: str) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
-    return (_cached_numbered if len(sql) <= _USUAL else _numbered)(sql)
+    return (_cached_in_order if len(sql) <= _USUAL else _in_order)(sql)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -137,3 +137,19 @@ def test_messages_whose_claim_has_ended_are_read_by_their_keys(
         search, look_up = database.read(plans)
     assert 'COVERING INDEX message_waking' in search
     assert 'm USING PRIMARY KEY (queue_id=? AND seq=?)' in look_up
+
+
+def test_values_are_in_the_order_of_their_parameters() -> None:
+    # Python before 3.12.4 warns of each that has a number.
+    calls: list[tuple[str, Any]] = []
+
+    class Cursor:
+        rowcount = 1
+
+        def execute(self, sql: str, values: Any) -> None:
+            calls.append((sql, values))
+
+    session = SqlSession(Cursor(), 'sqlite')
+    values = {'a': 1, 'b': 2, 'c': 3}
+    session.run('UPDATE t SET x = :a, y = :b WHERE x < :a', values)
+    assert calls == [('UPDATE t SET x = ?, y = ? WHERE x < ?', (1, 2, 1))]
