@@ -26,9 +26,9 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     placeholders,
 )
 
-#: Messages of a group that are read at once in search of those in front: few
-#: at first, since they are near its beginning.
-PAGES = (20, 500)
+#: Messages of a group that are read in search of those in front, since they
+#: are near its beginning. Behind these the server looks for them.
+NEAR = 20
 
 #: Queues and groups that one search looks at, and searches of one sweep.
 MOST_QUEUES = 200
@@ -47,9 +47,11 @@ _DEAD_PARTS = (
 )
 _PAGE = (
     'SELECT m.seq, m.state, m.expires_at FROM message m{hint} '
-    'WHERE m.queue_id = :id AND m.group_key = :key AND m.seq > :after '
-    'ORDER BY m.seq LIMIT {limit}'
+    'WHERE m.queue_id = :id AND m.group_key = :key AND m.seq > :after{front} '
+    f'ORDER BY m.seq LIMIT {NEAR}'
 )
+#: An expression, so that they are found by the index on groups.
+_IN_FRONT = f' AND m.state + 0 <> {IN_GROUP}'
 _QUEUES = (
     'SELECT id, grouped FROM message_queue WHERE id >= :id ORDER BY id '
     f'LIMIT {MOST_QUEUES}'
@@ -174,8 +176,8 @@ def search(
 ) -> set[str]:
     """Free the first live messages of locked groups that may have lost others.
 
-    By whatever way: who holds what of them is unknown. Such a group is read
-    until something is found in front, as a rule at once, else to its end.
+    By whatever way: who holds what of them is unknown. The server reads such
+    a group until it finds something in front, else to its end.
 
     :returns: the groups with live messages
     """
@@ -252,13 +254,16 @@ def _has_front(session: SqlSession, queue_id: int, key: str) -> bool:
 def _messages(
     session: SqlSession, queue_id: int, key: str
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield number, state and end of each message of a group, in order."""
+    """Yield number, state and end of messages of a group, in order.
+
+    The first few, and all that are in front.
+    """
     hint = index_hint(session.dialect, 'message_group_order')
     values: dict[str, Any] = {'id': queue_id, 'key': key, 'after': -1}
-    limit, more = PAGES
+    front = ''
     while True:
-        rows = session.all(_PAGE.format(hint=hint, limit=limit), values)
+        rows = session.all(_PAGE.format(hint=hint, front=front), values)
         yield from ((seq, state, end) for seq, state, end in rows)
-        if len(rows) < limit:
+        if len(rows) < NEAR:
             return
-        values['after'], limit = rows[-1][0], more
+        values['after'], front = rows[-1][0], _IN_FRONT

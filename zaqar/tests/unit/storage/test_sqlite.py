@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import migrations
+from zaqar.storage.sqlalchemy import group_repairs, migrations
 from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.tests.contract.probe import Hand, Probe, bodies
 
 
 def test_a_file_that_another_process_is_making_can_be_opened(
@@ -153,3 +154,31 @@ def test_values_are_in_the_order_of_their_parameters() -> None:
     values = {'a': 1, 'b': 2, 'c': 3}
     session.run('UPDATE t SET x = :a, y = :b WHERE x < :a', values)
     assert calls == [('UPDATE t SET x = ?, y = ? WHERE x < ?', (1, 2, 1))]
+
+
+def test_a_long_group_that_has_lost_its_first_message_is_not_read(
+    tmp_path: pathlib.Path,
+) -> None:
+    uri = f'sqlite:///{tmp_path}/a'
+    rows: list[Any] = []
+
+    class Session(SqlSession):
+        def all(self, sql: str, params: Any) -> Any:
+            found = super().all(sql, params)
+            rows.extend(found)
+            return found
+
+    with (
+        contextlib.closing(DRIVER.open_messages(uri, {})) as store,
+        contextlib.closing(sqlite3.connect(tmp_path / 'a')) as connection,
+    ):
+        queue = Probe(store, Hand())
+        queue.post(*range(300), group='g')
+        connection.execute('DELETE FROM message WHERE state = 0')
+        connection.commit()
+        ((queue_id,),) = connection.execute('SELECT id FROM message_queue')
+        session = Session(connection.cursor(), 'sqlite')
+        group_repairs.heal(session, queue_id, ['g'], queue.hand.now)
+        connection.commit()
+        assert bodies(queue.pop(1)) == [1]
+    assert len(rows) < 50
