@@ -155,6 +155,7 @@ def expand(
             if (
                 first
                 and len(first) <= MAX_UNSTORED
+                and turns.has_room
                 and walk.is_whole(notice_id)
                 and all(is_quick(pending.host) for pending in first)
             ):

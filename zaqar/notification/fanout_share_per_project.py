@@ -139,13 +139,20 @@ class ProjectTurns:
             # Those that wait already come first.
             (held and notice_id not in self._returned)
             or self._count >= self._most_stored
-            or self._unstored.total() >= self._most
             or self._room(project) <= 0
         ):
             return False
         self._returned.pop(notice_id, None)
         self._notices[project] += 1
         return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for deliveries that are not stored.
+
+        Not for those of all projects: those of others are stored then.
+        """
+        return self._unstored.total() < self._most
 
     def begin_unstored(self, project: str, count: int, weight: int) -> None:
         """Note deliveries of a notice that are not stored."""
@@ -221,8 +228,6 @@ class ProjectTurns:
         :raises StoreUnavailable: the others are free when their time is over
         """
         by_claim: defaultdict[str, list[str]] = defaultdict(list)
-        if self._unstored.total() >= self._most and not everything:
-            return False
         for project in list(self._held):
             held = self._held[project]
             room = self._room(project)

@@ -63,6 +63,19 @@ def test_what_others_have_fanned_out_is_forgotten(
     assert max(sizes) <= 20
 
 
+def test_what_one_has_under_way_keeps_no_other_project_waiting() -> None:
+    turns, store = ProjectTurns(2, 2), _Store()
+    turns.hold('c', list(_notices('quiet', 1)))
+    assert turns.admit('n', 'loud')
+    turns.begin_unstored('loud', 3, 3)
+    # What comes now is stored.
+    assert not turns.has_room
+    assert not turns.admit('m', 'loud')
+    assert turns.give_back(cast(MessageStore, store))
+    assert store.released == ['quiet-1']
+    assert turns.admit('quiet-1', 'quiet')
+
+
 def test_those_that_are_too_many_leave_time_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
