@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from zaqar.storage.message_ids import MAX_SEQ
 from zaqar.storage.sqlalchemy import groups, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     IN_GROUP,
@@ -27,8 +28,9 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 )
 
 #: Messages of a group that are read in search of those in front, since they
-#: are near its beginning. Behind these the server looks for them.
-NEAR = 20
+#: are near its beginning. Behind these the server looks for them, among so
+#: many at a time: a statement must end before the call does.
+NEAR, STRETCH = 20, 5000
 
 #: Queues and groups that one search looks at, and searches of one sweep.
 MOST_QUEUES = 200
@@ -51,7 +53,12 @@ _PAGE = (
     f'ORDER BY m.seq LIMIT {NEAR}'
 )
 #: An expression, so that they are found by the index on groups.
-_IN_FRONT = f' AND m.state + 0 <> {IN_GROUP}'
+_IN_FRONT = f' AND m.seq <= :last AND m.state + 0 <> {IN_GROUP}'
+_LAST = (
+    'SELECT m.seq FROM message m{hint} '
+    'WHERE m.queue_id = :id AND m.group_key = :key AND m.seq > :after '
+    f'ORDER BY m.seq LIMIT 1 OFFSET {STRETCH - 1}'
+)
 _QUEUES = (
     'SELECT id, grouped FROM message_queue WHERE id >= :id ORDER BY id '
     f'LIMIT {MOST_QUEUES}'
@@ -260,10 +267,16 @@ def _messages(
     """
     hint = index_hint(session.dialect, 'message_group_order')
     values: dict[str, Any] = {'id': queue_id, 'key': key, 'after': -1}
-    front = ''
-    while True:
-        rows = session.all(_PAGE.format(hint=hint, front=front), values)
+    rows = session.all(_PAGE.format(hint=hint, front=''), values)
+    yield from ((seq, state, end) for seq, state, end in rows)
+    is_end = len(rows) < NEAR
+    while not is_end:
+        if len(rows) == NEAR:
+            values['after'] = rows[-1][0]
+        last = session.one(_LAST.format(hint=hint), values)
+        values['last'] = last[0] if last else MAX_SEQ
+        rows = session.all(_PAGE.format(hint=hint, front=_IN_FRONT), values)
         yield from ((seq, state, end) for seq, state, end in rows)
         if len(rows) < NEAR:
-            return
-        values['after'], front = rows[-1][0], _IN_FRONT
+            is_end = last is None
+            values['after'] = values['last']
