@@ -46,6 +46,18 @@ def request(
     return f'{head}{headers}\r\n'.encode() + body
 
 
+def step(
+    project: str, method: str, path: str, status: int, body: bytes = b''
+) -> Step:
+    """Return a request and the status of its answer.
+
+    Who posts is another client than who reads.
+    """
+    is_post = 'messages' in path and body
+    client = target.POSTER if is_post else target.READER
+    return Step(request(project, method, path, body, client=client), status)
+
+
 class Queue(Protocol):
     """A queue of a project, and its path under the service's address."""
 

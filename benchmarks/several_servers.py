@@ -62,15 +62,7 @@ class Asker:
         self, method: str, path: str, status: int, body: bytes = b''
     ) -> Step:
         """Return a request."""
-        client = target.POSTER if 'messages' in path and body else ''
-        data = requests.request(
-            self._project,
-            method,
-            path,
-            body,
-            client=client or target.READER,
-        )
-        return Step(data, status)
+        return requests.step(self._project, method, path, status, body)
 
     def post(self, queue: str, count: int) -> Step:
         """Return a post of some messages."""

@@ -84,15 +84,7 @@ class Place:
         self, method: str, path: str, status: int, body: bytes = b''
     ) -> Step:
         """Return a request."""
-        client = target.POSTER if 'messages' in path and body else ''
-        data = requests.request(
-            self.project,
-            method,
-            path,
-            body,
-            client=client or target.READER,
-        )
-        return Step(data, status)
+        return requests.step(self.project, method, path, status, body)
 
     def frame(self, action: str, status: int, **body: object) -> Step:
         """Return the same as a frame."""

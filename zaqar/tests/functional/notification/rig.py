@@ -254,6 +254,16 @@ class Rig:
         """Wait until nothing is left to do."""
         self.until(lambda: not self.waiting())
 
+    def stored(self, qid: str) -> Sequence[Message]:
+        """Return what a queue has, held and delayed messages included."""
+        return self.store.list(
+            qid,
+            now=self.now(),
+            limit=100,
+            include_claimed=True,
+            include_delayed=True,
+        ).messages
+
     def until(self, true: Callable[[], Any]) -> Any:
         """Wait for what must come true."""
         end = time.monotonic() + PATIENCE

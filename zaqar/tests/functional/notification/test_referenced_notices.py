@@ -45,16 +45,6 @@ SOON = {
 SCOPE = Scope('p', 'q')
 
 
-def _stored(rig: Rig, qid: str) -> Sequence[Message]:
-    return rig.store.list(
-        qid,
-        now=rig.now(),
-        limit=100,
-        include_claimed=True,
-        include_delayed=True,
-    ).messages
-
-
 @pytest.mark.parametrize('key', [None, KEY])
 def test_deliveries_refer_to_the_notice_until_all_are_made(
     make_rig: MakeRig, make_receiver: MakeReceiver, key: str | None
@@ -66,9 +56,9 @@ def test_deliveries_refer_to_the_notice_until_all_are_made(
         rig.subscribe(f'{receiver.url}/{path}')
     rig.post(LONG, 'short', ttl=300)
     assert fan_out(rig.ctx, rig.store) == 1
-    (notice,) = _stored(rig, OUTBOX)
+    (notice,) = rig.stored(OUTBOX)
     assert notice.reason == FANNED_OUT
-    pending = _stored(rig, PENDING)
+    pending = rig.stored(PENDING)
     assert [len(one.body) < 1000 for one in pending] == [True] * 3
     # Nothing is fanned out twice.
     assert fan_out(rig.ctx, rig.store) == 0
@@ -77,10 +67,10 @@ def test_deliveries_refer_to_the_notice_until_all_are_made(
     assert sorted((one.path, one.json['body']) for one in got) == sorted(
         (f'/{path}', body) for path in range(3) for body in (LONG, 'short')
     )
-    rig.until(lambda: not _stored(rig, PENDING))
+    rig.until(lambda: not rig.stored(PENDING))
     # Who has fanned out is not this notifier, which does not know whether
     # there are others.
-    assert _stored(rig, OUTBOX)
+    assert rig.stored(OUTBOX)
     rig.ahead = DELAY
     rig.rests()
 
@@ -96,11 +86,11 @@ def test_the_notice_goes_with_the_last_delivery(
     rig.post(LONG)
     receiver.wait(1)
     rig.put_off()
-    rig.until(lambda: len(_stored(rig, PENDING)) == 1)
+    rig.until(lambda: len(rig.stored(PENDING)) == 1)
     # The retry refers to it, too.
-    (retried,) = _stored(rig, PENDING)
+    (retried,) = rig.stored(PENDING)
     assert len(retried.body) < 1000
-    assert len(_stored(rig, OUTBOX)) == 1
+    assert len(rig.stored(OUTBOX)) == 1
     rig.ahead = FEW['minimum_delay'] * 1.2
     assert failing.wait(2)[1].json['body'] == LONG
     rig.rests()
@@ -117,9 +107,9 @@ def test_a_notice_stays_for_what_is_not_finished(make_rig: MakeRig) -> None:
     rig.until(lambda: rig.notifier and rig.notifier.facts()['stores'])
     rig.post(LONG)
     # One has failed, and then succeeded, while the other is under way.
-    rig.until(lambda: _stored(rig, PENDING))
+    rig.until(lambda: rig.stored(PENDING))
     rig.ahead = 3
-    rig.until(lambda: len(server.sent) == 3 and not _stored(rig, PENDING))
+    rig.until(lambda: len(server.sent) == 3 and not rig.stored(PENDING))
     server.holds = ''
     rig.put_off()
     rig.ahead = 6
@@ -139,14 +129,14 @@ def test_a_notice_stays_while_anything_refers_to_it(
     for _ in range(2):
         rig.ahead += DELAY
         assert fanout.expand(rig.ctx, rig.store, shared=shared) is not None
-        assert len(_stored(rig, OUTBOX)) == 1
+        assert len(rig.stored(OUTBOX)) == 1
     # Without a look at all deliveries nothing is removed, and that is rare.
     rig.store.delete_many(
-        PENDING, [one.id for one in _stored(rig, PENDING)], now=rig.now()
+        PENDING, [one.id for one in rig.stored(PENDING)], now=rig.now()
     )
     rig.ahead += DELAY
     fanout.expand(rig.ctx, rig.store, shared=shared)
-    assert len(_stored(rig, OUTBOX)) == 1
+    assert len(rig.stored(OUTBOX)) == 1
     rig.ahead += DELAY
     later = referenced_notices.time.monotonic() + SCAN_INTERVAL
     monkeypatch.setattr(referenced_notices.time, 'monotonic', lambda: later)
@@ -164,9 +154,9 @@ def test_more_deliveries_than_are_remembered_have_their_notice(
     rig.post(LONG)
     shared = SharedNotices(rig.ctx.cipher)
     fanout.expand(rig.ctx, rig.store, shared=shared)
-    for one in _stored(rig, PENDING)[1:]:
+    for one in rig.stored(PENDING)[1:]:
         shared.finish(rig.store, [one.id])
-    assert _stored(rig, OUTBOX)
+    assert rig.stored(OUTBOX)
 
 
 def test_deliveries_whose_notice_cannot_be_read_now_are_made_later(
@@ -189,7 +179,7 @@ def test_deliveries_whose_notice_cannot_be_read_now_are_made_later(
     monkeypatch.setattr(rig.store, 'get', fail_once)
     rig.start()
     receiver.wait(1)
-    rig.until(lambda: not _stored(rig, PENDING))
+    rig.until(lambda: not rig.stored(PENDING))
     assert not errors
 
 

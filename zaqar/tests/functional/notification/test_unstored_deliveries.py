@@ -13,7 +13,7 @@ import pytest
 
 from zaqar.controllers import posting, subscriptions
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Message, Scope
+from zaqar.models import Scope
 from zaqar.notification import fanout, outbox_reader
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.decision_writer import DecisionWriter
@@ -89,16 +89,6 @@ class Claims:
         self._writer.flush(self._rig.store, self._shared)
 
 
-def _stored(rig: Rig, qid: str) -> Sequence[Message]:
-    return rig.store.list(
-        qid,
-        now=rig.now(),
-        limit=100,
-        include_claimed=True,
-        include_delayed=True,
-    ).messages
-
-
 def _start(rig: Rig) -> None:
     rig.start()
     rig.until(lambda: rig.notifier and rig.notifier.facts()['stores'])
@@ -116,7 +106,7 @@ def test_what_waits_for_a_slow_host_comes_before_later_posts(
     rig.until(lambda: hosts.sent)
     rig.post(1)
     # Stored since the host takes long, and then that is over.
-    rig.until(lambda: _stored(rig, PENDING))
+    rig.until(lambda: rig.stored(PENDING))
     hosts.holds = ''
     rig.post(2)
     rig.rests()
@@ -159,7 +149,7 @@ def test_what_goes_on_under_a_lapsed_claim_ends_nothing_for_others(
     assert [one.host[0] for one in again] == ['b', 'c']
     # All but the second one, which neither has notified.
     claims.finish(former[0], former[2], again[1])
-    assert _stored(rig, OUTBOX)
+    assert rig.stored(OUTBOX)
     claims.finish(again[0])
     assert not rig.waiting()
 
@@ -172,7 +162,7 @@ def test_a_notice_that_is_lost_takes_no_other_away(make_rig: MakeRig) -> None:
     claims = Claims(rig)
     jobs = claims.take()
     # By a notifier that had claimed it before.
-    done = _stored(rig, OUTBOX)[0].id
+    done = rig.stored(OUTBOX)[0].id
     rig.store.delete_many(OUTBOX, [done], now=rig.now())
     rig.ahead = RENEW // 1000 + 1
     claims.renew()
