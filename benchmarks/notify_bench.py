@@ -57,6 +57,17 @@ PATIENCE = 300.0
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+class Receivers(list[Receiver]):
+    """Some of them, counted together."""
+
+    def count(self) -> int:
+        return sum(one.count() for one in self)
+
+    def stop(self) -> None:
+        for one in self:
+            one.stop()
+
+
 class Build(Zaqar):
     """The service of a tree, without a notifier until that is started."""
 
@@ -91,6 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('--turns', type=int, default=1)
     parser.add_argument(
+        '--hosts', type=int, default=1, help='receivers of the first part (1)'
+    )
+    parser.add_argument(
+        '--conf',
+        default='',
+        help='further lines of [notification] for the first part, such as '
+        'max_in_flight_per_host=64',
+    )
+    parser.add_argument(
         'parts', nargs='*', choices=(*PARTS, []), default=[*PARTS]
     )
     options = parser.parse_args(arguments)
@@ -108,23 +128,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _rate(options: argparse.Namespace) -> str:
-    receiver = Receiver(0.001)
-    with _running(options.store) as server:
+    receivers = Receivers(Receiver(0.001) for _ in range(options.hosts))
+    with _running(options.store, f'{options.conf}\n') as server:
         for subscriber in range(SUBSCRIBERS):
-            _subscribe(server, f'{receiver.url}/{subscriber}')
+            host = receivers[subscriber % options.hosts]
+            _subscribe(server, f'{host.url}/{subscriber}')
         posts = options.deliveries // SUBSCRIBERS // BATCH
         _post_all(server, posts, BATCH)
         count = posts * BATCH * SUBSCRIBERS
         notifier = server.notifier()
-        first = _wait(receiver, 1)
+        first = _wait(receivers, 1)
         cpu = machine.cpu_seconds(notifier.child.pid)
-        last = _wait(receiver, count)
+        last = _wait(receivers, count)
         cpu = machine.cpu_seconds(notifier.child.pid) - cpu
         notifier.stop()
-    receiver.stop()
+    receivers.stop()
     return (
         f'{count / (last - first):.0f}/s with {BATCH} messages a post and '
-        f'{SUBSCRIBERS} subscribers on one host: {count} in '
+        f'{SUBSCRIBERS} subscribers on {options.hosts} host(s): {count} in '
         f'{last - first:.2f} s, {cpu / count * 1e6:.0f} us of CPU each'
     )
 
@@ -253,12 +274,12 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
 
 
 @contextlib.contextmanager
-def _running(store: str) -> Iterator[Build]:
+def _running(store: str, more: str = '') -> Iterator[Build]:
     with (
         notify_soak.configuration(store) as lines,
         tempfile.TemporaryDirectory(prefix='zaqar-notify-') as folder,
     ):
-        rest = _REST.format(database=lines)
+        rest = _REST.format(database=lines) + more
         server = Build(pathlib.Path(folder), rest=rest)
         notify_soak.prepare(server, lines)
         server.start()
@@ -310,7 +331,7 @@ def _post(
     assert answer.status_code == 201, answer.text
 
 
-def _wait(receiver: Receiver, count: int) -> float:
+def _wait(receiver: Receiver | Receivers, count: int) -> float:
     """Return when as many requests had come."""
     end = time.monotonic() + PATIENCE
     while (came := receiver.count()) < count:
