@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zaqar.api import body_size_errors, microversions, newer_members
-from zaqar.api.newer_members import NewerMembers
+from zaqar.api import body_members_by_version, body_size_errors, microversions
+from zaqar.api.body_members_by_version import NewerMembers
 from zaqar.api.optional_features import Feature
 from zaqar.api.waiting_requests import WAIT, Waiting
 from zaqar.api_versions import V2_1, Version
@@ -136,7 +136,7 @@ class Body:
 
     def __post_init__(self) -> None:
         if not self.member:
-            newer = newer_members.of(self.schema)
+            newer = body_members_by_version.of(self.schema)
             object.__setattr__(self, 'newer', newer)
 
 

@@ -18,10 +18,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from zaqar.api import operation_table, personas
+from zaqar.api import operation_table, policy_personas
 from zaqar.api.microversions import HEADER, MAX
 from zaqar.api.operation import Operation
-from zaqar.api.personas import PERSONAS, Persona
+from zaqar.api.policy_personas import PERSONAS, Persona
 from zaqar.controllers.url_signatures import Grant, Signer, shown
 from zaqar.tests.functional.http.client import CLIENT, PATCH, PROJECT, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
@@ -139,7 +139,7 @@ def _pairs() -> Iterator[tuple[Operation, Persona]]:
     """Yield each operation with whoever can ask for it at all."""
     for row in operation_table.OPERATIONS:
         for persona in PERSONAS:
-            if personas.is_within_reach(persona, row):
+            if policy_personas.is_within_reach(persona, row):
                 yield row, persona
 
 

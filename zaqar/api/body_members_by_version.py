@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Members of request bodies that a version of the API has added.
+"""Members of request bodies, by the version of the API that added them.
 
 Below their version they are ignored, whatever they hold. Structs therefore
 decode them as ``msgspec.Raw``: another type is no fault yet.

@@ -8,7 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.api import newer_members, operation_table, response_schemas
+from zaqar.api import (
+    body_members_by_version,
+    operation_table,
+    response_schemas,
+)
 from zaqar.api_versions import V2_0, V2_1, Version
 
 Raw = msgspec.Raw | msgspec.UnsetType
@@ -48,7 +52,7 @@ def test_below_their_version_they_are_unset(
 ) -> None:
     text = b'{"items": [{"old": 1, "new": "x"}, {"old": 2}], "new": [1]}'
     document = msgspec.json.decode(text, type=Document)
-    newer = newer_members.of(SCHEMA)
+    newer = body_members_by_version.of(SCHEMA)
     assert newer is not None
     newer.unset([document], version)
     assert isinstance(document.items, list)
@@ -62,7 +66,7 @@ def test_below_their_version_they_are_unset(
 
 def test_an_absent_array_has_none() -> None:
     document = Document()
-    newer = newer_members.of(SCHEMA)
+    newer = body_members_by_version.of(SCHEMA)
     assert newer is not None
     newer.unset([document], V2_0)
     assert document == Document()
@@ -70,8 +74,8 @@ def test_an_absent_array_has_none() -> None:
 
 def test_a_schema_of_the_first_version_has_none() -> None:
     schema = response_schemas.obj({'a': response_schemas.TEXT})
-    assert newer_members.of(schema) is None
-    assert newer_members.of({}) is None
+    assert body_members_by_version.of(schema) is None
+    assert body_members_by_version.of({}) is None
     body = operation_table.BY_ACTION['claim_update'].body
     assert body is not None
     assert body.newer is None

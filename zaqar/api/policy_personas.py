@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: the usual callers of a cloud, and what rules let them do.
+"""Personas, the usual callers of a cloud, and what the policy allows them.
 
-``python -m zaqar.api.personas`` prints the table of the policy guide.
+``python -m zaqar.api.policy_personas`` prints the table of the policy guide.
 """
 
 from __future__ import annotations
