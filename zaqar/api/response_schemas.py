@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from zaqar.api_versions import V2_1, Version
-from zaqar.controllers import message_fields
+from zaqar.controllers import group_and_attribute_checks
 from zaqar.controllers.delivery_attempt_history import OUTCOMES
 from zaqar.controllers.message_explanations import State
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
@@ -86,18 +86,18 @@ MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
 
 VISIBLE_TEXT: Schema = {
     'type': 'string',
-    'pattern': f'^{message_fields.TEXT.pattern}$',
+    'pattern': f'^{group_and_attribute_checks.TEXT.pattern}$',
     'description': '1 to 128 printable ASCII characters without blanks.',
 }
 ATTRIBUTES: Schema = {
     'type': 'object',
-    'maxProperties': message_fields.MAX_ATTRIBUTES
-    + len(message_fields.NOT_COUNTED),
+    'maxProperties': group_and_attribute_checks.MAX_ATTRIBUTES
+    + len(group_and_attribute_checks.NOT_COUNTED),
     'additionalProperties': obj(
         {
             'type': {
                 'type': 'string',
-                'pattern': f'^{message_fields.TYPE.pattern}$',
+                'pattern': f'^{group_and_attribute_checks.TYPE.pattern}$',
             },
             'value': {'type': 'string', 'minLength': 1},
         }

@@ -16,7 +16,7 @@ from oslo_log import log
 
 from zaqar import configuration, metrics, service_assembly, version
 from zaqar.api import optional_features
-from zaqar.cmd import notifier, startup_priority
+from zaqar.cmd import cpu_priority_at_startup, notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
@@ -211,13 +211,13 @@ def _running(
         raise SystemExit(1) from None
     yield parts
     # Another process serves by now, and needs the processor.
-    startup_priority.give_way()
+    cpu_priority_at_startup.give_way()
     service.close()
 
 
 def _take_over(ready: Ready) -> None:
     """Have the predecessor, if any, end: this process is like it now."""
-    startup_priority.restore()
+    cpu_priority_at_startup.restore()
     ready()
 
 
@@ -232,7 +232,7 @@ def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
         service.metrics.sample('streams', lambda: server.facts()['streams'])
         ready()
         # What is written at a low priority would hold a lock for longer.
-        server.serve(listener, startup_priority.restore)
+        server.serve(listener, cpu_priority_at_startup.restore)
 
 
 def _notify(words: Sequence[str], ready: Ready) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from zaqar.cmd import listener_shutdown, startup_priority
+from zaqar.cmd import cpu_priority_at_startup, listener_shutdown
 
 LOG = logging.getLogger(__name__)
 
@@ -277,7 +277,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         if signal_end is not None:
             # The predecessor still serves, and needs the processor.
-            startup_priority.lower()
+            cpu_priority_at_startup.lower()
         if os.getppid() == parent:
             child.work(ready)
         code = 0
@@ -289,7 +289,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-        startup_priority.give_way()
+        cpu_priority_at_startup.give_way()
         os._exit(code)
 
 

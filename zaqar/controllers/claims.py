@@ -16,7 +16,7 @@ from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     claims_of_readable_messages,
     dead_letters,
-    existing_queues,
+    queue_existence_check,
     reserved_metadata,
 )
 from zaqar.controllers.call_context import Context
@@ -95,7 +95,7 @@ def create(
         )
 
     if existing:
-        return existing_queues.run(ctx, scope, take)
+        return queue_existence_check.run(ctx, scope, take)
     return ctx.catalogue.run(scope, take, None)
 
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import structs
 
 from zaqar.controllers import message_extras, metadata_struct_check
-from zaqar.controllers.body_text import text_of
+from zaqar.controllers.body_as_text import text_of
 from zaqar.errors import InvalidRequest
 from zaqar.models import NewMessage
 

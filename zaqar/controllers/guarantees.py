@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from zaqar.controllers import existing_queues
+from zaqar.controllers import queue_existence_check
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.guarantees_cache import Checked
 from zaqar.controllers.reserved_metadata import dedup_window
@@ -33,4 +33,4 @@ def show(ctx: Context, *, scope: Scope) -> QueueGuarantees:
         checked = ctx.guarantees.read(store, queue.qid)
         return QueueGuarantees(checked, dedup_window(queue.metadata))
 
-    return existing_queues.run(ctx, scope, read)
+    return queue_existence_check.run(ctx, scope, read)

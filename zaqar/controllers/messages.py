@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zaqar.api_versions import V2_1
-from zaqar.controllers import existing_queues, popping
+from zaqar.controllers import popping, queue_existence_check
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits, page_size
 from zaqar.controllers.reserved_metadata import default_delay
@@ -161,7 +161,7 @@ def delete(
         store.delete(queue.qid, message_id, now=now, claim_id=holder)
 
     if existing:
-        existing_queues.run(ctx, scope, remove)
+        queue_existence_check.run(ctx, scope, remove)
     else:
         ctx.catalogue.run(scope, remove, None)
 

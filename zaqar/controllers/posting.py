@@ -12,14 +12,14 @@ from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     body_checksum,
     delivery_quotas,
-    existing_queues,
     fifo_queues,
+    group_and_attribute_checks,
     idempotency_key,
     message_delays,
     message_extras,
-    message_fields,
     message_quotas,
     post_notices,
+    queue_existence_check,
 )
 from zaqar.controllers.approximate_usage import Sizes
 from zaqar.controllers.call_context import Context
@@ -152,7 +152,7 @@ def post(
 
     try:
         if existing:
-            ids = existing_queues.run(ctx, scope, append)
+            ids = queue_existence_check.run(ctx, scope, append)
         else:
             ids = ctx.catalogue.run_ensured(
                 scope,
@@ -268,11 +268,13 @@ def _new_message(
     ttl = _ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, ctx)
     group = dedup_id = None
     if item.group is not msgspec.UNSET:
-        group = message_fields.group(item.group, item.delay, item.deliver_at)
+        group = group_and_attribute_checks.group(
+            item.group, item.delay, item.deliver_at
+        )
     if item.dedup_id is not msgspec.UNSET:
-        dedup_id = message_fields.text('dedup_id', item.dedup_id)
+        dedup_id = group_and_attribute_checks.text('dedup_id', item.dedup_id)
     if item.attributes is not msgspec.UNSET:
-        attributes = message_fields.attributes(item.attributes)
+        attributes = group_and_attribute_checks.attributes(item.attributes)
         extras = message_extras.encode(Extras(attributes=attributes))
     return NewMessage(
         body=body,

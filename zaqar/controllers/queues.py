@@ -12,9 +12,9 @@ import msgspec
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     dead_letter_sources,
-    existing_queues,
     flavors,
     metadata_json_patch,
+    queue_existence_check,
     queue_stats,
     reserved_metadata,
     subscription_records,
@@ -160,7 +160,7 @@ def show(
     """
     queue = ctx.catalogue.read(scope)
     if queue is None and existing:
-        raise existing_queues.missing(scope)
+        raise queue_existence_check.missing(scope)
     return _shown(ctx, queue.metadata if queue else {}, scope.kind)
 
 
@@ -176,7 +176,7 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
     def attempt() -> dict[str, Any] | None:
         queue = ctx.catalogue.read(scope)
         if queue is None:
-            raise existing_queues.missing(scope)
+            raise queue_existence_check.missing(scope)
         fields = metadata_json_patch.apply(
             changes,
             queue.metadata,
@@ -223,7 +223,7 @@ def purge(
         store.purge(queue.qid, now=store.clock.now())
 
     if existing:
-        existing_queues.run(ctx, scope, empty)
+        queue_existence_check.run(ctx, scope, empty)
     else:
         ctx.catalogue.run(scope, empty, None)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.controllers import (
-    existing_queues,
+    queue_existence_check,
     redrive_records,
     redrive_selection,
 )
@@ -48,7 +48,7 @@ def create(
         )
     queue = ctx.catalogue.find(scope) or ctx.catalogue.read(scope)
     if queue is None:
-        raise existing_queues.missing(scope)
+        raise queue_existence_check.missing(scope)
     now = ctx.catalogue.store(queue).clock.now()
     redrive = Redrive(
         id=redrive_records.new_id(ctx.catalogue.management.clock.now()),

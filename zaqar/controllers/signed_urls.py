@@ -9,7 +9,7 @@ from collections.abc import Sequence, Set
 from typing import Any
 
 from zaqar.api_versions import V2_1
-from zaqar.controllers import existing_queues
+from zaqar.controllers import queue_existence_check
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.url_signatures import Grant, Signer, moment, shown
 from zaqar.errors import InvalidBody, InvalidRequest
@@ -62,7 +62,7 @@ def _fingerprint(ctx: Context, scope: Scope) -> str:
         return ''
     queue = ctx.catalogue.read(scope)
     if queue is None:
-        raise existing_queues.missing(scope)
+        raise queue_existence_check.missing(scope)
     return queue.fingerprint
 
 

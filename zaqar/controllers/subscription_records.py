@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zaqar.controllers import (
-    ended_trusts,
     subscription_indexes,
     trust_interface,
+    trusts_to_delete,
 )
 from zaqar.controllers.call_context import Context
 from zaqar.errors import Conflict, NotFound
@@ -272,7 +272,7 @@ def sweep(ctx: Context, batch: int) -> int:
 
     :returns: how many entries were read; fewer than ``batch`` at the end
     """
-    ended_trusts.sweep(ctx, batch)
+    trusts_to_delete.sweep(ctx, batch)
     store = ctx.catalogue.management
     now = store.clock.server_now()
     count = 0
@@ -312,7 +312,7 @@ def clear(ctx: Context, scope: Scope) -> None:
 
 def _end_trust(ctx: Context, deleted: Record) -> None:
     options = deleted.data['options'] or {}
-    ended_trusts.end(ctx, options.get(trust_interface.OPTION))
+    trusts_to_delete.end(ctx, options.get(trust_interface.OPTION))
 
 
 def data_of(subscription: Subscription) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from zaqar import request_deadline
 from zaqar.controllers import (
-    ended_trusts,
     subscription_records,
     trust_interface,
+    trusts_to_delete,
 )
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.trust_interface import (
@@ -161,4 +161,4 @@ def end_unused(
         )
         return
     for trust_id in trust_ids - {used}:
-        ended_trusts.end(ctx, trust_id)
+        trusts_to_delete.end(ctx, trust_id)

@@ -13,7 +13,6 @@ from typing import Any
 from msgspec import structs
 
 from zaqar.controllers import (
-    ended_trusts,
     outbox_notices,
     subscription_delivery_status,
     subscription_filters,
@@ -21,6 +20,7 @@ from zaqar.controllers import (
     subscription_signing_keys,
     subscription_trusts,
     trust_interface,
+    trusts_to_delete,
     webhook_secret_format,
 )
 from zaqar.controllers import subscription_records as records
@@ -204,7 +204,7 @@ def _update(
         if done:
             used_id = data['options'].get(trust_interface.OPTION)
             for trust_id in trust_ids - {used_id}:
-                ended_trusts.end(ctx, trust_id)
+                trusts_to_delete.end(ctx, trust_id)
         else:
             subscription_trusts.end_unused(
                 ctx, scope, trust_ids, lambda: old.id

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from zaqar.models import Scope
 from zaqar.storage.watchable_store import Availability
-from zaqar.waiting.line import Line, Place, State, Wake
+from zaqar.waiting.waiters_of_one_queue import Line, Place, State, Wake
 
 LOG = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from zaqar.storage.base import MessageStore
 from zaqar.storage.watchable_store import MAX_FREE
 from zaqar.tests.contract.probe import ALICE, BOB, Probe
 from zaqar.waiting.change_listener import ChangeListener
-from zaqar.waiting.line import READ_AGAIN_AFTER
 from zaqar.waiting.waiters import Ticket, Waiters
+from zaqar.waiting.waiters_of_one_queue import READ_AGAIN_AFTER
 
 JOBS = Scope('p', 'jobs')
 

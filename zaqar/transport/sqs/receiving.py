@@ -6,7 +6,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from zaqar.controllers import body_text, message_extras, message_fields
+from zaqar.controllers import (
+    body_as_text,
+    group_and_attribute_checks,
+    message_extras,
+)
 from zaqar.controllers.message_extras import Extras
 from zaqar.controllers.result_types import Claimed
 from zaqar.models import Message
@@ -88,7 +92,7 @@ def _received(
     wanted: Collection[str],
     chosen: Collection[str],
 ) -> Output:
-    body = body_text.text_of(message.body)
+    body = body_as_text.text_of(message.body)
     receipt = names.Receipt(message.id, message.claim_count, claimed.claim.id)
     output: Output = {
         'MessageId': message.id,
@@ -136,8 +140,8 @@ def _system_attributes(
     if message.group is not None:
         shown['SequenceNumber'] = sending.sequence_number(message.id)
     for name, key in (
-        ('AWSTraceHeader', message_fields.TRACE),
-        ('MessageGroupId', message_fields.FAIR_GROUP),
+        ('AWSTraceHeader', group_and_attribute_checks.TRACE),
+        ('MessageGroupId', group_and_attribute_checks.FAIR_GROUP),
     ):
         if key in own:
             shown[name] = own[key]['value']

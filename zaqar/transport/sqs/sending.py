@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import message_fields
+from zaqar.controllers import group_and_attribute_checks
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidRequest, QueueFull
 from zaqar.transport.sqs import (
@@ -126,7 +126,7 @@ def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
         output['MD5OfMessageSystemAttributes'] = message_attributes.checksum(
             traces
         )
-        attributes[message_fields.TRACE] = traces[_TRACE]
+        attributes[group_and_attribute_checks.TRACE] = traces[_TRACE]
     document: dict[str, Any] = {'body': body}
     group = request.message_group_id
     if queue.endswith(names.FIFO):
@@ -134,7 +134,7 @@ def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
             raise faults.missing('MessageGroupId')
         document['group'] = group
     elif group is not None:
-        attributes[message_fields.FAIR_GROUP] = {
+        attributes[group_and_attribute_checks.FAIR_GROUP] = {
             'type': 'String',
             'value': group,
         }

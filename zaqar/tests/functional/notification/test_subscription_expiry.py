@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 import pytest
 
 from zaqar.controllers import (
-    ended_trusts,
     subscription_indexes,
     subscription_records,
     subscriptions,
+    trusts_to_delete,
 )
 from zaqar.controllers.subscription_records import SUBSCRIBER, SUBSCRIPTION
 from zaqar.errors import Conflict, StoreUnavailable
@@ -114,7 +114,7 @@ def test_a_trust_ends_with_its_subscription(
     subscription_records.clear(trusting.ctx, SCOPE)
     assert not trusts.lasting
     assert not trusting.management.count(
-        ended_trusts.KIND, ended_trusts.PARENT
+        trusts_to_delete.KIND, trusts_to_delete.PARENT
     )
 
 
@@ -140,7 +140,7 @@ def test_a_trust_that_keystone_did_not_end_is_ended_by_a_sweep(
     subscription_records.sweep(trusting.ctx, 10)
     assert not trusts.lasting
     assert not trusting.management.count(
-        ended_trusts.KIND, ended_trusts.PARENT
+        trusts_to_delete.KIND, trusts_to_delete.PARENT
     )
 
 

@@ -12,12 +12,12 @@ import pytest
 from zaqar.models import Scope
 from zaqar.storage.watchable_store import MAX_FREE, Availability
 from zaqar.waiting import waiters
-from zaqar.waiting.line import (
+from zaqar.waiting.waiters import Ticket, Waiters
+from zaqar.waiting.waiters_of_one_queue import (
     MOST_READ_AGAIN,
     READ_AGAIN_AFTER,
     RETRY_AFTER,
 )
-from zaqar.waiting.waiters import Ticket, Waiters
 
 JOBS = Scope('p', 'jobs')
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trusts that no subscription uses any more, until Keystone deletes them.
+"""Trusts to delete in Keystone, which no subscription uses any more.
 
 Each is recorded first: Keystone may not respond, or the process may die.
 """

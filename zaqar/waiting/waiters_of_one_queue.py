@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The line of the requests that wait for one queue: whose turn it is.
+"""The requests that wait for one queue, in a line: whose turn it is.
 
 Nothing here is safe for threads, nor reads a clock.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that are refused where their queue does not exist.
+"""Check that a queue exists, for requests that are refused where it does not.
 
 Otherwise such a queue reads as an empty one, and a post creates it.
 """

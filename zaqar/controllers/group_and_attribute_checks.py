@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Members of messages that posts have from 2.1 on, but for delays."""
+"""Checks of the groups and attributes that posts have from 2.1 on."""
 
 from __future__ import annotations
 

@@ -10,16 +10,16 @@ import sys
 _PROGRAM = """
 import os
 import threading
-from zaqar.cmd import startup_priority
+from zaqar.cmd import cpu_priority_at_startup
 
 usual = os.sched_getscheduler(0)
-is_lowered = startup_priority.lower()
+is_lowered = cpu_priority_at_startup.lower()
 ended = threading.Event()
 thread = threading.Thread(target=ended.wait)
 thread.start()
 numbers = [0, thread.native_id]
 lowered = [os.sched_getscheduler(number) for number in numbers]
-startup_priority.restore()
+cpu_priority_at_startup.restore()
 restored = [os.sched_getscheduler(number) for number in numbers]
 ended.set()
 idle = {os.SCHED_IDLE}
@@ -36,11 +36,11 @@ def test_a_lowered_priority_is_restored_for_all_threads() -> None:
 #: Without a folder that lists its threads.
 _BLIND = """
 import os
-from zaqar.cmd import startup_priority
+from zaqar.cmd import cpu_priority_at_startup
 
-startup_priority._THREADS = '/proc/self/missing'
+cpu_priority_at_startup._THREADS = '/proc/self/missing'
 usual = os.sched_getscheduler(0)
-assert not startup_priority.lower()
+assert not cpu_priority_at_startup.lower()
 assert os.sched_getscheduler(0) == usual
 """
 
@@ -48,11 +48,11 @@ assert os.sched_getscheduler(0) == usual
 _SLOW = """
 import os
 import time
-from zaqar.cmd import startup_priority
+from zaqar.cmd import cpu_priority_at_startup
 
-startup_priority.PATIENCE = 0.01
+cpu_priority_at_startup.PATIENCE = 0.01
 usual = os.sched_getscheduler(0)
-startup_priority.lower()
+cpu_priority_at_startup.lower()
 end = time.monotonic() + 5
 while os.sched_getscheduler(0) != usual:
     assert time.monotonic() < end
@@ -62,13 +62,13 @@ while os.sched_getscheduler(0) != usual:
 #: In a child of the supervisor; the parent writes a line.
 _CHILD = """
 import os
-from zaqar.cmd import startup_priority
+from zaqar.cmd import cpu_priority_at_startup
 from zaqar.cmd.supervisor import Child, Supervisor
 
 def fail():
     raise RuntimeError
 
-startup_priority.lower = fail
+cpu_priority_at_startup.lower = fail
 _, writing = os.pipe()
 try:
     pid = Supervisor([])._start(Child('child', lambda ready: None), writing)

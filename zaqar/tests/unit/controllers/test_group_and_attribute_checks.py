@@ -12,7 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zaqar.controllers import idempotency_key, message_extras, message_fields
+from zaqar.controllers import (
+    group_and_attribute_checks,
+    idempotency_key,
+    message_extras,
+)
 from zaqar.controllers.message_extras import DeadLetter, Extras
 from zaqar.controllers.posting import Post, PostedMessage
 from zaqar.errors import InvalidBody, InvalidRequest
@@ -45,7 +49,7 @@ def raw(value: Any) -> msgspec.Raw:
 @settings(deadline=None)
 def test_any_value_is_read_or_refused(value: Any) -> None:
     try:
-        encoded = message_fields.attributes(raw(value))
+        encoded = group_and_attribute_checks.attributes(raw(value))
     except InvalidBody:
         pass
     else:
@@ -55,7 +59,7 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
             for name, inner in value.items()
         }
     try:
-        text = message_fields.text('group', raw(value))
+        text = group_and_attribute_checks.text('group', raw(value))
     except InvalidBody:
         return
     assert text == value
@@ -66,8 +70,8 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
 @pytest.mark.parametrize('text', [b'"\\ud800"', b'{"a": "\\ud800"}'])
 def test_half_a_surrogate_pair_is_refused(text: bytes) -> None:
     for read in (
-        message_fields.attributes,
-        lambda member: message_fields.text('group', member),
+        group_and_attribute_checks.attributes,
+        lambda member: group_and_attribute_checks.text('group', member),
     ):
         with pytest.raises(InvalidBody):
             read(msgspec.Raw(text))
@@ -86,7 +90,7 @@ def test_half_a_surrogate_pair_is_refused(text: bytes) -> None:
 def test_long_texts_are_refused_in_no_time(value: Any) -> None:
     start = time.process_time()
     with pytest.raises(InvalidBody):
-        message_fields.attributes(raw(value))
+        group_and_attribute_checks.attributes(raw(value))
     assert time.process_time() - start < 1
 
 
