@@ -13,12 +13,12 @@ from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.approximate_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.guarantees_cache import GuaranteesCache
 from zaqar.controllers.pending_counts import PendingCounts
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quotas import Quotas
 from zaqar.controllers.rate_estimates import RateEstimates
 from zaqar.controllers.rates import Throttle
+from zaqar.controllers.server_guarantees_cache import GuaranteesCache
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity

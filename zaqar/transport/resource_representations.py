@@ -10,10 +10,10 @@ from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import message_extras
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.flavors import Flavor
-from zaqar.controllers.guarantees import QueueGuarantees
 from zaqar.controllers.message_explanations import Explanation
 from zaqar.controllers.message_extras import DeadLetter
 from zaqar.controllers.project_quotas import ProjectQuotas
+from zaqar.controllers.queue_guarantees import QueueGuarantees
 from zaqar.controllers.quota_settings import UNLIMITED
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import (

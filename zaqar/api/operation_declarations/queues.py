@@ -27,7 +27,7 @@ from zaqar.api.operation_declarations import (
 from zaqar.api.policy_defaults import MEMBER, READER, STACK_USER, any_of
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
-    guarantees,
+    queue_guarantees,
     queue_stats,
     queues,
     signed_urls,
@@ -234,7 +234,7 @@ OPERATIONS = (
         rule=Rule(
             'queues:guarantees', READER, 'Show what a queue guarantees.'
         ),
-        handler=guarantees.show,
+        handler=queue_guarantees.show,
         summary='Show what a queue guarantees, by the settings of its server.',
         error_message='Queue guarantees could not be read',
         responses={200: response_schemas.GUARANTEES},

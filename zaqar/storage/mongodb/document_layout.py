@@ -43,10 +43,11 @@ A queue, in the collection ``queue``, by its qid: ``key``, ``next`` number,
 bound of the number of messages, if a limit was ever set), ``gone`` (when it
 was dropped), ``old`` (former keys, whose messages are to be swept), ``grp``
 (whether it has ever had groups: 1 if some processes may not know it yet); and
-while its bytes are counted (see :mod:`.held_bytes`) ``hk`` (as ``key``),
-``hn`` and ``hb`` (messages and bytes), and ``ht`` (when the count began).
+while its bytes are counted (see :mod:`.queue_byte_counts`) ``hk`` (as
+``key``), ``hn`` and ``hb`` (messages and bytes), and ``ht`` (when the count
+began).
 
-Documents of groups: see :mod:`.groups`.
+Documents of groups: see :mod:`.message_groups`.
 """
 
 import hashlib

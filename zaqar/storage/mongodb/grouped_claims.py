@@ -21,7 +21,11 @@ from pymongo.errors import OperationFailure
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.mongodb import claim_documents, document_layout, groups
+from zaqar.storage.mongodb import (
+    claim_documents,
+    document_layout,
+    message_groups,
+)
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import (
     FREE_BATCH,
@@ -123,7 +127,7 @@ class GroupedClaimer:
                 queue.messages.update_many(
                     where, claim_documents.renew_update(terms), session=session
                 )
-            groups.regroup_of(
+            message_groups.regroup_of(
                 queue, rows, terms.now, session, keep_until=terms.raised_end
             )
             return bool(rows)
@@ -141,7 +145,7 @@ class GroupedClaimer:
                 queue.messages.update_many(
                     where, claim_documents.free_update(queue), session=session
                 )
-            groups.regroup_of(queue, rows, now, session)
+            message_groups.regroup_of(queue, rows, now, session)
 
         self._database.atomically(work)
 
@@ -157,35 +161,41 @@ class GroupedClaimer:
             (WOKEN, FREE),
             now=now,
             limit=max(window, most),
-            more=groups.UNGROUPED,
+            more=message_groups.UNGROUPED,
         )
-        some = groups.find_free(self._database, queue, now, window)
+        some = message_groups.find_free(self._database, queue, now, window)
         has_woken = any(row['a'] for row in some[-1:])
         if has_woken and len(some) >= limit:
-            groups.free_woken(self._database, queue, now, FREE_BATCH)
+            message_groups.free_woken(self._database, queue, now, FREE_BATCH)
             self._claimer.free_expired(queue, now)
         rows, some = _some_of(rows, most), _some_of(some, limit)
-        runs = groups.runs(self._database, queue, some, now, most)
+        runs = message_groups.runs(self._database, queue, some, now, most)
         if not all(runs.values()):
             self._tidy(queue, now)
             return None
         rows += [row for run in runs.values() for row in run]
         chosen = _oldest(rows, limit, terms.max_claims)
-        names = {*groups.ids_of(chosen)}
+        names = {*message_groups.ids_of(chosen)}
         return _Choice(
             chosen, [row for row in some if bytes(row['_id']) in names]
         )
 
     def _tidy(self, queue: CachedQueue, now: int) -> None:
         """Update the first groups whose messages have expired."""
-        some = groups.find_free(self._database, queue, now, groups.RUNS)
-        runs = groups.runs(self._database, queue, some, now, 1)
+        some = message_groups.find_free(
+            self._database, queue, now, message_groups.RUNS
+        )
+        runs = message_groups.runs(self._database, queue, some, now, 1)
         empty = [name for name, run in runs.items() if not run]
         for start in range(0, len(empty), TIDY_BATCH):
             part = empty[start : start + TIDY_BATCH]
             self._database.atomically(
                 partial(
-                    groups.regroup, queue.messages, queue.groups, part, now
+                    message_groups.regroup,
+                    queue.messages,
+                    queue.groups,
+                    part,
+                    now,
                 )
             )
 
@@ -215,7 +225,7 @@ def _hold(
 ) -> None:
     """Take messages with their groups, within a transaction."""
     queue = terms.queue
-    if not groups.occupy(
+    if not message_groups.occupy(
         queue, choice.some, terms.end, terms.raised_end, session
     ):
         raise _OutrunError
@@ -252,7 +262,7 @@ def _delete(
     """Delete what was popped, within a transaction."""
     with in_time():
         terms.queue.messages.delete_many({'c': terms.key}, session=session)
-    groups.regroup_of(terms.queue, rows, terms.now, session)
+    message_groups.regroup_of(terms.queue, rows, terms.now, session)
 
 
 def _some_of(rows: list[Document], limit: int) -> list[Document]:

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from zaqar.storage.mongodb import document_layout, groups
+from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.watchable_store import MAX_FREE, Availability
@@ -94,7 +94,7 @@ def _pipelines(
             {'$limit': MAX_FREE},
             {'$group': {'_id': name, 'free': {'$sum': 1}}},
         ]
-        more = groups.UNGROUPED if 'grp' in queue else {}
+        more = message_groups.UNGROUPED if 'grp' in queue else {}
         free: Sequence[Document] = (
             {'f': document_layout.places(key)},
             {'w': document_layout.until(key, now), **more},
@@ -126,5 +126,10 @@ def _free_groups(
         of_groups = [{'$match': where}, *counted]
         yield [
             {'$match': {'_id': {'$in': []}}},
-            {'$unionWith': {'coll': groups.COLLECTION, 'pipeline': of_groups}},
+            {
+                '$unionWith': {
+                    'coll': message_groups.COLLECTION,
+                    'pipeline': of_groups,
+                }
+            },
         ]

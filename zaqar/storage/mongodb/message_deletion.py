@@ -10,14 +10,14 @@ from pymongo.client_session import ClientSession
 
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import document_layout, groups
+from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
     in_time,
 )
 from zaqar.storage.mongodb.document_layout import Document
-from zaqar.storage.mongodb.held_bytes import HeldBytes
+from zaqar.storage.mongodb.queue_byte_counts import HeldBytes
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 #: Tries for a message that changes between two commands.
@@ -165,7 +165,7 @@ def _delete_held(
         count = queue.messages.delete_many(
             {'_id': {'$in': list(keys)}}, session=session
         ).deleted_count
-    groups.regroup_of(queue, rows, now, session)
+    message_groups.regroup_of(queue, rows, now, session)
     return count
 
 
@@ -183,7 +183,7 @@ def _delete_any(
         count = queue.messages.delete_many(
             where, session=session
         ).deleted_count
-    groups.regroup_of(queue, rows, now, session)
+    message_groups.regroup_of(queue, rows, now, session)
     return count
 
 
@@ -200,7 +200,7 @@ def _delete_of_group(
         )
     if row is None:
         return False
-    groups.regroup_of(queue, [row], now, session)
+    message_groups.regroup_of(queue, [row], now, session)
     return True
 
 

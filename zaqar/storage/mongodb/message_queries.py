@@ -19,7 +19,11 @@ from zaqar.storage.message_ids import (
     parse_id,
     parse_marker,
 )
-from zaqar.storage.mongodb import document_layout, groups, queue_statistics
+from zaqar.storage.mongodb import (
+    document_layout,
+    message_groups,
+    queue_statistics,
+)
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
@@ -187,7 +191,9 @@ class Reader:
                 return Inspected(message)
             return Inspected(
                 message,
-                groups.busy_until(self._database, queue, message.group, now),
+                message_groups.busy_until(
+                    self._database, queue, message.group, now
+                ),
             )
         return None
 

@@ -20,19 +20,19 @@ from zaqar.storage.group_commit import Batcher
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
-    guarantees,
     message_availability,
-    message_volume,
+    message_count_estimate,
+    server_guarantees,
     settling,
 )
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
-from zaqar.storage.mongodb.held_bytes import HeldBytes
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster
+from zaqar.storage.mongodb.queue_byte_counts import HeldBytes
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import QueueCache
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
@@ -71,7 +71,7 @@ class MongoMessageStore(base.MessageStore):
 
     @property
     def has_groups(self) -> bool:
-        """Whether the server has transactions; see :mod:`.groups`."""
+        """Whether the server has transactions; see :mod:`.message_groups`."""
         return self._database.has_transactions
 
     def ping(self) -> None:
@@ -211,10 +211,10 @@ class MongoMessageStore(base.MessageStore):
         return self._reader.inspect(qid, message_id, now)
 
     def guarantees(self, qid: str) -> Guarantees:
-        return guarantees.read(self._database, strictly=self._strictly)
+        return server_guarantees.read(self._database, strictly=self._strictly)
 
     def volume(self, *, now: int) -> Stats:
-        return message_volume.count_messages(self._database, now)
+        return message_count_estimate.count_messages(self._database, now)
 
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
         return self._held.total(qids, now)

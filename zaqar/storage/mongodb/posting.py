@@ -32,7 +32,11 @@ from zaqar.errors import (
 from zaqar.storage import deduplicated_ids
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
-from zaqar.storage.mongodb import deduplication, document_layout, groups
+from zaqar.storage.mongodb import (
+    deduplication,
+    document_layout,
+    message_groups,
+)
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
@@ -206,7 +210,7 @@ class Poster:
         if outbox is not None and outbox.partition != queue.partition:
             _insert(outbox, notices, session)
             notices = []
-        groups.append(queue, rows, session)
+        message_groups.append(queue, rows, session)
         _insert(queue, notices + rows, session)
         for row in rows:
             if row.get('a'):

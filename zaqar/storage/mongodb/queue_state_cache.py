@@ -56,7 +56,7 @@ class CachedQueue:
     :ivar next: the number of the next message
     :ivar grouped: whether it has ever had groups; see :mod:`.document_layout`
     :ivar groups: the collection of their documents
-    :ivar is_counted: whether its bytes are; see :mod:`.held_bytes`
+    :ivar is_counted: whether its bytes are; see :mod:`.queue_byte_counts`
     """
 
     qid: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import structs
 
 from zaqar.models import MessageSpan, Stats
-from zaqar.storage.mongodb import document_layout, groups
+from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
@@ -156,7 +156,7 @@ def _pipelines(
         start = {'_id': {'$literal': 'woken'}, 'at': {'$min': '$m'}}
         where = woken | live
         if queue.grouped:
-            where |= groups.UNGROUPED
+            where |= message_groups.UNGROUPED
         pipelines.append([{'$match': where}, {'$group': start}])
     for name, where in counted.items():
         group = {'_id': {'$literal': name}, 'n': {'$sum': 1}}

@@ -12,7 +12,11 @@ from msgspec import structs
 from pymongo.client_session import ClientSession
 
 from zaqar.models import Act, Settlement
-from zaqar.storage.mongodb import claim_documents, document_layout, groups
+from zaqar.storage.mongodb import (
+    claim_documents,
+    document_layout,
+    message_groups,
+)
 from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
     in_time,
@@ -120,7 +124,7 @@ def _apply_to_groups(work: _Work, rows: Sequence[Document]) -> int:
             done += work.change()
     names = {*map(bytes, chain(work.deleted, *work.changed.values()))}
     ends = [item.end(work.now) for item in work.changed]
-    groups.regroup_of(
+    message_groups.regroup_of(
         work.queue,
         [row for row in rows if bytes(row['_id']) in names],
         work.now,

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.mongodb import document_layout, groups, held_bytes, leases
+from zaqar.storage.mongodb import (
+    document_layout,
+    leases,
+    message_groups,
+    queue_byte_counts,
+)
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     Documents,
@@ -45,18 +50,18 @@ class DatabaseSweeper:
     def _sweep(self, partition: int, now: int, limit: int) -> int:
         messages = self._database.collection('message', partition)
         queues = self._database.collection('queue', partition)
-        lanes = self._database.collection(groups.COLLECTION, partition)
+        lanes = self._database.collection(message_groups.COLLECTION, partition)
         dead: Document = {'e': {'$lte': document_layout.date(now)}}
         rows: list[Document] = []
         removed = self._remove(messages, dead, limit, rows)
-        self._regroup(messages, lanes, groups.ids_of(rows), now)
+        self._regroup(messages, lanes, message_groups.ids_of(rows), now)
         by_queue = Counter(
             bytes(row['_id'])[: document_layout.KEY_SIZE]
             for row in rows
             # That of a token is text.
             if not isinstance(row['_id'], str)
         )
-        held_bytes.subtract(self._database, partition, by_queue)
+        queue_byte_counts.subtract(self._database, partition, by_queue)
         removed += self._remove(lanes, dead, limit - removed)
         removed += self._empty_garbage(
             messages, lanes, queues, limit - removed
@@ -109,7 +114,7 @@ class DatabaseSweeper:
         for start in range(0, len(touched), REGROUP_BATCH):
             part = touched[start : start + REGROUP_BATCH]
             self._database.atomically(
-                partial(groups.regroup, messages, lanes, part, now)
+                partial(message_groups.regroup, messages, lanes, part, now)
             )
 
     def _empty_garbage(

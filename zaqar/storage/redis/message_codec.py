@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.models import Message, NewMessage
-from zaqar.storage import reason_encoding
+from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import (
     is_claim_id,
     parse_id,
@@ -132,7 +132,9 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         visible_at=wakes_at,
         group=group.decode() if group is not None else None,
         extras=extras,
-        reason=reason_encoding.decode(reason) if reason is not None else None,
+        reason=rejection_reason_encoding.decode(reason)
+        if reason is not None
+        else None,
         claim_ends_at=claim_ends_at,
     )
 

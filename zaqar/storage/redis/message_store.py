@@ -20,15 +20,15 @@ from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
-    guarantees,
     keys,
     message_availability,
     message_codec,
-    message_volume,
+    message_count,
     posting,
     queue_statistics,
     script_for_many_queues,
     scripts,
+    server_guarantees,
     settling_script,
 )
 from zaqar.storage.redis.queue_watch import WatchOpener
@@ -249,7 +249,7 @@ class RedisMessageStore(base.MessageStore):
         return queue_statistics.of_many(self._client, qids, now)
 
     def guarantees(self, qid: str) -> Guarantees:
-        return guarantees.read(self._client, qid)
+        return server_guarantees.read(self._client, qid)
 
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
         answers = script_for_many_queues.run(
@@ -288,7 +288,7 @@ class RedisMessageStore(base.MessageStore):
         return bool(cleared[0])
 
     def volume(self, *, now: int) -> Stats:
-        return message_volume.count_messages(self._client, now)
+        return message_count.count_messages(self._client, now)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._sweeper.sweep(now, batch)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.models import Act, Settlement
-from zaqar.storage import reason_encoding
+from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.redis import message_codec
 
 _LETTERS = {Act.DELETE: 'd', Act.RELEASE: 'f', Act.EXTEND: 'e'}
@@ -34,7 +34,7 @@ def arguments(
             item.seconds,
             int(not item.failed),
             int(reason is not None),
-            '' if reason is None else reason_encoding.encode(reason),
+            '' if reason is None else rejection_reason_encoding.encode(reason),
         )
     return places, [len(places), *triples, *acts]
 

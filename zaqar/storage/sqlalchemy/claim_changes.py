@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from zaqar.models import Act, Settlement
-from zaqar.storage import reason_encoding
+from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import groups, queue_state
 from zaqar.storage.sqlalchemy.claiming import (
@@ -207,7 +207,7 @@ def _apply(
         {
             **values,
             **lifetime_values(values['now'], item.seconds, 0),
-            'reason': reason_encoding.encode(item.reason or ''),
+            'reason': rejection_reason_encoding.encode(item.reason or ''),
         },
     )
 

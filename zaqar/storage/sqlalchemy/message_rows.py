@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from zaqar.models import Message, NewMessage
-from zaqar.storage import reason_encoding
+from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.sqlalchemy.statement_execution import Row, placeholders
 
@@ -190,7 +190,9 @@ def message(row: Sequence[Any], now: int) -> Message:
         visible_at=visible_at,
         group=group,
         extras=extras,
-        reason=None if reason is None else reason_encoding.decode(reason),
+        reason=None
+        if reason is None
+        else rejection_reason_encoding.decode(reason),
         claim_ends_at=wake_at if is_claimed else None,
     )
 

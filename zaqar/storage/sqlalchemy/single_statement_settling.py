@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zaqar.models import Act, Settlement
-from zaqar.storage import reason_encoding
+from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import held_bytes, queue_state
 from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
@@ -99,7 +99,7 @@ def settle(
             'reasons': [
                 None
                 if item.reason is None
-                else reason_encoding.encode(item.reason)
+                else rejection_reason_encoding.encode(item.reason)
                 for item in settlements
             ],
         },

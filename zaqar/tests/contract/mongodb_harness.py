@@ -23,7 +23,7 @@ from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.mongodb import (
     commands_and_transactions,
     driver,
-    message_volume,
+    message_count_estimate,
     posting,
     sessions_and_abandoned_transactions,
 )
@@ -147,7 +147,7 @@ class MongoDB(harnesses.Harness):
             # On a busy machine ours needs seconds for a large update, and
             # longer than a post may count.
             patch.setattr(posting, 'SLOW_COUNT', 10.0)
-            patch.setattr(message_volume, 'MAX_DURATION', 20.0)
+            patch.setattr(message_count_estimate, 'MAX_DURATION', 20.0)
             patch.setattr(commands_and_transactions, 'COMMAND_TIMEOUT', 20.0)
             patch.setattr(commands_and_transactions, 'STEP_TIMEOUT', 35.0)
             patch.setattr(sessions_and_abandoned_transactions, 'TIMEOUT', 10.0)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from zaqar.storage.mongodb import held_bytes
+from zaqar.storage.mongodb import queue_byte_counts
 from zaqar.tests.contract.probe import Probe
 from zaqar.tests.functional.mongodb.conftest import Open
 from zaqar.tests.servers.mongodb import MongoDB
@@ -28,7 +28,7 @@ def beside(server: MongoDB, opened: Open, queue: Probe) -> Probe:
 def test_what_another_process_removes_is_written_by_itself(
     queue: Probe, beside: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_bytes, 'INTERVAL', 0.01)
+    monkeypatch.setattr(queue_byte_counts, 'INTERVAL', 0.01)
     one, *_ = queue.post(*['a' * (SIZE - 2)] * 4)
     assert _held(queue) == 4 * SIZE
     beside.delete(one)
@@ -45,7 +45,7 @@ def test_a_count_that_is_wrong_begins_anew_after_an_hour(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # This process never gets to write what it has removed.
-    monkeypatch.setattr(held_bytes, 'INTERVAL', 3600.0)
+    monkeypatch.setattr(queue_byte_counts, 'INTERVAL', 3600.0)
     one, *_ = queue.post(*['a' * (SIZE - 2)] * 4, ttl=7200)
     assert _held(queue) == 4 * SIZE
     beside.delete(one)
@@ -62,7 +62,7 @@ def test_a_count_that_is_wrong_begins_anew_after_an_hour(
 def test_a_queue_with_very_many_messages_keeps_its_count(
     queue: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_bytes, 'MOST', 2)
+    monkeypatch.setattr(queue_byte_counts, 'MOST', 2)
     queue.post('a' * (SIZE - 2))
     assert _held(queue) == SIZE
     queue.post(*['a' * (SIZE - 2)] * 3)

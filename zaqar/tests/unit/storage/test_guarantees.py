@@ -10,7 +10,7 @@ import pytest
 from pymongo.write_concern import WriteConcern
 
 from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
-from zaqar.storage.mongodb import guarantees as mongodb
+from zaqar.storage.mongodb import server_guarantees as mongodb
 from zaqar.storage.sqlalchemy import guarantees as sqlalchemy
 
 THREE = {'setName': 'rs', 'hosts': ['a', 'b'], 'passives': ['c']}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of bodies that queues hold, as running counts.
+"""Counts of the bytes of bodies that queues hold, which run along.
 
 Posts add to the count in the document of their queue, which they change
 anyway. What is removed is summed up in memory, and subtracted once a second

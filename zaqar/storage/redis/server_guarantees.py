@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the settings of a server promise.
+"""Guarantees of a server: what its settings promise.
 
 Users need no permission to read the configuration; without it some of the
 answer is unknown.

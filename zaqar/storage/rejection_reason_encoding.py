@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reasons of workers as bytes; they may hold unpaired surrogates."""
+"""Encoding of reasons of rejections, which may hold unpaired surrogates."""
 
 
 def encode(reason: str) -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a queue promises, by the settings of the server it is on."""
+"""The guarantees of a queue, by the settings of the server it is on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import msgspec
 
 from zaqar.controllers import queue_existence_check
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.guarantees_cache import Checked
 from zaqar.controllers.reserved_metadata import dedup_window
+from zaqar.controllers.server_guarantees_cache import Checked
 from zaqar.models import Queue, Scope
 from zaqar.storage.base import MessageStore
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What replication and write concern of a deployment promise."""
+"""Guarantees of a deployment: what replication and write concern promise."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What servers were seen to promise a moment ago."""
+"""A cache of the guarantees of servers, as they were read a moment ago."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zaqar import store_clock
-from zaqar.controllers.guarantees_cache import (
+from zaqar.controllers.server_guarantees_cache import (
     FRESH,
     MAX_QUEUES,
     GuaranteesCache,

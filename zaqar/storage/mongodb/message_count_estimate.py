@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An estimate of the messages in a deployment, in bounded time."""
+"""An estimate of how many messages a deployment has, in bounded time."""
 
 import time
 
