@@ -15,9 +15,9 @@ from msgspec import structs
 
 from zaqar.bench.client import TIMEOUT, CallFailed, ClaimedMessages
 from zaqar.bench.credentials import SqsKeys
-from zaqar.transport.sqs import json_protocol, ranges, signatures
-from zaqar.transport.sqs.batches import MOST_ENTRIES
-from zaqar.transport.sqs.signatures import Signature
+from zaqar.transport.sqs import json_protocol, parameter_ranges, signature_v4
+from zaqar.transport.sqs.batch_checks_and_outcomes import MOST_ENTRIES
+from zaqar.transport.sqs.signature_v4 import Signature
 
 _REGION = 'RegionOne'
 
@@ -71,7 +71,7 @@ class SqsBenchClient:
             'ReceiveMessage',
             MaxNumberOfMessages=min(limit, MOST_ENTRIES),
             VisibilityTimeout=ttl,
-            WaitTimeSeconds=min(wait, ranges.WAIT.most),
+            WaitTimeSeconds=min(wait, parameter_ranges.WAIT.most),
         )
         messages = answer.get('Messages')
         if not messages:
@@ -123,7 +123,7 @@ class SqsBenchClient:
         return msgspec.json.decode(answer.data)
 
     def _headers(self, action: str, body: bytes) -> dict[str, str]:
-        moment = time.strftime(signatures.MOMENT, time.gmtime())
+        moment = time.strftime(signature_v4.MOMENT, time.gmtime())
         # They are signed in this order, that of their names.
         headers = {
             'content-type': json_protocol.CONTENT_TYPE,

@@ -17,7 +17,7 @@ from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.waiting_requests import Postponable
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.models import Identity
-from zaqar.transport.sqs import faults, names
+from zaqar.transport.sqs import faults, urls_arns_and_receipts
 from zaqar.transport.sqs.faults import Fault
 
 _ENCODER = msgspec.json.Encoder()
@@ -66,9 +66,9 @@ class ActionContext:
         address = queue_url or self._path_queue
         if not address:
             raise faults.missing('QueueUrl')
-        return self.own(names.of_url(address))
+        return self.own(urls_arns_and_receipts.of_url(address))
 
-    def own(self, queue: names.QueueName) -> str:
+    def own(self, queue: urls_arns_and_receipts.QueueName) -> str:
         """Return the name of a queue.
 
         :raises Fault: it is of another project
@@ -98,10 +98,10 @@ class ActionContext:
         return name
 
     def url(self, name: str) -> str:
-        return names.url(self._endpoint, self.project, name)
+        return urls_arns_and_receipts.url(self._endpoint, self.project, name)
 
     def arn(self, name: str) -> str:
-        return names.arn(self.region, self.project, name)
+        return urls_arns_and_receipts.arn(self.region, self.project, name)
 
     def run(
         self,

@@ -25,11 +25,11 @@ from zaqar.transport.sqs import (
     faults,
     json_protocol,
     query_protocol,
-    signatures,
+    signature_v4,
 )
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.actions import ACTIONS
-from zaqar.transport.sqs.batches import Output
+from zaqar.transport.sqs.action_table import ACTIONS
+from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 from zaqar.transport.sqs.callers import Prover
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi import log_context, request_reading
@@ -77,7 +77,7 @@ def with_sqs(
 
 def _prover(conf: cfg.ConfigOpts) -> Prover:
     if caller_identity.strategy(conf):
-        from zaqar.transport.sqs.keystone_credentials import Ec2Credentials
+        from zaqar.transport.sqs.keystone_ec2_credentials import Ec2Credentials
 
         return Ec2Credentials.from_conf(conf)
     return callers.Trusting()
@@ -136,7 +136,7 @@ class Application:
 
     def _handle(self, environ: Environ, is_json: bool) -> tuple[str, Output]:
         body = self._read(environ)
-        signature = signatures.read(environ, body)
+        signature = signature_v4.read(environ, body)
         caller = callers.caller(signature, self._prover, self._clock())
         project = caller.identity.project
         log_context.name_project(project)

@@ -15,7 +15,7 @@ from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.sqs.action_context import Caller
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.signatures import Signature
+from zaqar.transport.sqs.signature_v4 import Signature
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from zaqar.transport.sqs import faults
-from zaqar.transport.sqs.batches import Output
+from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi_types import Environ
 

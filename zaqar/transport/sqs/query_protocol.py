@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 import msgspec
 
 from zaqar.transport.sqs import json_protocol
-from zaqar.transport.sqs.batches import Output
+from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi_types import Environ
 

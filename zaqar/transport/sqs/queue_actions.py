@@ -9,14 +9,14 @@ from typing import Any
 from zaqar.controllers.result_types import Counted, QueuePage
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import (
+    action_inputs,
     faults,
-    names,
+    parameter_ranges,
     queue_attributes,
-    ranges,
-    requests,
+    urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.batches import Output
+from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 from zaqar.transport.sqs.faults import Fault
 
 #: Tries of a change that others get in the way of.
@@ -24,7 +24,7 @@ ATTEMPTS = 10
 
 
 def create_queue(
-    context: ActionContext, request: requests.CreateQueue
+    context: ActionContext, request: action_inputs.CreateQueue
 ) -> Output:
     """Create a queue; one with the same attributes is fine."""
     name = context.checked(request.queue_name)
@@ -54,23 +54,25 @@ def create_queue(
 
 
 def get_queue_url(
-    context: ActionContext, request: requests.GetQueueUrl
+    context: ActionContext, request: action_inputs.GetQueueUrl
 ) -> Output:
     owner = request.queue_owner_account or context.project
-    name = context.own(names.QueueName(owner, request.queue_name))
+    name = context.own(
+        urls_arns_and_receipts.QueueName(owner, request.queue_name)
+    )
     context.describe(name)
     return {'QueueUrl': context.url(name)}
 
 
 def list_queues(
-    context: ActionContext, request: requests.ListQueues
+    context: ActionContext, request: action_inputs.ListQueues
 ) -> Output:
     query = {'prefix': request.queue_name_prefix or None}
     return _listed(context, request, query, 'QueueUrls')
 
 
 def list_dead_letter_source_queues(
-    context: ActionContext, request: requests.ListDeadLetterSourceQueues
+    context: ActionContext, request: action_inputs.ListDeadLetterSourceQueues
 ) -> Output:
     name = context.queue(request.queue_url)
     context.describe(name)
@@ -80,13 +82,17 @@ def list_dead_letter_source_queues(
     return {'queueUrls': [], **output}
 
 
-def delete_queue(context: ActionContext, request: requests.OnQueue) -> Output:
+def delete_queue(
+    context: ActionContext, request: action_inputs.OnQueue
+) -> Output:
     """Delete a queue; a missing one is fine."""
     context.run('queue_delete', context.queue(request.queue_url))
     return {}
 
 
-def purge_queue(context: ActionContext, request: requests.OnQueue) -> Output:
+def purge_queue(
+    context: ActionContext, request: action_inputs.OnQueue
+) -> Output:
     context.run(
         'queue_purge',
         context.queue(request.queue_url),
@@ -97,7 +103,7 @@ def purge_queue(context: ActionContext, request: requests.OnQueue) -> Output:
 
 
 def get_queue_attributes(
-    context: ActionContext, request: requests.GetQueueAttributes
+    context: ActionContext, request: action_inputs.GetQueueAttributes
 ) -> Output:
     name = context.queue(request.queue_url)
     wanted = set(request.attribute_names or ())
@@ -118,7 +124,7 @@ def get_queue_attributes(
 
 
 def set_queue_attributes(
-    context: ActionContext, request: requests.SetQueueAttributes
+    context: ActionContext, request: action_inputs.SetQueueAttributes
 ) -> Output:
     name = context.queue(request.queue_url)
     if 'FifoQueue' in request.attributes:
@@ -139,18 +145,20 @@ def set_queue_attributes(
     return {}
 
 
-def tag_queue(context: ActionContext, request: requests.TagQueue) -> Output:
+def tag_queue(
+    context: ActionContext, request: action_inputs.TagQueue
+) -> Output:
     return _retag(context, request.queue_url, request.tags, ())
 
 
 def untag_queue(
-    context: ActionContext, request: requests.UntagQueue
+    context: ActionContext, request: action_inputs.UntagQueue
 ) -> Output:
     return _retag(context, request.queue_url, {}, request.tag_keys)
 
 
 def list_queue_tags(
-    context: ActionContext, request: requests.OnQueue
+    context: ActionContext, request: action_inputs.OnQueue
 ) -> Output:
     metadata = context.describe(context.queue(request.queue_url))
     tags = queue_attributes.tags(metadata)
@@ -189,21 +197,22 @@ def _has(
 
 def _listed(
     context: ActionContext,
-    request: requests.ListQueues | requests.ListDeadLetterSourceQueues,
+    request: action_inputs.ListQueues
+    | action_inputs.ListDeadLetterSourceQueues,
     query: Mapping[str, object],
     member: str,
 ) -> Output:
     """Return URLs of queues, and where the next page begins."""
     wanted = request.max_results
-    ranges.QUEUES.check(wanted)
+    parameter_ranges.QUEUES.check(wanted)
     marker = None
     if request.next_token is not None:
-        parts = names.of_token(request.next_token, 1)
+        parts = urls_arns_and_receipts.of_token(request.next_token, 1)
         if parts is None:
             raise faults.invalid('NextToken', 'it is no token of a page.')
         marker = parts[0]
     queues: list[str] = []
-    size = wanted or ranges.QUEUES.most
+    size = wanted or parameter_ranges.QUEUES.most
     while True:
         limit = min(size - len(queues), context.limits.max_queues_per_page)
         page: QueuePage = context.run(
@@ -219,7 +228,7 @@ def _listed(
     # One that is cut has read a lot: another request reads on, even if this
     # one has not asked for pages.
     if page.is_cut or (wanted is not None and len(page.queues) == limit):
-        output['NextToken'] = names.token(str(marker))
+        output['NextToken'] = urls_arns_and_receipts.token(str(marker))
     return output
 
 
@@ -266,7 +275,9 @@ def _change(op: str, key: str, value: Any) -> Output:
     return {'op': op, 'path': f'/metadata/{key}', 'value': value}
 
 
-def unsupported(context: ActionContext, request: requests.OnQueue) -> Output:
+def unsupported(
+    context: ActionContext, request: action_inputs.OnQueue
+) -> Output:
     """Refuse what policies of queues would be needed for."""
     raise Fault(
         'UnsupportedOperation',

@@ -18,9 +18,13 @@ from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.dead_letter_permissions import Allowed
 from zaqar.controllers.fifo_queues import Fifo
 from zaqar.controllers.result_types import Counted
-from zaqar.transport.sqs import faults, names, ranges
+from zaqar.transport.sqs import (
+    faults,
+    parameter_ranges,
+    urls_arns_and_receipts,
+)
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.ranges import Range
+from zaqar.transport.sqs.parameter_ranges import Range
 
 Metadata = dict[str, Any]
 
@@ -28,7 +32,7 @@ Metadata = dict[str, Any]
 Arn = Callable[[str], str]
 
 #: Returns the name of a queue of the caller.
-Own = Callable[[names.QueueName], str]
+Own = Callable[[urls_arns_and_receipts.QueueName], str]
 
 TAGS = 'sqs_tags'
 MOST_TAGS = 50
@@ -43,15 +47,19 @@ class _Number(NamedTuple):
 
 
 _NUMBERS: Mapping[str, _Number] = {
-    'VisibilityTimeout': _Number('_default_claim_ttl', ranges.VISIBILITY),
+    'VisibilityTimeout': _Number(
+        '_default_claim_ttl', parameter_ranges.VISIBILITY
+    ),
     'MessageRetentionPeriod': _Number(
-        '_default_message_ttl', ranges.RETENTION
+        '_default_message_ttl', parameter_ranges.RETENTION
     ),
-    'DelaySeconds': _Number('_default_message_delay', ranges.DELAY),
+    'DelaySeconds': _Number('_default_message_delay', parameter_ranges.DELAY),
     'MaximumMessageSize': _Number(
-        '_max_messages_post_size', ranges.MESSAGE_SIZE
+        '_max_messages_post_size', parameter_ranges.MESSAGE_SIZE
     ),
-    'ReceiveMessageWaitTimeSeconds': _Number('_default_wait', ranges.WAIT),
+    'ReceiveMessageWaitTimeSeconds': _Number(
+        '_default_wait', parameter_ranges.WAIT
+    ),
 }
 
 _RETENTION = 345_600
@@ -101,7 +109,7 @@ def defaults(name: str, limits: Limits) -> Metadata:
         '_default_message_ttl': min(_RETENTION, limits.max_message_ttl),
         '_default_message_delay': 0,
     }
-    if name.endswith(names.FIFO):
+    if name.endswith(urls_arns_and_receipts.FIFO):
         fields[fifo_queues.METADATA] = msgspec.to_builtins(Fifo())
     return fields
 
@@ -143,13 +151,14 @@ def check_fifo(name: str, attributes: Mapping[str, str]) -> None:
 
     :raises Fault: they do not
     """
-    is_fifo = name.endswith(names.FIFO)
+    is_fifo = name.endswith(urls_arns_and_receipts.FIFO)
     value = attributes.get('FifoQueue', 'false')
     if is_fifo != _flag('FifoQueue', value):
         raise Fault(
             'InvalidParameterValue',
             f'The name of a FIFO queue, and of no other, ends with '
-            f'{names.FIFO}, and its attribute FifoQueue is true.',
+            f'{urls_arns_and_receipts.FIFO}, and its attribute FifoQueue is '
+            'true.',
         )
 
 
@@ -281,7 +290,9 @@ def _allowed(text: str, own: Own) -> Metadata | None:
 
 
 def _target(name: str, text: Any, own: Own) -> str:
-    queue = names.of_arn(text) if isinstance(text, str) else None
+    queue = (
+        urls_arns_and_receipts.of_arn(text) if isinstance(text, str) else None
+    )
     if queue is None:
         raise _refused(name, f'{text} is no resource name of a queue')
     return own(queue)

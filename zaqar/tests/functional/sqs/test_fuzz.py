@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zaqar.tests.functional.sqs.clients import Form, send, signed
-from zaqar.transport.sqs.actions import ACTIONS
+from zaqar.transport.sqs.action_table import ACTIONS
 
 _NAMES = st.sampled_from(
     sorted(

@@ -12,7 +12,7 @@ from botocore.model import Shape
 from msgspec import inspect
 
 from zaqar.transport.sqs import faults
-from zaqar.transport.sqs.actions import ACTIONS
+from zaqar.transport.sqs.action_table import ACTIONS
 
 MODEL = botocore.session.get_session().get_service_model('sqs')
 

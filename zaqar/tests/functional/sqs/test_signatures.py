@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from zaqar.tests.functional.sqs.clients import REGION, Form, send, signed
 from zaqar.tests.servers.zaqar import Zaqar
-from zaqar.transport.sqs import signatures
+from zaqar.transport.sqs import signature_v4
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.signatures import Signature
+from zaqar.transport.sqs.signature_v4 import Signature
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -76,14 +76,14 @@ def test_whatever_botocore_signs_is_proved(
     request = AWSRequest('POST', url, data=body, headers={'x-b': header})
     SigV4Auth(Credentials('key', secret), 'sqs', REGION).add_auth(request)
     environ = _environ(request.prepare())
-    signature = signatures.read(environ, body)
+    signature = signature_v4.read(environ, body)
     assert _is_made_with(signature, secret)
     assert not _is_made_with(signature, f'{secret}x')
     assert signature is not None
     assert signature.authorization == environ['HTTP_AUTHORIZATION']
-    changed = signatures.read(environ, body + b'x')
+    changed = signature_v4.read(environ, body + b'x')
     assert not _is_made_with(changed, secret)
-    moved = signatures.read({**environ, 'PATH_INFO': '/sqs/a/b/c'}, body)
+    moved = signature_v4.read({**environ, 'PATH_INFO': '/sqs/a/b/c'}, body)
     assert not _is_made_with(moved, secret)
 
 
@@ -98,7 +98,7 @@ def _read(**changes: str | None) -> Any:
         **_environ(signed('http://h:1/sqs', 'key', headers=headers)),
         **changes,
     }
-    return signatures.read(
+    return signature_v4.read(
         {key: value for key, value in environ.items() if value is not None},
         b'',
     )
@@ -156,7 +156,7 @@ def test_a_presigned_request_expires() -> None:
         }
     )
     environ = _environ(AWSRequest('GET', f'http://h/sqs?{query}').prepare())
-    signature = signatures.read(environ, b'')
+    signature = signature_v4.read(environ, b'')
     assert signature is not None
     second = datetime.timedelta(seconds=1)
     hour = NOW.replace(microsecond=0) + 3600 * second
@@ -166,15 +166,15 @@ def test_a_presigned_request_expires() -> None:
     for name, value in (('X-Amz-Expires', '604801'), ('X-Amz-Date', 'x')):
         wrong = query.replace(f'{name}=', f'{name}={value}&a=')
         with pytest.raises(Fault, match='IncompleteSignature'):
-            read = signatures.read({**environ, 'QUERY_STRING': wrong}, b'')
+            read = signature_v4.read({**environ, 'QUERY_STRING': wrong}, b'')
             assert read is not None
             read.check_time(NOW)
     # Keystone would prove it in another way.
     older = {**environ, 'QUERY_STRING': f'{query}&SignatureVersion=0'}
     with pytest.raises(Fault, match='IncompleteSignature'):
-        signatures.read(older, b'')
+        signature_v4.read(older, b'')
     odd = query.replace('0' * 64, '%C3%A9')
-    read = signatures.read({**environ, 'QUERY_STRING': odd}, b'')
+    read = signature_v4.read({**environ, 'QUERY_STRING': odd}, b'')
     assert not _is_made_with(read, 'secret')
 
 

@@ -13,7 +13,7 @@ from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.models import Kind
 from zaqar.transport.large_page_fairness import TURN, Turn, Turns
-from zaqar.transport.sqs import signatures
+from zaqar.transport.sqs import signature_v4
 from zaqar.transport.sqs.application import Application
 from zaqar.transport.sqs.callers import Trusting
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
@@ -46,7 +46,7 @@ def _listed(
     application = Application(
         dispatcher, WaitingInThreads(0), Trusting(), lambda: NOW
     )
-    moment = NOW.strftime(signatures.MOMENT)
+    moment = NOW.strftime(signature_v4.MOMENT)
     scope = f'a-project/{moment[:8]}/r/sqs/aws4_request'
     body = json.dumps(members).encode()
     environ = {
@@ -58,7 +58,7 @@ def _listed(
         'HTTP_HOST': 'h',
         'HTTP_X_AMZ_DATE': moment,
         'HTTP_X_AMZ_TARGET': 'AmazonSQS.ListQueues',
-        'HTTP_AUTHORIZATION': f'{signatures.ALGORITHM} Credential={scope}, '
+        'HTTP_AUTHORIZATION': f'{signature_v4.ALGORITHM} Credential={scope}, '
         f'SignedHeaders=host;x-amz-date;x-amz-target, Signature={"0" * 64}',
         **({} if turn is None else {TURN: turn}),
     }

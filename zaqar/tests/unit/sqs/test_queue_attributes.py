@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.transport.sqs import names, queue_attributes, ranges
+from zaqar.transport.sqs import (
+    parameter_ranges,
+    queue_attributes,
+    urls_arns_and_receipts,
+)
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.ranges import Range
+from zaqar.transport.sqs.parameter_ranges import Range
 
 
-def _own(queue: names.QueueName) -> str:
+def _own(queue: urls_arns_and_receipts.QueueName) -> str:
     return queue.name
 
 
@@ -39,13 +43,13 @@ def test_encryption_is_that_of_the_queue(
 @pytest.mark.parametrize(
     ('range_', 'least', 'most'),
     [
-        (ranges.VISIBILITY, 0, 43_200),
-        (ranges.WAIT, 0, 20),
-        (ranges.DELAY, 0, 900),
-        (ranges.RECEIVED, 1, 10),
-        (ranges.QUEUES, 1, 1000),
-        (ranges.TASKS, 1, 10),
-        (ranges.RATE, 1, 500),
+        (parameter_ranges.VISIBILITY, 0, 43_200),
+        (parameter_ranges.WAIT, 0, 20),
+        (parameter_ranges.DELAY, 0, 900),
+        (parameter_ranges.RECEIVED, 1, 10),
+        (parameter_ranges.QUEUES, 1, 1000),
+        (parameter_ranges.TASKS, 1, 10),
+        (parameter_ranges.RATE, 1, 500),
     ],
 )
 def test_numbers_have_both_ends(range_: Range, least: int, most: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Actions that move dead letters back: redrives."""
+"""Actions on tasks that move dead letters back, which are redrives here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import StartedRedrive
 from zaqar.errors import Conflict, InvalidRequest, NotFound
-from zaqar.transport.sqs import faults, names, ranges, requests
+from zaqar.transport.sqs import (
+    action_inputs,
+    faults,
+    parameter_ranges,
+    urls_arns_and_receipts,
+)
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.batches import Output
+from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 from zaqar.transport.sqs.faults import Fault
 
 _STATUSES = {
@@ -22,7 +27,7 @@ _STATUSES = {
 
 
 def start_message_move_task(
-    context: ActionContext, request: requests.StartMessageMoveTask
+    context: ActionContext, request: action_inputs.StartMessageMoveTask
 ) -> Output:
     queue = _queue(context, 'SourceArn', request.source_arn)
     document: Output = {}
@@ -32,7 +37,7 @@ def start_message_move_task(
         )
         _check_exists(context, document['to'])
     rate = request.max_number_of_messages_per_second
-    ranges.RATE.check(rate)
+    parameter_ranges.RATE.check(rate)
     if rate is not None:
         document['rate'] = rate
     try:
@@ -43,15 +48,15 @@ def start_message_move_task(
         raise _missing(str(error)) from error
     except (Conflict, InvalidRequest) as error:
         raise Fault('UnsupportedOperation', str(error)) from error
-    return {'TaskHandle': names.token(queue, started.id)}
+    return {'TaskHandle': urls_arns_and_receipts.token(queue, started.id)}
 
 
 def list_message_move_tasks(
-    context: ActionContext, request: requests.ListMessageMoveTasks
+    context: ActionContext, request: action_inputs.ListMessageMoveTasks
 ) -> Output:
     queue = _queue(context, 'SourceArn', request.source_arn)
     size = request.max_results
-    ranges.TASKS.check(size)
+    parameter_ranges.TASKS.check(size)
     _check_exists(context, queue)
     redrives: Sequence[Redrive] = context.run('redrive_list', queue)
     return {
@@ -60,9 +65,9 @@ def list_message_move_tasks(
 
 
 def cancel_message_move_task(
-    context: ActionContext, request: requests.CancelMessageMoveTask
+    context: ActionContext, request: action_inputs.CancelMessageMoveTask
 ) -> Output:
-    parts = names.of_token(request.task_handle, 2)
+    parts = urls_arns_and_receipts.of_token(request.task_handle, 2)
     if parts is None:
         raise _missing('The task handle is not valid.')
     queue, redrive_id = context.checked(parts[0]), parts[1]
@@ -91,14 +96,16 @@ def _shown(context: ActionContext, redrive: Redrive) -> Output:
     if redrive.rate is not None:
         output['MaxNumberOfMessagesPerSecond'] = redrive.rate
     if not redrive.has_ended:
-        output['TaskHandle'] = names.token(redrive.queue, redrive.id)
+        output['TaskHandle'] = urls_arns_and_receipts.token(
+            redrive.queue, redrive.id
+        )
     if redrive.error is not None and redrive.status == 'failed':
         output['FailureReason'] = redrive.error
     return output
 
 
 def _queue(context: ActionContext, name: str, arn: str) -> str:
-    queue = names.of_arn(arn)
+    queue = urls_arns_and_receipts.of_arn(arn)
     if queue is None:
         raise faults.invalid(name, 'it is no resource name of a queue.')
     return context.own(queue)

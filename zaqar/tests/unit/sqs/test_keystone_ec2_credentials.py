@@ -12,8 +12,8 @@ from keystoneauth1 import exceptions
 from msgspec import structs
 
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.keystone_credentials import Ec2Credentials
-from zaqar.transport.sqs.signatures import Signature
+from zaqar.transport.sqs.keystone_ec2_credentials import Ec2Credentials
+from zaqar.transport.sqs.signature_v4 import Signature
 
 TOKEN = {
     'user': {'id': 'u', 'domain': {'id': 'd'}},

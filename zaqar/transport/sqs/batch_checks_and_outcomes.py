@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of entries that succeed or fail each by itself."""
+"""Checks of batches, and what has become of each of their entries."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges of numbers that the protocol has."""
+"""Ranges of the parameters of the protocol that are numbers."""
 
 from __future__ import annotations
 

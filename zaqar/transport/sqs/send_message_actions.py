@@ -13,22 +13,22 @@ from zaqar.controllers import group_and_attribute_checks
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidRequest, QueueFull
 from zaqar.transport.sqs import (
-    batches,
+    batch_checks_and_outcomes,
     faults,
     message_attributes,
-    names,
+    parameter_ranges,
     query_protocol,
-    ranges,
+    urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.batches import Output
-from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.message_attributes import Attributes
-from zaqar.transport.sqs.requests import (
+from zaqar.transport.sqs.action_inputs import (
     NewMessage,
     SendMessage,
     SendMessageBatch,
 )
+from zaqar.transport.sqs.batch_checks_and_outcomes import Output
+from zaqar.transport.sqs.faults import Fault
+from zaqar.transport.sqs.message_attributes import Attributes
 
 _TRACE = 'AWSTraceHeader'
 
@@ -57,8 +57,8 @@ def send_message_batch(
 ) -> Output:
     """Send messages, each by itself."""
     queue = context.queue(request.queue_url)
-    batches.check([entry.id for entry in request.entries])
-    outcome = batches.Outcome()
+    batch_checks_and_outcomes.check([entry.id for entry in request.entries])
+    outcome = batch_checks_and_outcomes.Outcome()
     drafts: dict[str, Draft] = {}
     for entry in request.entries:
         with outcome.of(entry.id):
@@ -129,7 +129,7 @@ def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
         attributes[group_and_attribute_checks.TRACE] = traces[_TRACE]
     document: dict[str, Any] = {'body': body}
     group = request.message_group_id
-    if queue.endswith(names.FIFO):
+    if queue.endswith(urls_arns_and_receipts.FIFO):
         if group is None:
             raise faults.missing('MessageGroupId')
         document['group'] = group
@@ -139,7 +139,7 @@ def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
             'value': group,
         }
     delay = request.delay_seconds
-    ranges.DELAY.check(delay)
+    parameter_ranges.DELAY.check(delay)
     # 0 says nothing to a FIFO queue, whose messages have none of their own.
     if delay or (delay == 0 and 'group' not in document):
         document['delay'] = delay
@@ -161,7 +161,7 @@ def _traces(request: NewMessage) -> Attributes:
 
 def _sent(queue: str, draft: Draft, message_id: str) -> Output:
     output = {'MessageId': message_id, **draft.output}
-    if queue.endswith(names.FIFO):
+    if queue.endswith(urls_arns_and_receipts.FIFO):
         output['SequenceNumber'] = sequence_number(message_id)
     return output
 
@@ -176,4 +176,7 @@ def sequence_number(message_id: str) -> str:
 
 
 def _most_bytes(context: ActionContext) -> int:
-    return min(ranges.MESSAGE_SIZE.most, context.limits.max_messages_post_size)
+    return min(
+        parameter_ranges.MESSAGE_SIZE.most,
+        context.limits.max_messages_post_size,
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Actions on received messages, by their receipts."""
+"""Actions that delete received messages, or change their visibility."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from typing import Any
 
 from zaqar.controllers.settling import NOT_HELD
 from zaqar.errors import InvalidDeletion, MessageClaimed, NotFound
-from zaqar.transport.sqs import batches, faults, names, ranges
+from zaqar.transport.sqs import (
+    batch_checks_and_outcomes,
+    faults,
+    parameter_ranges,
+    urls_arns_and_receipts,
+)
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.batches import Outcome, Output
-from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.names import Receipt
-from zaqar.transport.sqs.requests import (
+from zaqar.transport.sqs.action_inputs import (
     ChangeMessageVisibility,
     ChangeMessageVisibilityBatch,
     DeleteMessage,
     DeleteMessageBatch,
 )
+from zaqar.transport.sqs.batch_checks_and_outcomes import Outcome, Output
+from zaqar.transport.sqs.faults import Fault
+from zaqar.transport.sqs.urls_arns_and_receipts import Receipt
 
 
 def delete_message(context: ActionContext, request: DeleteMessage) -> Output:
     """Delete a message, unless somebody else has received it since."""
     queue = context.queue(request.queue_url)
-    _delete(context, queue, names.receipt(request.receipt_handle))
+    _delete(
+        context, queue, urls_arns_and_receipts.receipt(request.receipt_handle)
+    )
     return {}
 
 
@@ -33,12 +40,14 @@ def delete_message_batch(
     context: ActionContext, request: DeleteMessageBatch
 ) -> Output:
     queue = context.queue(request.queue_url)
-    batches.check([entry.id for entry in request.entries])
+    batch_checks_and_outcomes.check([entry.id for entry in request.entries])
     outcome = Outcome()
     receipts: dict[str, Receipt] = {}
     for entry in request.entries:
         with outcome.of(entry.id):
-            receipts[entry.id] = names.receipt(entry.receipt_handle)
+            receipts[entry.id] = urls_arns_and_receipts.receipt(
+                entry.receipt_handle
+            )
     for keys in _by_claim(receipts):
         with outcome.of(*keys):
             ids = {receipts[key].message_id for key in keys}
@@ -56,7 +65,7 @@ def change_message_visibility(
     context: ActionContext, request: ChangeMessageVisibility
 ) -> Output:
     queue = context.queue(request.queue_url)
-    receipt = names.receipt(request.receipt_handle)
+    receipt = urls_arns_and_receipts.receipt(request.receipt_handle)
     change = _change(receipt, request.visibility_timeout)
     held = _settle(context, queue, receipt, {'extend': [change]})
     if not held.get(receipt.message_id):
@@ -69,13 +78,13 @@ def change_message_visibility_batch(
     context: ActionContext, request: ChangeMessageVisibilityBatch
 ) -> Output:
     queue = context.queue(request.queue_url)
-    batches.check([entry.id for entry in request.entries])
+    batch_checks_and_outcomes.check([entry.id for entry in request.entries])
     outcome = Outcome()
     receipts: dict[str, Receipt] = {}
     changes: dict[str, Output] = {}
     for entry in request.entries:
         with outcome.of(entry.id):
-            receipt = names.receipt(entry.receipt_handle)
+            receipt = urls_arns_and_receipts.receipt(entry.receipt_handle)
             if entry.visibility_timeout is None:
                 raise faults.missing('VisibilityTimeout')
             changes[entry.id] = _change(receipt, entry.visibility_timeout)
@@ -160,7 +169,7 @@ def _delete(context: ActionContext, queue: str, receipt: Receipt) -> None:
 
 
 def _change(receipt: Receipt, seconds: int) -> Output:
-    ranges.VISIBILITY.check(seconds)
+    parameter_ranges.VISIBILITY.check(seconds)
     return {'id': receipt.message_id, 'ttl': seconds}
 
 

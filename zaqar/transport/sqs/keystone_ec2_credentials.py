@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EC2 credentials: access keys and secrets of Keystone's users.
+"""EC2 credentials in Keystone: access keys and secrets of its users.
 
 Keystone proves a signature and answers with a token. Then the secret is read,
 with the right of the service's user, and proves the signatures of its access
@@ -27,7 +27,7 @@ from zaqar.keystone import service_session
 from zaqar.models import Identity
 from zaqar.transport.sqs import callers, settings
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.signatures import Scope, Signature
+from zaqar.transport.sqs.signature_v4 import Scope, Signature
 
 LOG = logging.getLogger(__name__)
 

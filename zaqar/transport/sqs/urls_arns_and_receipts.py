@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names by which clients know queues, receipts and tasks."""
+"""URLs and ARNs of queues, receipts of messages and tokens of tasks."""
 
 from __future__ import annotations
 

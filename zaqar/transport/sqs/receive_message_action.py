@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The action that receives messages."""
+"""The action ``ReceiveMessage``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from zaqar.models import Message
 from zaqar.transport.sqs import (
     faults,
     message_attributes,
-    names,
-    ranges,
-    sending,
+    parameter_ranges,
+    send_message_actions,
+    urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.batches import Output
-from zaqar.transport.sqs.requests import ReceiveMessage
+from zaqar.transport.sqs.action_inputs import ReceiveMessage
+from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 
 _ALL = 'All'
 
@@ -45,16 +45,18 @@ def receive_message(context: ActionContext, request: ReceiveMessage) -> Output:
         *(request.message_system_attribute_names or ()),
     }
     faults.check_attributes(wanted, _KNOWN)
-    ranges.VISIBILITY.check(request.visibility_timeout)
-    ranges.WAIT.check(request.wait_time_seconds)
-    ranges.RECEIVED.check(request.max_number_of_messages)
+    parameter_ranges.VISIBILITY.check(request.visibility_timeout)
+    parameter_ranges.WAIT.check(request.wait_time_seconds)
+    parameter_ranges.RECEIVED.check(request.max_number_of_messages)
     seconds = request.visibility_timeout
     document: dict[str, Any] = {'grace': 0}
     if seconds is not None:
         # No claim lives for 0 seconds; it is released below.
         document['ttl'] = max(seconds, 1)
     if attempt := request.receive_request_attempt_id:
-        document['id'] = names.of_attempt(context.project, attempt)
+        document['id'] = urls_arns_and_receipts.of_attempt(
+            context.project, attempt
+        )
     size = request.max_number_of_messages or 1
     claimed: Claimed | None = context.run(
         'claim_create',
@@ -93,11 +95,13 @@ def _received(
     chosen: Collection[str],
 ) -> Output:
     body = body_as_text.text_of(message.body)
-    receipt = names.Receipt(message.id, message.claim_count, claimed.claim.id)
+    receipt = urls_arns_and_receipts.Receipt(
+        message.id, message.claim_count, claimed.claim.id
+    )
     output: Output = {
         'MessageId': message.id,
         'ReceiptHandle': receipt.handle,
-        'MD5OfBody': sending.body_checksum(body.encode()),
+        'MD5OfBody': send_message_actions.body_checksum(body.encode()),
         'Body': body,
     }
     extras = message_extras.read(message.extras)
@@ -138,7 +142,9 @@ def _system_attributes(
         'MessageDeduplicationId': extras.dedup_id,
     }
     if message.group is not None:
-        shown['SequenceNumber'] = sending.sequence_number(message.id)
+        shown['SequenceNumber'] = send_message_actions.sequence_number(
+            message.id
+        )
     for name, key in (
         ('AWSTraceHeader', group_and_attribute_checks.TRACE),
         ('MessageGroupId', group_and_attribute_checks.FAIR_GROUP),
