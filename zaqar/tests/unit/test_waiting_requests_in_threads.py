@@ -11,7 +11,10 @@ import pytest
 
 from zaqar.api.waiting_requests import Postponable
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.wsgi import server_extensions, waiting_requests_in_threads
+from zaqar.transport.wsgi import (
+    uwsgi_and_gunicorn_extensions,
+    waiting_requests_in_threads,
+)
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 
 
@@ -113,7 +116,9 @@ def test_waits_are_given_up_when_the_process_stops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reads, writes = os.pipe()
-    monkeypatch.setattr(server_extensions, 'stop_pipe', lambda: reads)
+    monkeypatch.setattr(
+        uwsgi_and_gunicorn_extensions, 'stop_pipe', lambda: reads
+    )
     waiting = WaitingInThreads(1)
     woken, ended = Ticket(), Ticket()
 
@@ -133,7 +138,9 @@ def test_waits_are_given_up_when_the_process_stops(
 def test_the_pipe_that_uwsgi_closes_is_among_those_watched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server_extensions, 'uwsgi_module', lambda: True)
+    monkeypatch.setattr(
+        uwsgi_and_gunicorn_extensions, 'uwsgi_module', lambda: True
+    )
     pipes = reads, _, elsewhere, _ = *os.pipe(), *os.pipe()
     with (
         select.epoll() as loop,
@@ -146,7 +153,7 @@ def test_the_pipe_that_uwsgi_closes_is_among_those_watched(
         loop.register(other)
         epoll.register(listener)
         epoll.register(reads, select.EPOLLIN)
-        assert server_extensions.stop_pipe.__wrapped__() == reads
+        assert uwsgi_and_gunicorn_extensions.stop_pipe.__wrapped__() == reads
     for each in pipes:
         os.close(each)
 

@@ -20,7 +20,7 @@ from zaqar.controllers.streams import StreamSource
 from zaqar.transport.websocket.connection_state_machine import ClientSocket
 from zaqar.transport.websocket.frames_and_effects import OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
-from zaqar.transport.websocket.recent_events import MOST_TOGETHER, Batch
+from zaqar.transport.websocket.recent_stream_events import MOST_TOGETHER, Batch
 from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.transport.websocket.stream_formats import FrameFormat
 

@@ -24,7 +24,7 @@ from typing import Protocol
 
 from zaqar.transport.websocket import feed_fairness
 from zaqar.transport.websocket.feed_fairness import Loop, LoopTurns
-from zaqar.transport.websocket.recent_events import (
+from zaqar.transport.websocket.recent_stream_events import (
     BATCH,
     Batch,
     EventPage,
@@ -77,7 +77,7 @@ class QueueFeed:
     :param ticket: of a reader that waits for the queue
     :param memory: where the messages are counted
     :param turns: serves the streams
-    :param pay: counts messages, see :class:`.stream_rates.StreamRates`
+    :param pay: counts messages, see :class:`.stream_rate_limits.StreamRates`
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from zaqar.transport.websocket.feed_fairness import (
     PageReads,
 )
 from zaqar.transport.websocket.queue_feed import QueueFeed
-from zaqar.transport.websocket.recent_events import (
+from zaqar.transport.websocket.recent_stream_events import (
     BATCH,
     Event,
     EventPage,
@@ -28,7 +28,7 @@ from zaqar.transport.websocket.recent_events import (
     Rendering,
 )
 from zaqar.transport.websocket.stream_follower import Follower
-from zaqar.transport.websocket.stream_rates import StreamRates
+from zaqar.transport.websocket.stream_rate_limits import StreamRates
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.waiting.waiters import Waiters
 

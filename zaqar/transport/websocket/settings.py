@@ -13,7 +13,7 @@ from zaqar import options_as_dataclass_fields
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
 from zaqar.options_as_dataclass_fields import Network, networks, option
-from zaqar.transport.websocket.recent_events import MOST_TOGETHER
+from zaqar.transport.websocket.recent_stream_events import MOST_TOGETHER
 
 GROUP = 'drivers:transport:websocket'
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zaqar.transport.websocket import feed_fairness
-from zaqar.transport.websocket.recent_events import Batch, Format
+from zaqar.transport.websocket.recent_stream_events import Batch, Format
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,7 @@ from zaqar.transport.websocket import (
 )
 from zaqar.transport.websocket import response_views as frame_views
 from zaqar.transport.websocket.frames_and_effects import Frame
-from zaqar.transport.websocket.recent_events import Rendering
+from zaqar.transport.websocket.recent_stream_events import Rendering
 from zaqar.transport.wsgi import response_views
 from zaqar.transport.wsgi.responses import encode
 

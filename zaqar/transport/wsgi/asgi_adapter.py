@@ -19,8 +19,8 @@ from zaqar import metrics, request_deadline
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
 from zaqar.transport.wsgi import (
+    caller_project_cache,
     microversion_headers,
-    request_owners,
     wsgi_environ,
 )
 from zaqar.transport.wsgi.request_buffering import (
@@ -66,7 +66,7 @@ class AsgiAdapter:
         self._slots = slots
         self._monotonic = monotonic
         self._longest = longest
-        self._known = request_owners.KnownCallers()
+        self._known = caller_project_cache.KnownCallers()
         self._retired_at = math.inf
         self._spread = 0.0
         for status in (400, 408, 503):

@@ -31,7 +31,7 @@ from zaqar.transport.wsgi import (
     stream_requests,
     waiting_requests_in_threads,
 )
-from zaqar.transport.wsgi.lean_pecan import (
+from zaqar.transport.wsgi.pecan_without_optional_libraries import (
     PecanBase,
     PecanHook,
     RoutingState,

@@ -18,7 +18,7 @@ from zaqar.api.dispatch import BodyReader, Received
 from zaqar.api.operation import Body
 from zaqar.api.waiting_requests import Postponable
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.wsgi import server_extensions
+from zaqar.transport.wsgi import uwsgi_and_gunicorn_extensions
 from zaqar.transport.wsgi_types import Environ
 from zaqar.waiting.waiters import Ticket
 
@@ -89,7 +89,9 @@ class _Request:
         assert self.ticket is not None
         bell = _Bell()
         self.ticket.park(bell.ring)
-        polled = _closed(self._connection, server_extensions.stop_pipe())
+        polled = _closed(
+            self._connection, uwsgi_and_gunicorn_extensions.stop_pipe()
+        )
         polled.register(bell.descriptor, select.POLLIN)
         if any(each != bell.descriptor for each, _ in polled.poll()):
             self.ticket.give_up()
@@ -125,7 +127,11 @@ class WaitingInThreads:
     def from_conf(cls, conf: cfg.ConfigOpts) -> WaitingInThreads:
         conf.register_opts(OPTS, GROUP)
         most = conf[GROUP].max_waiting
-        return cls(server_extensions.threads() // 2 if most is None else most)
+        return cls(
+            uwsgi_and_gunicorn_extensions.threads() // 2
+            if most is None
+            else most
+        )
 
     def run(
         self, environ: Environ, run: Callable[[Postponable], Any]
@@ -135,7 +141,9 @@ class WaitingInThreads:
         :returns: its result, and whether it may not wait
         :raises StoreUnavailable: its client has gone
         """
-        request = _Request(self._room, server_extensions.connection(environ))
+        request = _Request(
+            self._room, uwsgi_and_gunicorn_extensions.connection(environ)
+        )
         try:
             request.check_connection()
             result = run(request)

@@ -17,7 +17,7 @@ from zaqar.transport.websocket.event_stream import (
     EventStream,
     Streams,
 )
-from zaqar.transport.websocket.recent_events import Batch
+from zaqar.transport.websocket.recent_stream_events import Batch
 from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.transport.wsgi.responses import Headers
 

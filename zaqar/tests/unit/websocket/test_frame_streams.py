@@ -25,7 +25,7 @@ from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.frame_streams import LOOK, FrameStreams
 from zaqar.transport.websocket.frames_and_effects import Frame, OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
-from zaqar.transport.websocket.recent_events import BATCH, MOST_TOGETHER
+from zaqar.transport.websocket.recent_stream_events import BATCH, MOST_TOGETHER
 from zaqar.transport.wsgi.responses import Headers
 from zaqar.waiting.waiters import Waiters
 

@@ -16,11 +16,11 @@ from zaqar.models import Message, Scope
 from zaqar.transport.websocket import (
     feed_fairness,
     queue_feed,
-    recent_events,
+    recent_stream_events,
 )
 from zaqar.transport.websocket.feed_fairness import LoopTurns
 from zaqar.transport.websocket.queue_feed import QueueFeed
-from zaqar.transport.websocket.recent_events import (
+from zaqar.transport.websocket.recent_stream_events import (
     Batch,
     Event,
     EventPage,
@@ -319,7 +319,7 @@ def test_streams_with_the_same_marker_catch_up_together(
     server: Server,
 ) -> None:
     store = server.store
-    for _ in range(recent_events.MOST + 500):
+    for _ in range(recent_stream_events.MOST + 500):
         store.post()
     server.run()
     before = store.reads
@@ -364,7 +364,7 @@ def test_a_stream_that_joins_those_whose_clients_do_not_read(
 def test_messages_of_all_queues_take_a_bounded_memory(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recent_events, 'MOST_BYTES_OF_ALL', 1000)
+    monkeypatch.setattr(recent_stream_events, 'MOST_BYTES_OF_ALL', 1000)
     streams = [server.follow() for _ in range(3)]
     server.run()
     server.post(5, size=100)
@@ -415,12 +415,12 @@ def test_few_messages_are_written_together_however_short(
 
     stream.follower.send = noted
     stream.blocks_at = 1
-    server.post(recent_events.MOST)
+    server.post(recent_stream_events.MOST)
     server.run()
     stream.block(False)
     server.run()
     assert stream.got == markers(server.store)
-    assert max(counts) <= recent_events.MOST_TOGETHER
+    assert max(counts) <= recent_stream_events.MOST_TOGETHER
 
 
 def test_the_client_of_a_stream_is_left_out(server: Server) -> None:
@@ -520,7 +520,7 @@ def test_long_messages_are_written_and_read_in_parts(server: Server) -> None:
     server.run()
     assert stream.got == markers(store)
     # The first page, before it is known how long they are.
-    assert max(sizes[3:]) < recent_events.BATCH + 2 * size
+    assert max(sizes[3:]) < recent_stream_events.BATCH + 2 * size
 
 
 def test_memory_is_bounded() -> None:
@@ -539,7 +539,7 @@ def test_memory_is_bounded() -> None:
         for one in range(100)
     )
     # With the place before the first.
-    assert 900 < counted <= recent_events.MOST + 1
+    assert 900 < counted <= recent_stream_events.MOST + 1
     recent.append(EventPage([event('z', '', b'x' * 2**21)], 'z', True))
     assert recent.after('299 99', '', PLAIN) is None
     assert recent.after('z', '', PLAIN) == Batch(b'', 0, 'z')
@@ -549,7 +549,7 @@ def test_markers_of_pages_without_messages_are_bounded() -> None:
     """All messages of a page may be unreadable."""
     recent = RecentEvents('', Memory())
     recent.append(EventPage([event('a', '', b'x')], 'a', True))
-    most = recent_events.MOST_PLACES
+    most = recent_stream_events.MOST_PLACES
     for number in range(2 * most):
         recent.append(EventPage([], str(number), True))
     markers = ['', 'a', *map(str, range(2 * most))]
@@ -579,7 +579,7 @@ def test_nothing_is_skipped_and_nothing_comes_twice(
     Messages are posted and removed, reads fail or come late, streams block,
     are cut and go on at the other server.
     """
-    monkeypatch.setattr(recent_events, 'MOST', 10)
+    monkeypatch.setattr(recent_stream_events, 'MOST', 10)
     monkeypatch.setattr(queue_feed, 'FIRST_PAGE', 2)
     monkeypatch.setattr(queue_feed, 'MOST_PER_PAGE', 4)
     dice = random.Random(seed)

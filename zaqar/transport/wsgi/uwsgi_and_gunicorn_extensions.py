@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What WSGI servers with threads, uWSGI above all, offer beyond WSGI."""
+"""What uWSGI and gunicorn offer to an application beyond WSGI."""
 
 import contextlib
 import functools

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rates of streams: their messages count as deliveries to subscribers.
+"""Rate limits of streams, whose messages count as deliveries.
 
 :source: reference/http, "Quotas and rates"
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose requests are whose, before their callers are authenticated.
+"""A cache of the projects of callers, before they are authenticated.
 
 Only an earlier answer to the same caller tells. What a caller has proved its
 project by is remembered as a number, so that it cannot be read from memory.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose requests are whose, before their callers are authenticated."""
 
-from zaqar.transport.wsgi.request_owners import KnownCallers
+from zaqar.transport.wsgi.caller_project_cache import KnownCallers
 
 
 def test_whoever_shows_nothing_is_of_no_project() -> None:

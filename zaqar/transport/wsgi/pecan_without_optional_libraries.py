@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pecan without the libraries that it would render objects with.
+"""pecan without the optional libraries that it would render objects with.
 
 It imports whichever of them are installed, all of SQLAlchemy above all, which
 takes 10 MiB of each process that uses another store.
