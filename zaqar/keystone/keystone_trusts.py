@@ -23,12 +23,7 @@ from oslo_config import cfg
 from zaqar import store_clock
 from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
-from zaqar.keystone import (
-    keystone_trust_errors,
-    service_catalog,
-    service_session,
-    trustor_checks,
-)
+from zaqar.keystone import service_catalog, service_session, trustor_checks
 from zaqar.keystone.service_catalog import HostPort
 from zaqar.keystone.trustor_checks import Trustor, trustor
 from zaqar.models import Identity
@@ -48,6 +43,12 @@ TRIES = 5
 _UNAVAILABLE = 'The identity service has not made a trust.'
 
 _ID = re.compile(r'[0-9A-Za-z_-]{1,64}')
+
+#: Statuses after which the same request may succeed later.
+_TRANSIENT = frozenset((408, 409, 429))
+
+#: Ids, which error texts of Keystone may hold.
+_SHOWN_ID = re.compile(r'\b[0-9a-f]{32}\b')
 
 
 def trustee_opts() -> list[cfg.Opt]:
@@ -118,13 +119,13 @@ class KeystoneTrusts:
         try:
             return self._create(caller, trustee, seconds)
         except exceptions.ClientException as error:
-            if keystone_trust_errors.is_final(error):
-                refused = keystone_trust_errors.refusal(error)
+            if is_final(error):
+                refused = refusal(error)
                 LOG.info('%s', refused)
                 raise refused from error
             LOG.error(
                 'A trust could not be created: %s',
-                keystone_trust_errors.without_ids(error),
+                _without_ids(error),
             )
             raise StoreUnavailable(_UNAVAILABLE) from error
 
@@ -171,7 +172,7 @@ class KeystoneTrusts:
         except exceptions.ClientException as error:
             # Its text may name the trust.
             LOG.warning('A trust could not be ended: %s', type(error).__name__)
-            return keystone_trust_errors.is_final(error)
+            return is_final(error)
         return True
 
     def token(self, trust_id: str) -> Token:
@@ -294,10 +295,27 @@ def _own_user() -> Iterator[None]:
     except exceptions.ClientException as error:
         LOG.error(
             'A request by the user of [trustee] has failed: %s',
-            keystone_trust_errors.without_ids(error),
+            _without_ids(error),
         )
         raise StoreUnavailable(_UNAVAILABLE) from error
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
     return None if text is None else datetime.datetime.fromisoformat(text)
+
+
+def is_final(error: exceptions.ClientException) -> bool:
+    """Return whether the same request would fail again."""
+    status = getattr(error, 'http_status', 0)
+    return 400 <= status < 500 and status not in _TRANSIENT
+
+
+def refusal(error: exceptions.ClientException) -> TrustRefused:
+    """Return a refusal of Keystone as an error for the caller."""
+    reason = _without_ids(error).partition(' (HTTP ')[0]
+    return TrustRefused(f'The identity service has refused a trust: {reason}')
+
+
+def _without_ids(error: exceptions.ClientException) -> str:
+    """Return the text of an error without ids, which may be of trusts."""
+    return _SHOWN_ID.sub('...', str(error))

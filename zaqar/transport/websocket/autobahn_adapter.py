@@ -17,6 +17,7 @@ from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.websocket import fast_frame_codec, http_request_handler
+from zaqar.transport.websocket.connection_limits import RateCounter
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY
 from zaqar.transport.websocket.frames_and_effects import Frame
@@ -25,7 +26,6 @@ from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.http_socket import HttpSocket
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
-from zaqar.transport.websocket.rate_counter import RateCounter
 
 LOG = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of connections, in total and per address."""
+"""Limits of connections: how many there are, and what they do in a second."""
 
 import collections
 
@@ -8,6 +8,9 @@ from zaqar.transport.websocket.settings import Settings
 
 #: Connections beyond a limit whose handshake is answered, with an error.
 REFUSED = 100
+
+#: Seconds over which events are counted.
+WINDOW = 1.0
 
 
 class Admission:
@@ -46,3 +49,18 @@ class Admission:
             return False
         most = self._per_peer
         return bool(most) and self._unproved[peer] > most + REFUSED
+
+
+class RateCounter:
+    """Counts events within a second."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._count = 0
+
+    def exceeds(self, most: int, now: float) -> bool:
+        """Count an event; tell whether they exceed a limit (0 for none)."""
+        if now - self._began >= WINDOW:
+            self._began, self._count = now, 0
+        self._count += 1
+        return bool(most) and self._count > most

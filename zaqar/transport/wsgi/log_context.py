@@ -13,7 +13,7 @@ import threading
 
 from oslo_context import context
 
-from zaqar import log_line_escaping
+from zaqar.logging_setup import printable
 from zaqar.random_bytes import token_hex
 
 _GLOBAL_ID = re.compile(r'req-[0-9a-fA-F-]{36}')
@@ -35,7 +35,7 @@ class LogContext(context.RequestContext):
         text = self.project
         if not text.isascii():
             text = text.encode('latin-1', 'replace').decode(errors='replace')
-        return log_line_escaping.printable(text) or None
+        return printable(text) or None
 
     @project_id.setter
     def project_id(self, value: str | None) -> None:
