@@ -7,7 +7,7 @@ detects changes by other processes in the call itself: it has a tombstone of
 each deleted queue, and of every other queue the lowest version of the record
 that may be used. That version is raised before a change is recorded. Calls
 that depend on no metadata are not checked, and reads may be up to
-:data:`.queue_record_cache.FRESH` seconds out of date.
+:data:`.queue_records.FRESH` seconds out of date.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.models import Queue, Record, Scope
-from zaqar.pools import open_stores_and_pings, queue_record_data
-from zaqar.pools.queue_record_cache import QueueRecordCache
+from zaqar.pools import open_stores_and_pings, queue_records
+from zaqar.pools.queue_records import QueueRecordCache
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 
@@ -139,7 +139,7 @@ class Catalogue:
                 scope.kind,
                 scope.project,
                 scope.name,
-                queue_record_data.data(queue),
+                queue_records.data(queue),
             ):
                 return self._is_created(self._cache.add(queue)), True
             existing = self.read(scope)
@@ -325,7 +325,7 @@ class Catalogue:
         successor = self._next_incarnation(queue)
         # Recorded first, so that no deletion can miss it.
         key = (SUCCESSOR, queue.qid, successor.qid)
-        self.management.create(*key, queue_record_data.data(successor))
+        self.management.create(*key, queue_records.data(successor))
         if not self._write(successor) and not self._is_recorded(successor):
             self.management.delete(*key)
             self._discard(successor)
@@ -354,7 +354,7 @@ class Catalogue:
     def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         """Return a queue to be recorded."""
         now = self.management.clock.now()
-        return queue_record_data.fresh(scope, metadata, now)
+        return queue_records.fresh(scope, metadata, now)
 
     def _is_created(self, queue: Queue) -> Queue:
         if self.created is not None:
@@ -368,7 +368,7 @@ class Catalogue:
         return structs.replace(queue, qid=secrets.token_hex(16), origin='')
 
     def from_record(self, scope: Scope, record: Record) -> Queue:
-        return queue_record_data.queue(scope, record)
+        return queue_records.queue(scope, record)
 
     def _write(self, queue: Queue) -> bool:
         """Record a queue unless its record has changed since it was read."""
@@ -377,7 +377,7 @@ class Catalogue:
             scope.kind,
             scope.project,
             scope.name,
-            queue_record_data.data(queue),
+            queue_records.data(queue),
             version=queue.version,
         )
         self.forget(scope)

@@ -13,7 +13,7 @@ from zaqar.api.policy_defaults import (
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     subscription_deliveries,
-    subscription_secrets,
+    subscription_signing_keys,
     subscriptions,
 )
 
@@ -162,7 +162,7 @@ OPERATIONS = (
             MEMBER,
             'Show the secret by which receivers verify messages.',
         ),
-        handler=subscription_secrets.show,
+        handler=subscription_signing_keys.show,
         summary='Show the secret of a subscription.',
         error_message='Secret could not be retrieved',
         responses={200: response_schemas.KEY},
@@ -176,7 +176,7 @@ OPERATIONS = (
             MEMBER,
             'Replace the secret by which receivers verify messages.',
         ),
-        handler=subscription_secrets.rotate,
+        handler=subscription_signing_keys.rotate,
         summary='Replace the secret of a subscription; both sign for a day.',
         error_message='Secret could not be replaced',
         responses={200: response_schemas.KEY},

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Set
 from typing import Any
+from urllib.parse import quote
 
 from zaqar.api import home_document, microversions, operation_table
 from zaqar.api_versions import Version
@@ -14,6 +15,8 @@ from zaqar.controllers.result_types import (
     AttemptPage,
     Claimed,
     Counted,
+    Detailed,
+    DetailedPage,
     DryRun,
     MessagePage,
     OneMessage,
@@ -26,11 +29,11 @@ from zaqar.controllers.result_types import (
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
 from zaqar.transport import resource_representations, response_view_coverage
-from zaqar.transport.wsgi import pool_and_flavor_response_views
 from zaqar.transport.wsgi.responses import (
     Response,
     encode,
     json_response,
+    link,
     next_page,
 )
 
@@ -271,6 +274,39 @@ def _home_document(features: frozenset[str]) -> bytes:
     return encode(home_document.document(features))
 
 
+def _admin_views(
+    noun: str, represent: Callable[[Any, bool], Any]
+) -> Mapping[str, View]:
+    folder = f'/v2/{noun}s'
+
+    def document(item: Any, detailed: bool) -> dict[str, Any]:
+        href = f'{folder}/{quote(item.name)}'
+        return {'href': href, **represent(item, detailed)}
+
+    def page(result: DetailedPage[Any], scope: None, path: str) -> Response:
+        items = [document(item, result.detailed) for item in result.items]
+        links = []
+        if items:
+            links.append(next_page(folder, result.again, items[-1]['name']))
+        return json_response(
+            {f'{noun}s': items, 'links': links},
+            headers={'Content-Location': link(folder, result.again)},
+        )
+
+    def one(result: Detailed[Any], scope: None, path: str) -> Response:
+        return json_response(document(result.item, result.detailed))
+
+    return {
+        f'{noun}_list': page,
+        f'{noun}_create': lambda _, scope, path: Response(
+            201, b'', {'Location': path}
+        ),
+        f'{noun}_get': one,
+        f'{noun}_update': one,
+        f'{noun}_delete': lambda *_: Response(204),
+    }
+
+
 _VIEWS: Mapping[str, View] = {
     'get_home_doc': _home,
     'ping_node': _ping,
@@ -313,6 +349,8 @@ _VIEWS: Mapping[str, View] = {
     'subscription_update': _changed,
     'subscription_delete': _nothing,
     'subscription_confirm': _changed,
+    **_admin_views('pool', resource_representations.pool),
+    **_admin_views('flavor', resource_representations.flavor),
 }
 
 #: Views that also take the version of the request.
@@ -333,7 +371,7 @@ def _views(version: Version) -> Mapping[str, View]:
         for name, view in _VIEWS_BY_VERSION.items()
     }
     return response_view_coverage.complete(
-        {**_VIEWS, **of_version, **pool_and_flavor_response_views.VIEWS},
+        {**_VIEWS, **of_version},
         (row for row in operation_table.OPERATIONS if row.http),
     )
 

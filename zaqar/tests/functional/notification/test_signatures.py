@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from zaqar.controllers import subscription_secrets, subscriptions
+from zaqar.controllers import subscription_signing_keys, subscriptions
 from zaqar.models import Scope
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import Rig
@@ -46,8 +46,8 @@ def test_a_key_and_its_former_one_and_the_shared_one_sign(
         'scope': Scope('p', 'q'),
         'subscription_id': rig.subscribe(receiver.url, ttl=200_000),
     }
-    former = subscription_secrets.show(rig.ctx, **place).secret
-    current = subscription_secrets.rotate(rig.ctx, **place).secret
+    former = subscription_signing_keys.show(rig.ctx, **place).secret
+    current = subscription_signing_keys.rotate(rig.ctx, **place).secret
     rig.post('x')
     (got,) = receiver.wait(1)
     for secret in (former, current, shared):
