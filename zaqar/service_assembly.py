@@ -50,11 +50,7 @@ from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.configured_stores import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
-from zaqar.transport import (
-    caller_identity,
-    keystone_log_filter,
-    sqs_path,
-)
+from zaqar.transport import caller_identity, sqs_path
 from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
@@ -87,10 +83,9 @@ class Service:
         cipher = Cipher.from_conf(conf)
         limits = dataclasses.replace(limits, can_encrypt=cipher.has_key)
         if caller_identity.strategy(conf):
-            keystone_log_filter.install()
-            from zaqar.transport import keystone_config_check
+            from zaqar.transport import keystonemiddleware_setup
 
-            keystone_config_check.prepare(conf)
+            keystonemiddleware_setup.prepare(conf)
         pace = Pace.from_conf(conf)
         served = optional_features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of ``[keystone_authtoken]`` at start.
+"""Set-up of keystonemiddleware: checks of its options, a filter of its log.
 
-keystonemiddleware reads most of its options, and loads what they need, only to
-validate a token: without them the service would start and then refuse every
+It reads most of its options, and loads what they need, only to validate a
+token: without the checks the service would start and then refuse every
 request.
 """
 
 import importlib.util
+import logging
 
 from keystoneauth1 import loading
 from keystoneauth1.exceptions import ClientException
@@ -19,7 +20,8 @@ GROUP = 'keystone_authtoken'
 
 
 def prepare(conf: cfg.ConfigOpts) -> None:
-    """Register the options of keystonemiddleware, and check the settings."""
+    """Register the options, check the settings, shorten the log."""
+    logging.getLogger('keystonemiddleware.auth_token').addFilter(_ONE_LINE)
     for group, options in opts.list_auth_token_opts():
         conf.register_opts(options, group)
     loading.register_auth_conf_options(conf, GROUP)
@@ -65,3 +67,32 @@ def _check_memcached(conf: cfg.ConfigOpts) -> None:
             f'[{GROUP}] memcached_servers needs the library {package}, which '
             'is not installed'
         )
+
+
+class _OneLine(logging.Filter):
+    """Reduces the log of a failure in keystonemiddleware to one line.
+
+    When Keystone refuses the service's credentials it logs the answer twice,
+    and then an error that names no option.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if text.startswith('Identity response: '):
+            return False
+        if text.startswith('Unable to validate token: '):
+            record.msg, record.args = '%s', (_explained(text),)
+        return True
+
+
+_ONE_LINE = _OneLine()
+
+
+def _explained(text: str) -> str:
+    if 'rejected authorization' in text:
+        return (
+            'Keystone refuses the credentials of this service; no token can '
+            'be validated. Check username, password, their domain and the '
+            'project in [keystone_authtoken]'
+        )
+    return f'No token can be validated: {text.partition(": ")[2]}'
