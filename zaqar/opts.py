@@ -7,7 +7,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
 
-from zaqar import metrics, profiling
+from zaqar import metrics, osprofiler_tracing
 from zaqar.api import optional_features, policies
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import (
@@ -86,7 +86,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
             pool_selection.GROUP,
             [*pool_selection.OPTS, *store_opener.POOL_OPTS],
         ),
-        (profiling.GROUP, profiling.OPTS),
+        (osprofiler_tracing.GROUP, osprofiler_tracing.OPTS),
         (metrics.GROUP, metrics.OPTS),
         *_drivers(),
     ]

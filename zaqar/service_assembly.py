@@ -42,11 +42,11 @@ from zaqar.controllers.quotas import Quotas, RecordedLimits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
+from zaqar.osprofiler_tracing import Profiling
 from zaqar.pools import all_pools, pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.configured_stores import Plane, locations, state_path
 from zaqar.storage.store_opener import Store

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from zaqar import request_deadline
-from zaqar.api import microversions, query_parsing, waiting_requests
+from zaqar.api import microversions, query_parsing, requests_with_wait
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
-from zaqar.api.waiting_requests import Postponable
+from zaqar.api.requests_with_wait import Postponable
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import idempotency_key, subscriptions
 from zaqar.controllers.call_context import Context
@@ -264,9 +264,9 @@ class Dispatcher:
                 and version > microversions.MIN
                 and not operation.keep_unknown
             ):
-                waiting_requests.refuse(values)
+                requests_with_wait.refuse(values)
             return self._call(operation, handler, context, arguments)
-        seconds = waiting_requests.seconds(waiting, context, arguments)
+        seconds = requests_with_wait.seconds(waiting, context, arguments)
         if request is None or self.waiters is None:
             return self._call(operation, handler, context, arguments)
         if request.ticket is None:
@@ -275,7 +275,7 @@ class Dispatcher:
                 seconds = self._call(operation, default, context, arguments)
             if not seconds:
                 return self._call(operation, handler, context, arguments)
-        return waiting_requests.attempt(
+        return requests_with_wait.attempt(
             self.waiters,
             request,
             arguments['scope'],

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from zaqar.api import body_members_by_version, body_size_errors, microversions
 from zaqar.api.body_members_by_version import NewerMembers
 from zaqar.api.optional_features import Feature
-from zaqar.api.waiting_requests import WAIT, Waiting
+from zaqar.api.requests_with_wait import WAIT, Waiting
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers.configured_limits import Limits
 from zaqar.models import Scope

@@ -20,7 +20,7 @@ import msgspec
 from zaqar.api import microversions, operation_table
 from zaqar.api.dispatch import Received
 from zaqar.api.operation import READ, Operation, Param
-from zaqar.api.waiting_requests import WAIT
+from zaqar.api.requests_with_wait import WAIT
 from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest, NoRoute
 

@@ -15,7 +15,7 @@ from zaqar.api.operation import (
     Rule,
 )
 from zaqar.api.policy_defaults import CONSUMER, OBSERVER
-from zaqar.api.waiting_requests import Waiting
+from zaqar.api.requests_with_wait import Waiting
 from zaqar.api_versions import V2_1
 from zaqar.controllers import claims, settling
 

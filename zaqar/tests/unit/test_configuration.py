@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
-from zaqar import opts, profiling
+from zaqar import opts, osprofiler_tracing
 
 _TYPES: dict[str, tuple[type[cfg.Opt], ...]] = {
     'b': (cfg.BoolOpt,),
@@ -395,6 +395,6 @@ def test_passwords_and_keys_are_secret() -> None:
                 )
     assert all(
         option.secret
-        for option in profiling.LIBRARY_OPTS
+        for option in osprofiler_tracing.LIBRARY_OPTS
         if option.dest != 'enabled'
     )

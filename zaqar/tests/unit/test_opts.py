@@ -91,7 +91,7 @@ NOT_GATHERED = {
     'zaqar.bench.command_line_options.OPTS',
     'zaqar.cmd.gc.CLI_OPTS',
     'zaqar.cmd.notifier.CLI_OPTS',
-    'zaqar.profiling.LIBRARY_OPTS',
+    'zaqar.osprofiler_tracing.LIBRARY_OPTS',
 }
 
 #: Modules that do something when they are imported.

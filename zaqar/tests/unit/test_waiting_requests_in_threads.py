@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api.waiting_requests import Postponable
+from zaqar.api.requests_with_wait import Postponable
 from zaqar.errors import StoreUnavailable
 from zaqar.transport.wsgi import (
     uwsgi_and_gunicorn_extensions,

@@ -14,7 +14,7 @@ from zaqar.api import (
     operation_table,
 )
 from zaqar.api.dispatch import Dispatcher, Received
-from zaqar.api.waiting_requests import Postponable
+from zaqar.api.requests_with_wait import Postponable
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport.sqs import faults, urls_arns_and_receipts

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from zaqar.api import body_size_errors
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Body
-from zaqar.api.waiting_requests import Postponable
+from zaqar.api.requests_with_wait import Postponable
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport import caller_identity, sqs_path

@@ -13,7 +13,7 @@ import msgspec
 from zaqar.api import microversions, websocket_frame_arguments
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
-from zaqar.api.waiting_requests import WAIT, Postponable
+from zaqar.api.requests_with_wait import WAIT, Postponable
 from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity

@@ -29,12 +29,12 @@ from zaqar.transport.websocket.event_stream import (
 from zaqar.transport.websocket.http_connection import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import (
+    event_stream_requests,
     microversion_headers,
-    stream_requests,
     wsgi_environ,
 )
+from zaqar.transport.wsgi.event_stream_requests import Handover
 from zaqar.transport.wsgi.responses import Headers, error_response
-from zaqar.transport.wsgi.stream_requests import Handover
 from zaqar.transport.wsgi_types import App, Environ
 
 LOG = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class HttpRequests:
             wsgi_environ.size_of, environ, body
         )
         environ[TURN] = exchange.turn
-        environ[stream_requests.HANDOVER] = exchange.handover
+        environ[event_stream_requests.HANDOVER] = exchange.handover
         try:
             result = wsgi_environ.call(self._app, environ)
             start = exchange.handover.start

@@ -11,10 +11,10 @@ from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import (
     confirm_page,
     console_page,
+    event_stream_requests,
     microversion_headers,
     middleware,
     middleware_shortcut,
-    stream_requests,
     v1_1_compat,
 )
 from zaqar.transport.wsgi.request_handler import (
@@ -78,7 +78,7 @@ def layers(
         authenticated = middleware.with_bare_location(authenticated)
     # ... or by a signature.
     app = middleware.with_signatures(app, inner, dispatcher.signer)
-    app = stream_requests.with_signed_queries(app)
+    app = event_stream_requests.with_signed_queries(app)
     # Before authentication, which depends on the path.
     app = v1_1_compat.with_v1_1(app, conf)
     # Documents without authentication.

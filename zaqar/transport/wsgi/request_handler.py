@@ -16,7 +16,7 @@ from typing import Any
 from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
-from zaqar.api.waiting_requests import WAIT
+from zaqar.api.requests_with_wait import WAIT
 from zaqar.api_versions import Version
 from zaqar.controllers import idempotency_key
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
@@ -24,11 +24,11 @@ from zaqar.models import Identity, Scope
 from zaqar.transport import caller_identity
 from zaqar.transport.large_page_fairness import TURN, Turn
 from zaqar.transport.wsgi import (
+    event_stream_requests,
     microversion_headers,
     request_reading,
     response_views,
     router,
-    stream_requests,
     waiting_requests_in_threads,
 )
 from zaqar.transport.wsgi.pecan_without_optional_libraries import (
@@ -114,7 +114,7 @@ class RootController:
             'HTTP_ACCEPT' in environ
             and environ['HTTP_ACCEPT'] not in request_reading.ACCEPTED
         ):
-            stream = stream_requests.chosen(operation, environ)
+            stream = event_stream_requests.chosen(operation, environ)
             if stream is None:
                 request_reading.check_accept(environ)
         identity = self._callers.identity(environ, needs_client=stream is None)
@@ -186,11 +186,11 @@ class RootController:
             identity,
             scope=scope,
             path=path,
-            values=stream_requests.with_last_event(environ, values),
+            values=event_stream_requests.with_last_event(environ, values),
             read_body=lambda *_: None,
             version=stream.since,
         )
-        return stream_requests.hand_over(environ, start)
+        return event_stream_requests.hand_over(environ, start)
 
 
 class _Request:

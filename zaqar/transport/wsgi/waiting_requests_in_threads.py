@@ -16,7 +16,7 @@ from oslo_config import cfg
 
 from zaqar.api.dispatch import BodyReader, Received
 from zaqar.api.operation import Body
-from zaqar.api.waiting_requests import Postponable
+from zaqar.api.requests_with_wait import Postponable
 from zaqar.errors import StoreUnavailable
 from zaqar.transport.wsgi import uwsgi_and_gunicorn_extensions
 from zaqar.transport.wsgi_types import Environ

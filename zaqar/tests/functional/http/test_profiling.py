@@ -210,10 +210,10 @@ print(notifier.get().__name__)
 def test_options_that_are_looked_at_early_are_as_osprofiler_has_them() -> None:
     from osprofiler import opts
 
-    from zaqar import profiling
+    from zaqar import osprofiler_tracing
 
     theirs = {opt.dest: opt for _, group in opts.list_opts() for opt in group}
-    for option in profiling.LIBRARY_OPTS:
+    for option in osprofiler_tracing.LIBRARY_OPTS:
         assert type(option) is type(theirs[option.dest])
         assert option.default == theirs[option.dest].default
         assert option.deprecated_opts == theirs[option.dest].deprecated_opts

@@ -17,8 +17,8 @@ from zaqar.tests.unit.websocket.test_event_stream import (
 )
 from zaqar.transport.large_page_fairness import Turns
 from zaqar.transport.websocket.http_request_handler import HttpRequests
+from zaqar.transport.wsgi.event_stream_requests import HANDOVER
 from zaqar.transport.wsgi.responses import Headers
-from zaqar.transport.wsgi.stream_requests import HANDOVER
 
 GET = h11.Request(
     method='GET', target='/v2/queues/q/messages', headers=[('Host', 'x')]

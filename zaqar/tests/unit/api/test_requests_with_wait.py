@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import waiting_requests
-from zaqar.api.waiting_requests import Waiting
+from zaqar.api import requests_with_wait
+from zaqar.api.requests_with_wait import Waiting
 from zaqar.models import Scope
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.waiting.waiters import Waiters
@@ -26,7 +26,7 @@ class Observer:
 
 
 def attempt(waiters: Waiters, turn: Turn, result: tuple[Any, ...]) -> Any:
-    return waiting_requests.attempt(
+    return requests_with_wait.attempt(
         waiters, turn, SCOPE, LINE, 20, lambda: result
     )
 

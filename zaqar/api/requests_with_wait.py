@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests with ``wait``: those that get nothing run again later.
+"""Requests with the parameter ``wait``, which run again if they get nothing.
 
 A request that has to wait is *postponed*: its answer is discarded, and the
 transport runs it once more, from the beginning, when it is woken.

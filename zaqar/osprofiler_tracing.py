@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracing by osprofiler: the time that parts of a request take.
+"""Tracing by osprofiler: how long the parts of a request take.
 
 Only requests whose ``X-Trace-Info`` is signed with a key of ours are traced:
 over HTTP by their headers, over a WebSocket by those in the frame.
