@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration files read as an operator wrote them.
+"""Check of configuration files, as an operator wrote them.
 
 oslo.config ignores unknown options silently, and reads a number that is left
 blank as None; both are reported here.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Control characters, which no name and no header of a mail may contain."""
+"""Patterns of control characters, which no name and no header may contain."""
 
 import re
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics that there are."""
+"""The definitions of all metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection of the end of the parent process, which may give no signal."""
+"""Watch for the exit of the parent process, which may give no signal."""
 
 import os
 from collections.abc import Callable

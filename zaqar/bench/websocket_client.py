@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.bench.client import (
+from zaqar.bench.http_client import (
     TIMEOUT,
     WAITING,
     CallFailed,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes and threads of a run.
+"""The pool of workers of a run: its processes and threads.
 
 The measurement starts when all workers are connected and warmed up, so the
 figures do not include their start.
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.bench.client import (
+from zaqar.bench.credentials import SqsKeys
+from zaqar.bench.http_client import (
     TIMEOUT,
     BenchClient,
     CallFailed,
     HttpBenchClient,
 )
-from zaqar.bench.credentials import SqsKeys
 from zaqar.bench.sqs_client import SqsBenchClient
 from zaqar.bench.websocket_client import WebSocketBenchClient
 from zaqar.bench.worker_roles import (

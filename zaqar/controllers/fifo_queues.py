@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queues whose messages all have a group and a text against duplicates.
+"""FIFO queues: messages all have a group, and a text against duplicates.
 
 Clients of Amazon SQS create them, by the metadata key ``sqs_fifo``. They are
 such queues for all posts from 2.1 on.

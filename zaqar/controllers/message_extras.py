@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What controllers store beside the body of a message.
+"""Extras of messages: what controllers store beside the body.
 
 Stores take it for bytes. Members that are absent take no space, and a message
 without any has none at all, as almost all have.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How queues behave. A queue that does not exist reads as an empty one."""
+"""Manage queues. One that does not exist reads as an empty one."""
 
 from __future__ import annotations
 

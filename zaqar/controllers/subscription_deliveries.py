@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of the deliveries to a subscriber, for its owner.
+"""Deliveries of a subscription, as its owner sees and repeats them.
 
 :source: reference/delivery, "Statistics"
 """

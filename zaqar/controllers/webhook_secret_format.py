@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets by which receivers verify webhooks.
+"""The format of secrets by which receivers verify webhooks.
 
 :source: standardwebhooks.com
 """

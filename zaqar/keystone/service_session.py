@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to Keystone by the user of the service."""
+"""A session for requests to Keystone by the user of the service."""
 
 import contextlib
 from typing import Any

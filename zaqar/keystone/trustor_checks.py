@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The caller as the trustor of a trust, by the token of the request.
+"""Checks of the caller as a trustor, by the token of the request.
 
 :source: Identity API v3, "Authentication and token management", "OS-TRUST"
 """

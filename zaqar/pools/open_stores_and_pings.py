@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open stores of pools, and whether they answer.
+"""Open stores of pools, and pings that show whether they answer.
 
 A queue in a pool that is down fails for as long as the pool does. Hence a pool
 is pinged before it gets a queue, every few seconds and by one thread.

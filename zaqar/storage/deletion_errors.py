@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a message is not deleted, in the words that clients see."""
+"""Errors of deletions, in the words that clients see."""
 
 from zaqar.errors import InvalidDeletion, MessageClaimed
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a storage driver declares of itself."""
+"""The declaration of a storage driver: what it says of itself."""
 
 import enum
 from collections.abc import Callable, Mapping, Sequence

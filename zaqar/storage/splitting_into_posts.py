@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of many messages, so that no single post is too large."""
+"""Splitting of many messages into posts, so that none is too large."""
 
 from collections.abc import Iterable, Iterator
 

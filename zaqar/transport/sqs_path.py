@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where clients of Amazon SQS are served, for who sees all requests."""
+"""The path below which clients of Amazon SQS are served."""
 
 PATH = '/sqs'
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""URI and options of the driver: TLS, write concern, time-outs."""
+"""Settings of the client, by URI and options: TLS, write concern and times."""
 
 import os
 import urllib.parse

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What posts are compared with: tokens, and ids of duplicates.
+"""Deduplication of posts: what they are compared with, by tokens and ids.
 
 They are documents beside the messages of their queue, without a place there.
 Those that a purge must not remove are found by the queue's own name.

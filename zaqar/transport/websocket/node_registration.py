@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lease of this server, by which notifiers find it."""
+"""Registration of this server as a node, by a lease that notifiers read."""
 
 import logging
 import threading

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Server that takes messages for its connections from notifiers.
+"""The endpoint at which notifiers hand over messages for connections.
 
 Whoever knows the secret hands messages over, any number of times on each
 connection, and is answered with a status for each connection of a client; see

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator may set of the WebSocket server."""
+"""Settings of the WebSocket server."""
 
 import os
 import re

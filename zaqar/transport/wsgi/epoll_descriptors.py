@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the event loops of this process watch, as the kernel shows it."""
+"""Descriptors that the event loops of this process watch by epoll."""
 
 import contextlib
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many requests of a process run at a time; the others wait in turn.
+"""Slots of requests: how many of a process run at a time; others wait.
 
 granian's threads read headers and bodies, too. If a request waited in its pool
 it would wait twice, and requests that wait for a store that does not respond

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls of a worker, and a client that makes them over HTTP.
+"""A client that makes the calls of a worker over HTTP.
 
 Thin on purpose: processor time of the client is load that the service does
 not get.
