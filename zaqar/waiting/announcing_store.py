@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A message store whose changes by this process are announced at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from zaqar.models import NewMessage, Settlement
+from zaqar.models import NewMessage
 from zaqar.storage.store_opener import Store
 from zaqar.waiting.waited_queues import WaitedQueues
 
@@ -16,10 +16,20 @@ class _AnnouncingStore:
         self._store = store
         self._waited = waited
         self.clock = store.clock
+        self._announce = {
+            'delete': waited.deleted,
+            'delete_many': waited.deleted,
+            'release': waited.released,
+            # Some are free, or will be at another time than was known; and
+            # what is deleted may free its group.
+            'settle': waited.released,
+        }
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._store, name)
         if callable(attribute):
+            if (announce := self._announce.get(name)) is not None:
+                attribute = _announced(attribute, announce)
             # Next time it is at hand.
             self.__dict__[name] = attribute
         return attribute
@@ -32,37 +42,18 @@ class _AnnouncingStore:
         self._waited.posted(qid, messages)
         return ids
 
-    def delete(self, qid: str, message_id: str, **options: Any) -> None:
-        """Delete a message; see the contract."""
-        self._store.delete(qid, message_id, **options)
-        self._waited.deleted(qid)
 
-    def delete_many(
-        self, qid: str, ids: Sequence[str], **options: Any
-    ) -> None:
-        """Delete messages; see the contract."""
-        self._store.delete_many(qid, ids, **options)
-        self._waited.deleted(qid)
+def _announced(
+    call: Callable[..., Any], announce: Callable[[str], None]
+) -> Callable[..., Any]:
+    """Return a call on a queue that announces it once it has returned."""
 
-    def release(self, qid: str, claim_id: str, *, now: int) -> None:
-        """Release a claim; see the contract."""
-        self._store.release(qid, claim_id, now=now)
-        self._waited.released(qid)
+    def run(qid: str, *arguments: Any, **options: Any) -> Any:
+        result = call(qid, *arguments, **options)
+        announce(qid)
+        return result
 
-    def settle(
-        self,
-        qid: str,
-        claim_id: str,
-        settlements: Sequence[Settlement],
-        *,
-        now: int,
-    ) -> Sequence[bool] | None:
-        """Settle messages of a claim; see the contract."""
-        results = self._store.settle(qid, claim_id, settlements, now=now)
-        # Some are free, or will be at another time than was known; and what is
-        # deleted may free its group.
-        self._waited.released(qid)
-        return cast(Sequence[bool] | None, results)
+    return run
 
 
 def announcing(store: Store, waited: WaitedQueues) -> Store:
