@@ -18,7 +18,7 @@ from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quotas import Quotas
 from zaqar.controllers.rate_estimates import RateEstimates
 from zaqar.controllers.rates import Throttle
-from zaqar.controllers.server_guarantees_cache import GuaranteesCache
+from zaqar.controllers.server_guarantees_cache import ServerGuaranteesCache
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity
@@ -50,8 +50,8 @@ class Context(msgspec.Struct, frozen=True):
     trusts: Trusts | None = None
     version: Version = V2_0
     rates: RateEstimates = msgspec.field(default_factory=RateEstimates)
-    guarantees: GuaranteesCache = msgspec.field(
-        default_factory=GuaranteesCache
+    guarantees: ServerGuaranteesCache = msgspec.field(
+        default_factory=ServerGuaranteesCache
     )
     pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
     quotas: Quotas = msgspec.field(default_factory=Quotas)

@@ -29,7 +29,7 @@ class Checked(msgspec.Struct, frozen=True):
     at: int
 
 
-class GuaranteesCache:
+class ServerGuaranteesCache:
     """Reads the settings of a queue's server once a minute at most.
 
     :param timer: a monotonic clock, in seconds

@@ -17,7 +17,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     in_time,
 )
 from zaqar.storage.mongodb.document_layout import Document
-from zaqar.storage.mongodb.queue_byte_counts import HeldBytes
+from zaqar.storage.mongodb.queue_byte_counts import QueueByteCounts
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 #: Tries for a message that changes between two commands.
@@ -30,7 +30,7 @@ class Deleter:
         database: MongoDatabase,
         cache: QueueCache,
         claimer: Claimer,
-        held: HeldBytes,
+        held: QueueByteCounts,
     ) -> None:
         self._database = database
         self._cache = cache

@@ -32,7 +32,7 @@ from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster
-from zaqar.storage.mongodb.queue_byte_counts import HeldBytes
+from zaqar.storage.mongodb.queue_byte_counts import QueueByteCounts
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import QueueCache
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
@@ -60,7 +60,7 @@ class MongoMessageStore(base.MessageStore):
         self._poster = Poster(database, self._cache, self._queues)
         self._claimer = Claimer(database, self._reader, strictly=strictly)
         self._grouped = GroupedClaimer(database, self._reader, self._claimer)
-        self._held = HeldBytes(database, self._cache)
+        self._held = QueueByteCounts(database, self._cache)
         self._deleter = Deleter(
             database, self._cache, self._claimer, self._held
         )

@@ -45,7 +45,7 @@ MOST = 1_000_000
 SAMPLE = 1000
 
 
-class HeldBytes:
+class QueueByteCounts:
     """The counts of the queues of a store."""
 
     def __init__(self, database: MongoDatabase, cache: QueueCache) -> None:

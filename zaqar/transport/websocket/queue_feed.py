@@ -30,7 +30,7 @@ from zaqar.transport.websocket.recent_stream_events import (
     EventPage,
     Format,
     Memory,
-    RecentEvents,
+    RecentStreamEvents,
     Rendering,
     batch,
 )
@@ -77,7 +77,7 @@ class QueueFeed:
     :param ticket: of a reader that waits for the queue
     :param memory: where the messages are counted
     :param turns: serves the streams
-    :param pay: counts messages, see :class:`.stream_rate_limits.StreamRates`
+    :param pay: counts messages, see :class:`.StreamRateLimits`
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class QueueFeed:
         self._memory = memory
         self._turns = turns
         self._pay = pay
-        self._recent: RecentEvents | None = None
+        self._recent: RecentStreamEvents | None = None
         self._limit = FIRST_PAGE
         self._followers: dict[Follower, None] = {}
         #: Those to be served next.
@@ -161,7 +161,7 @@ class QueueFeed:
         if marker is None:
             self._loop.call_later(RETRY, self.start)
             return
-        self._recent = RecentEvents(marker, self._memory)
+        self._recent = RecentStreamEvents(marker, self._memory)
         self._read()
 
     def _wake(self) -> None:

@@ -28,7 +28,7 @@ from zaqar.transport.websocket.recent_stream_events import (
     Rendering,
 )
 from zaqar.transport.websocket.stream_follower import Follower
-from zaqar.transport.websocket.stream_rate_limits import StreamRates
+from zaqar.transport.websocket.stream_rate_limits import StreamRateLimits
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.waiting.waiters import Waiters
 
@@ -69,7 +69,7 @@ class QueueFeeds:
         self._memory = Memory()
         self._turns = LoopTurns(loop)
         self._reads = PageReads()
-        self._rates = StreamRates(throttle, workers, loop)
+        self._rates = StreamRateLimits(throttle, workers, loop)
 
     def __len__(self) -> int:
         """Return how many streams there are."""

@@ -122,7 +122,7 @@ class Memory:
         self.size = 0
 
 
-class RecentEvents:
+class RecentStreamEvents:
     """A bounded number of messages, and the places of their markers.
 
     :param memory: where they are counted

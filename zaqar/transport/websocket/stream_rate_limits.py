@@ -14,7 +14,7 @@ from zaqar.transport.websocket.feed_fairness import Loop
 from zaqar.transport.websocket.worker_threads import Workers
 
 
-class StreamRates:
+class StreamRateLimits:
     """Lets the messages of streams pass, each project as its rate allows.
 
     :param throttle: None if there are no rates

@@ -66,7 +66,7 @@ class AsgiAdapter:
         self._slots = slots
         self._monotonic = monotonic
         self._longest = longest
-        self._known = caller_project_cache.KnownCallers()
+        self._known = caller_project_cache.CallerProjectCache()
         self._retired_at = math.inf
         self._spread = 0.0
         for status in (400, 408, 503):

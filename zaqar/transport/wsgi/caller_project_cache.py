@@ -17,7 +17,7 @@ from zaqar.transport.wsgi_types import Environ
 MOST = 10_000
 
 
-class KnownCallers(BoundedCache[int, str]):
+class CallerProjectCache(BoundedCache[int, str]):
     """The projects of callers."""
 
     def __init__(self) -> None:

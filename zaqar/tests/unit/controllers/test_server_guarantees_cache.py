@@ -11,7 +11,7 @@ from zaqar import store_clock
 from zaqar.controllers.server_guarantees_cache import (
     FRESH,
     MAX_QUEUES,
-    GuaranteesCache,
+    ServerGuaranteesCache,
 )
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.inspectable_store import Guarantees, Order
@@ -45,7 +45,7 @@ class Timer:
 
 def test_settings_are_a_minute_old_at_most() -> None:
     timer, store = Timer(), Store()
-    cache = GuaranteesCache(timer)
+    cache = ServerGuaranteesCache(timer)
     any_store: Any = store
 
     def promises() -> object:
@@ -66,7 +66,7 @@ def test_settings_are_a_minute_old_at_most() -> None:
 
 def test_a_failure_is_not_remembered() -> None:
     store = Store()
-    cache = GuaranteesCache(Timer())
+    cache = ServerGuaranteesCache(Timer())
     any_store: Any = store
     store.setting = None
     with pytest.raises(StoreUnavailable):
@@ -77,7 +77,7 @@ def test_a_failure_is_not_remembered() -> None:
 
 def test_few_queues_are_remembered() -> None:
     store = Store()
-    cache = GuaranteesCache(Timer())
+    cache = ServerGuaranteesCache(Timer())
     any_store: Any = store
     for number in range(MAX_QUEUES + 1):
         cache.read(any_store, str(number))

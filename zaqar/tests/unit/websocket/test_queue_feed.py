@@ -26,7 +26,7 @@ from zaqar.transport.websocket.recent_stream_events import (
     EventPage,
     Format,
     Memory,
-    RecentEvents,
+    RecentStreamEvents,
     Rendering,
 )
 from zaqar.transport.websocket.stream_follower import Follower
@@ -524,7 +524,7 @@ def test_long_messages_are_written_and_read_in_parts(server: Server) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    recent = RecentEvents('', Memory())
+    recent = RecentStreamEvents('', Memory())
     for number in range(300):
         events = [
             event(f'{number} {one}', '', b'x' * 500 * (number // 100))
@@ -547,7 +547,7 @@ def test_memory_is_bounded() -> None:
 
 def test_markers_of_pages_without_messages_are_bounded() -> None:
     """All messages of a page may be unreadable."""
-    recent = RecentEvents('', Memory())
+    recent = RecentStreamEvents('', Memory())
     recent.append(EventPage([event('a', '', b'x')], 'a', True))
     most = recent_stream_events.MOST_PLACES
     for number in range(2 * most):
