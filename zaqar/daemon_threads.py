@@ -5,8 +5,6 @@ Look-ups of names, mail servers and Keystone may hang. Python joins the threads
 of its own pools at exit, and so would hang as well.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import queue

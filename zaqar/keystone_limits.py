@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of projects in Keystone ("unified limits"), by oslo.limit."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of the service that a configuration may leave out."""
 
-from __future__ import annotations
-
 from oslo_config import cfg
 
 from zaqar import configuration

@@ -6,8 +6,6 @@ wait for the server. While that does not respond each process counts for
 itself.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -5,8 +5,6 @@ Their number is bounded everywhere: in memory, in a log entry, and among the
 labels of metrics, which last as long as the process.
 """
 
-from __future__ import annotations
-
 import collections
 import logging
 import threading

@@ -4,8 +4,6 @@
 ``python -m zaqar.api.policy_personas`` prints the table of the policy guide.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import sys

@@ -5,8 +5,6 @@ A request that has to wait is *postponed*: its answer is discarded, and the
 transport runs it once more, from the beginning, when it is woken.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

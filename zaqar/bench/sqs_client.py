@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client that makes the calls of a worker in the protocol of Amazon SQS."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ A process reads it once in a while, in the background.
 :source: reference/http, "Quotas and rates"
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import threading

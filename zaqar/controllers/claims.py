@@ -4,8 +4,6 @@
 A claim has no owner: whoever knows its id can use it.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -8,8 +8,6 @@ removed when it is read. Queues that had a dead-letter queue before there was
 an index are in it once their metadata has changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

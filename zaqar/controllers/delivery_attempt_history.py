@@ -7,8 +7,6 @@ written with these: failures, and the last success.
 :source: reference/delivery, "Attempts"
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 from urllib.parse import quote

@@ -5,8 +5,6 @@ Clients of Amazon SQS create them, by the metadata key ``sqs_fifo``. They are
 such queues for all posts from 2.1 on.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

@@ -6,8 +6,6 @@ All alternatives with the same operator are therefore one test, whose cost
 hardly depends on their number.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence

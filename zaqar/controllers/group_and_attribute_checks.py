@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of the groups and attributes that posts have from 2.1 on."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import re

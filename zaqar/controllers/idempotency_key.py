@@ -7,8 +7,6 @@ moment at which one is under way, and of two at once the second waits for the
 first.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Delays of messages, as posts give them: in seconds, or until a moment."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from typing import Any

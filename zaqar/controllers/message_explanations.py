@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why a message is handed out, listed, or neither."""
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Iterator, Sequence
 

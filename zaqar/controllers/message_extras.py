@@ -5,8 +5,6 @@ Stores take it for bytes. Members that are absent take no space, and a message
 without any has none at all, as almost all have.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import msgspec

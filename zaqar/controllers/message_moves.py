@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages on their way from one queue to another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

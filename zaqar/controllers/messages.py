@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages: list, read, delete and pop them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metadata of queues whose values are objects with certain members."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

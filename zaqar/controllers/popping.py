@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pop messages: claim and delete them in one request."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Post messages to queues and topics."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

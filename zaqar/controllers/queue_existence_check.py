@@ -4,8 +4,6 @@
 Otherwise such a queue reads as an empty one, and a post creates it.
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 from zaqar.controllers.call_context import Context

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guarantees of a queue, by the settings of the server it is on."""
 
-from __future__ import annotations
-
 import msgspec
 
 from zaqar.controllers import queue_existence_check

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statistics of one queue, and in short those of a page of queues."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any

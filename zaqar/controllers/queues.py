@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manage queues. One that does not exist reads as an empty one."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any

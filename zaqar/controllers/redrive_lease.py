@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of a running redrive, under the lease of one notifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

@@ -11,8 +11,6 @@ An id begins with the time of its creation, counted backwards: the newest is
 the first of a list.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

@@ -15,8 +15,6 @@ since encryption is bound to it; by it the stored ones are known.
 :source: reference/storage, "Redrives"
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence

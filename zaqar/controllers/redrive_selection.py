@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which messages a redrive moves, and where each of them goes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redrives that this notifier works on, each in a thread of its own."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 import threading

@@ -5,8 +5,6 @@ Requests only record them; notifiers do the work: see
 :mod:`zaqar.controllers.redrive_run`.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

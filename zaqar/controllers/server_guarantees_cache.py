@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cache of the guarantees of servers, as they were read a moment ago."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settle messages of a claim: delete, release, extend and reject them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams: the messages of a queue, each once, in the order of posts."""
 
-from __future__ import annotations
-
 import datetime
 import functools
 import math

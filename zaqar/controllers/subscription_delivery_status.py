@@ -7,8 +7,6 @@ about every second; one that is killed loses the counts of its last second,
 but no delivery.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

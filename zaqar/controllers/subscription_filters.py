@@ -9,8 +9,6 @@ those that are in force.
 :source: reference/delivery, "Filters"
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

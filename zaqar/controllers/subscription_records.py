@@ -10,8 +10,6 @@ one last; a name whose subscription has another subscriber belongs to such a
 change, and may be taken over when that is stale.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

@@ -8,8 +8,6 @@ else there is to know of it. No response shows either option.
 :source: reference/delivery, "Signatures"
 """
 
-from __future__ import annotations
-
 import base64
 import secrets
 from collections.abc import Mapping, Sequence

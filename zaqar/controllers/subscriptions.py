@@ -4,8 +4,6 @@
 :source: reference/http, "Subscriptions"
 """
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Mapping
 from typing import Any

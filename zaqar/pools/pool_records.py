@@ -8,8 +8,6 @@ after it, so that a pool without such records holds no queue. ``noted`` says
 that this is so; pools that were adopted may hold queues without one.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

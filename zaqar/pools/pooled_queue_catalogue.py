@@ -11,8 +11,6 @@ that other processes are making at that moment arrive in its former pool, which
 is therefore checked for a while; messages found there are moved.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping

@@ -10,8 +10,6 @@ that depend on no metadata are not checked, and reads may be up to
 :data:`.queue_records.FRESH` seconds out of date.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import functools

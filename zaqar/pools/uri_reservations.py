@@ -6,8 +6,6 @@ and deleted when the pool gets another one or is removed. Its name is a hash of
 the URI, which can be longer than names may be.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 

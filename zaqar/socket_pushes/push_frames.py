@@ -15,8 +15,6 @@ sent again, on this connection or another one, and clocks do not matter.
 :source: reference/websocket, "Pushes"
 """
 
-from __future__ import annotations
-
 import hmac
 import secrets
 from collections.abc import Sequence

@@ -4,8 +4,6 @@
 :source: reference/websocket, "Pushes"
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ Several of one queue may be stored together; see
 :mod:`zaqar.storage.group_commit`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import msgspec

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Updates of records despite rivals, and listing of all their pages."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 

@@ -6,8 +6,6 @@ where the store reports changes by itself, so that a lost report costs a second
 at most, and often where it does not.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 import math

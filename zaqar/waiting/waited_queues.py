@@ -5,8 +5,6 @@ A queue may be created only while it is waited for, be deleted and created
 again, or move to another pool: it is looked up again from time to time.
 """
 
-from __future__ import annotations
-
 import collections
 import logging
 import math

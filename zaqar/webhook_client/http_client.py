@@ -6,8 +6,6 @@ A time limit ends an attempt whatever it waits for. Redirects are not followed,
 since their targets are not checked.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import functools

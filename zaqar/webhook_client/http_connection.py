@@ -6,8 +6,6 @@ connection that has sent anything more than its response is not used again:
 what follows would be taken for the response to the next request.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass

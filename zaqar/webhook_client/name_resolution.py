@@ -7,8 +7,6 @@ one domain: whoever runs a name server that does not answer holds up nobody
 else.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future

@@ -5,8 +5,6 @@ They are documents beside the messages of their queue, without a place there.
 Those that a purge must not remove are found by the queue's own name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@ group and of the first messages of free groups. All of it is taken, with its
 groups, in one transaction, or nothing.
 """
 
-from __future__ import annotations
-
 import random
 import secrets
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases, by which one process at a time does what others leave to it."""
 
-from __future__ import annotations
-
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure

@@ -21,8 +21,6 @@ a post keeps others from removing it as one without messages. Claims read
 first; they are refused if a group has another ``v`` than they have read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -12,8 +12,6 @@ Notices get numbers from the clock instead of a counter: posts need not lock
 the document of the outbox, which all queues of a store share.
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Sequence

@@ -11,8 +11,6 @@ What a process has not written when it is killed, and what the server's own
 expiry removes, stays counted until the count begins anew, once an hour.
 """
 
-from __future__ import annotations
-
 import collections
 import logging
 import threading

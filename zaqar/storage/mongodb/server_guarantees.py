@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guarantees of a deployment: what replication and write concern promise."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls of a Redis deployment: scripts, retries, deadlines."""
 
-from __future__ import annotations
-
 import logging
 import random
 import time

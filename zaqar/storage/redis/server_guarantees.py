@@ -5,8 +5,6 @@ Users need no permission to read the configuration; without it some of the
 answer is unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

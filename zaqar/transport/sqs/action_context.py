@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an action works with: the project, its queues, operations to run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inputs of actions, by the names that the protocol has for them."""
 
-from __future__ import annotations
-
 import msgspec
 
 #: Texts by name: attributes and tags.

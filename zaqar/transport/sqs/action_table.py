@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of actions: the type of the input, and the function, of each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

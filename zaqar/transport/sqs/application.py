@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The WSGI application for clients of Amazon SQS."""
 
-from __future__ import annotations
-
 import datetime
 import email.utils
 import functools

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who has sent a request, by its signature."""
 
-from __future__ import annotations
-
 import datetime
 import functools
 import hashlib

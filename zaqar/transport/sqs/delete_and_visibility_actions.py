@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions that delete received messages, or change their visibility."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

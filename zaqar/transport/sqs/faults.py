@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of Amazon SQS, by both names that clients know them by."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Set
 
 from zaqar.errors import (

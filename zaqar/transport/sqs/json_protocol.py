@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON protocol, version 1.0."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

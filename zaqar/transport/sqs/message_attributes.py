@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attributes of messages, as ours, and their checksum."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping

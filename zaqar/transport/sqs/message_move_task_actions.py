@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions on tasks that move dead letters back, which are redrives here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from zaqar.controllers.redrive_records import Redrive

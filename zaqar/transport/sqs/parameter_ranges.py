@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranges of the parameters of the protocol that are numbers."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from zaqar.transport.sqs import faults

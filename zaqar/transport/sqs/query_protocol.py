@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Query protocol: forms, and answers in XML."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

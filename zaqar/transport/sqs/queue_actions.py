@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions on queues."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any
 

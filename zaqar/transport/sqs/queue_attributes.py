@@ -4,8 +4,6 @@
 A value of metadata that is None unsets its key.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions that send messages."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from typing import Any

@@ -4,8 +4,6 @@
 :source: AWS, "Signature Version 4 for API requests"
 """
 
-from __future__ import annotations
-
 import datetime
 import functools
 import hashlib

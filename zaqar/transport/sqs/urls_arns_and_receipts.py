@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """URLs and ARNs of queues, receipts of messages and tokens of tasks."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -4,8 +4,6 @@
 Everything here runs on the loop; nothing blocks.
 """
 
-from __future__ import annotations
-
 import collections
 import logging
 from collections.abc import Callable

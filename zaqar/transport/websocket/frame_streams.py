@@ -6,8 +6,6 @@ Everything here runs on the loop.
 :source: reference/websocket, "Streams"
 """
 
-from __future__ import annotations
-
 import asyncio
 import datetime
 import functools

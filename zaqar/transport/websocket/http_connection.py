@@ -5,8 +5,6 @@ h11 parses and frames. One request is answered at a time; what a client sends
 meanwhile waits, up to a bound, and its departure is noticed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import http
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@ They are answered by the WSGI application, on the threads that answer frames. A
 request that waits holds no thread.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import io

@@ -14,8 +14,6 @@ and what comes after A was posted later than all that the stream has.
 Everything here runs on the loop; nothing blocks.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import logging

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The feeds of all queues that streams of this process follow."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import math

@@ -5,8 +5,6 @@ Each is rendered once, for all streams of a kind. Markers are compared for
 equality only: their form is that of the store.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol

@@ -4,8 +4,6 @@
 :source: reference/websocket, "Actions"
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

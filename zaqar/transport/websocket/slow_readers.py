@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections whose clients do not take what is written to them."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import logging

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stream, as the feed of its queue sees it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

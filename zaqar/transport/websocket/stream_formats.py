@@ -5,8 +5,6 @@ A message is *rendered* once for all streams of a kind; what differs from one
 stream to the other is added when it is sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

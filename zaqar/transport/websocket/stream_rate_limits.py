@@ -4,8 +4,6 @@
 :source: reference/http, "Quotas and rates"
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

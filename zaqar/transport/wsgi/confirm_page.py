@@ -8,8 +8,6 @@ verified in the same way.
 :source: reference/delivery, "Confirmation"
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterable, Mapping

@@ -8,8 +8,6 @@ the credentials of whoever sits before it.
 :source: user/console
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

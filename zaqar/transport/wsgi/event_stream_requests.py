@@ -6,8 +6,6 @@ it puts a :class:`Handover` into the environment of every request, and takes
 over what is in there afterwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode

@@ -6,8 +6,6 @@ requests, which gets the headers of each; what entries show of them is made
 when there is an entry.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 

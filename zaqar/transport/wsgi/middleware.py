@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """WSGI middleware: each a function that wraps an application."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 from typing import Any

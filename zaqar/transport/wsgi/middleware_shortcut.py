@@ -7,8 +7,6 @@ done here, too, by the same functions; whatever else one may do, the request
 goes through all of them.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 

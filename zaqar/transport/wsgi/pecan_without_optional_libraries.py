@@ -5,8 +5,6 @@ It imports whichever of them are installed, all of SQLAlchemy above all, which
 takes 10 MiB of each process that uses another store.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator

@@ -6,8 +6,6 @@ honours ``?_method=`` and spends most of its time on inspecting controllers'
 arguments. Here it looks up one table and calls one function.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence

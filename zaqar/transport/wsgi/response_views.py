@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP responses of all operations, from the results of controllers."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping, Set
 from typing import Any

@@ -5,8 +5,6 @@ They post and pop messages. Their paths are rewritten to those of version 2
 before authentication, access rules, signatures and policy.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 
