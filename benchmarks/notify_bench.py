@@ -3,8 +3,9 @@
 
 Deliveries a second of one notifier to a receiver that answers in 1 ms; the
 time from a post to its webhook while nothing else happens; the cost of
-subscribers for a post; and what ten hanging hosts, and a project with 50,000
-pending deliveries, do to others. With ``--base`` each part is measured with
+subscribers for a post; and what ten hanging hosts, a crowd of new hosts of
+another project that hang, and a project with 50,000 pending deliveries, do to
+others. With ``--base`` each part is measured with
 the build of another tree as well, which is given beside it.
 """
 
@@ -50,6 +51,9 @@ SECONDS = 15
 
 #: Posts of the project with a backlog, and its subscribers.
 BACKLOG = 1000, 50
+
+#: New hosts of another project that hang.
+CROWD = 580
 
 #: Seconds to wait for what has not come.
 PATIENCE = 300.0
@@ -220,6 +224,19 @@ def _hanging(options: argparse.Namespace) -> str:
     return result
 
 
+def _crowd(options: argparse.Namespace) -> str:
+    silent = Silent('0.0.0.0')
+    with _running(options.store) as server:
+        for number in range(CROWD):
+            host = f'127.0.{number // 250 + 1}.{number % 250 + 1}'
+            url = f'http://{host}:{silent.port}'
+            _subscribe(server, url, 'h', 'other')
+        _post_all(server, 1, 1, 'h', 'other')
+        result = _paced(server)
+    silent.stop()
+    return result
+
+
 def _backlog(options: argparse.Namespace) -> str:
     posts, subscribers = BACKLOG
     receiver = Receiver(0.001)
@@ -269,6 +286,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
     'cost': _cost,
     'alone': _alone,
     'hanging': _hanging,
+    'crowd': _crowd,
     'backlog': _backlog,
 }
 

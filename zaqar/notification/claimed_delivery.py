@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 from zaqar.models import NewMessage, Subscription
 from zaqar.notification.decision import DeadLetter, Remove
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome
-from zaqar.storage.base import MessageStore
+from zaqar.storage.base import PENDING, MessageStore
 
 #: Seconds after which the claims of a dead process lapse.
 LEASE = 30
@@ -22,53 +24,44 @@ UNIT = 32 * 1024
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A claim, and the deliveries under it that are not finished.
+    """A claim on pending deliveries, or on notices in their place.
 
-    :ivar open: these, with their weights
-    :ivar is_lost: it has lapsed; other notifiers may have its messages
+    :ivar qid: the queue of what is claimed
+    :ivar open: by the id of each claimed message, its unfinished deliveries
     :ivar left: messages to release
-    :ivar notices: those whose deliveries these are; else they are stored
+    :ivar weight: that of the unfinished deliveries
     """
 
+    qid: str
     claim_id: str
     renewed_at: int
-    open: dict[str, int] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
-    is_lost: bool = False
-    notices: list[ClaimedNotice] = field(default_factory=list)
+    open: dict[str, set[ClaimedDelivery]] = field(default_factory=dict)
+    weight: int = 0
 
-    def finish(self, ids: Iterable[str]) -> None:
-        """Note messages that are finished."""
-        for one in ids:
-            self.open.pop(one, None)
+    def add(self, job: ClaimedDelivery) -> None:
+        """Note a delivery that is to be made."""
+        self.left.discard(job.claimed_id)
+        self.open.setdefault(job.claimed_id, set()).add(job)
+        self.weight += job.weight
 
+    def finish(self, job: ClaimedDelivery) -> None:
+        """Note a delivery that is finished."""
+        if not job.is_lost:
+            jobs = self.open[job.claimed_id]
+            jobs.discard(job)
+            self.weight -= job.weight
+            if not jobs:
+                del self.open[job.claimed_id]
 
-@dataclass(slots=True, eq=False)
-class ClaimedNotice:
-    """A claimed notice whose deliveries are made without being stored.
-
-    :ivar open: those that are not finished
-    :ivar is_lost: the claim has lapsed; other notifiers may have it
-    """
-
-    id: str
-    claim_id: str
-    project: str
-    open: set[ClaimedDelivery] = field(default_factory=set)
-    is_lost: bool = False
-
-    @property
-    def weight(self) -> int:
-        """Weight of those that are not made yet, and not slow either."""
-        return sum(
-            job.weight
-            for job in self.open
-            if not (job.is_slow or job.is_decided)
-        )
+    def lose(self, claimed_id: str) -> None:
+        """Note that other notifiers may have a message."""
+        for job in self.open.pop(claimed_id, ()):
+            job.is_lost = True
+            self.weight -= job.weight
 
 
-@dataclass(frozen=True, slots=True)
-class Attempted:
+class Attempted(msgspec.Struct, frozen=True):
     """An attempt that was made.
 
     :ivar seconds: that it took
@@ -102,35 +95,38 @@ class GivenUp:
 class ClaimedDelivery:
     """A claimed pending delivery, and how far it has got.
 
-    :ivar message_id: in the store, unless it has a notice
-    :ivar notice: that of which it is made, if it is not stored
+    :ivar claimed_id: the message that is claimed: itself, as it is stored, or
+        the notice of which it is made without being stored
+    :ivar name: that by which notices know it: in the store its id
     :ivar place: index of the next message
     :ivar attempt: number of the next attempt
     :ivar pool: the name of that of its store
-    :ivar held_bytes: of its messages, or of its share of those of a notice
+    :ivar weight: what it counts for: one, and more for long messages
     :ivar given_up: messages that are given up, by their index
     :ivar confirms: the subscriber has confirmed its subscription
     :ivar replacements: what is to be stored in its place
     :ivar left: the bytes that these are to deliver
     :ivar is_slow: an attempt takes long
     :ivar is_decided: only what follows from its attempts is to be written
+    :ivar is_lost: other notifiers may have it
     """
 
     pending: PendingDelivery
-    message_id: str
+    claimed_id: str
+    name: str
     lease: Lease
     store: MessageStore
-    notice: ClaimedNotice | None = None
     place: int = 0
     attempt: int = 1
     pool: str = ''
-    held_bytes: int = 0
+    weight: int = 1
     given_up: deque[GivenUp] = field(default_factory=deque)
     confirms: bool = False
     replacements: list[NewMessage] = field(default_factory=list)
     left: int = 0
     is_slow: bool = False
     is_decided: bool = False
+    is_lost: bool = False
 
     @property
     def host(self) -> str:
@@ -145,27 +141,12 @@ class ClaimedDelivery:
     @property
     def is_stored(self) -> bool:
         """Whether it need not be stored if its host makes it wait."""
-        return self.notice is None
+        return self.lease.qid == PENDING
 
     @property
     def stored_bytes(self) -> int:
         """The bytes that it counts for, as long as it is stored."""
         return self.pending.size if self.is_stored else 0
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether other notifiers may have it."""
-        return (self.notice or self.lease).is_lost
-
-    @property
-    def weight(self) -> int:
-        """What it counts for: one, and more for long messages."""
-        return 1 + self.held_bytes // UNIT
-
-    def replace(self, pending: PendingDelivery, record: NewMessage) -> None:
-        """Have something stored in its place, as it is encoded."""
-        self.replacements.append(record)
-        self.left += pending.size
 
     def advance(self) -> bool:
         """Go on to the next message; return whether there is one."""

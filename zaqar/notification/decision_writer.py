@@ -12,13 +12,13 @@ nothing.
 import logging
 import math
 import threading
-from collections import defaultdict, deque
-from collections.abc import Iterable, Set
+from collections import deque
+from collections.abc import Sequence, Set
 from itertools import islice
 
 from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
+from zaqar.controllers.outbox_notices import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Subscription
 from zaqar.notification import attempt_records, dead_letters, notifier_metrics
@@ -36,9 +36,10 @@ from zaqar.notification.decision import (
     Retry,
 )
 from zaqar.notification.delivery_attempt import delivery_of
+from zaqar.notification.due_deliveries import DueDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.referenced_notices import SharedNotices
+from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
@@ -56,16 +57,14 @@ MAX_SINGLE = 50
 #: Projects for which that may fail at a time: each may take a few seconds.
 MAX_FAILED = 2
 
-#: Why pending deliveries are dropped.
-_NO_ROOM = 'too many deliveries of the project are waiting'
-
 
 class DecisionWriter:
     """Writes decisions about the deliveries of one store.
 
     :param count: see :mod:`.pending_byte_counter`
+    :param due: those that may be claimed
     :ivar changed: set when there is something to write
-    :ivar is_due: what was written may be claimed, without a delay
+    :ivar is_returning: what was not stored is about to be, and due at once
     """
 
     def __init__(
@@ -74,16 +73,17 @@ class DecisionWriter:
         subscriptions: SubscriptionCache,
         statistics: DeliveryStatistics,
         count: Count = count_nothing,
+        due: DueDeliveries | None = None,
     ) -> None:
         self._ctx = ctx
         self._subscriptions = subscriptions
         self._statistics = statistics
         self._count_bytes = count
-        # Appending to these is safe for threads.
+        self._due = due or DueDeliveries()
         self._finished: deque[ClaimedDelivery] = deque()
         self._left: deque[ClaimedDelivery] = deque()
         self.changed = threading.Event()
-        self.is_due = False
+        self.is_returning = False
 
     # On the event loop.
 
@@ -113,11 +113,13 @@ class DecisionWriter:
             record = attempt_records.of(
                 made, now, 'retried', next_at=decision.at
             )
-            self._statistics.retried(key, decision.reason, now, record)
+            self._statistics.failed(
+                key, decision.reason, now, record, is_final=False
+            )
             if decision.at <= now:
                 job.attempt += 1
                 return True
-            self._replace(job, decision, now)
+            self._put_off(job, decision)
         else:
             job.given_up.append(GivenUp(job.place, made, decision, now))
         if job.advance():
@@ -125,19 +127,29 @@ class DecisionWriter:
         self.finish(job)
         return False
 
-    def defer(self, job: ClaimedDelivery, decision: Defer, now: int) -> None:
+    def defer(self, job: ClaimedDelivery, decision: Defer) -> None:
         """Have the rest of a job stored for later."""
-        self._replace(job, decision, now)
+        self._put_off(job, decision)
         self.finish(job)
+
+    def replace(
+        self, job: ClaimedDelivery, later: PendingDelivery, delay: int = 0
+    ) -> None:
+        """Have something stored in the place of a job, delayed by seconds."""
+        now = job.store.clock.now()
+        job.replacements.append(
+            later.to_store(self._ctx.cipher, delay=delay, now=now)
+        )
+        job.left += later.size
 
     def give_up(
         self,
         job: ClaimedDelivery,
         subscription: Subscription,
         decision: DeadLetter,
-        now: int,
     ) -> None:
         """Give up the rest of a job, without further attempts."""
+        now = job.store.clock.now()
         for place in range(job.place, len(job.pending.messages) or 1):
             delivery = delivery_of(
                 job.pending, place, job.attempt, subscription
@@ -159,8 +171,8 @@ class DecisionWriter:
             self._left.append(job)
             self.changed.set()
         else:
-            now = job.store.clock.now()
-            self.defer(job, Defer(now, counts=False), now)
+            self.defer(job, Defer(job.store.clock.now(), counts=False))
+            self.is_returning = True
 
     # In the thread of the store.
 
@@ -168,16 +180,17 @@ class DecisionWriter:
     def has_more(self) -> bool:
         return bool(self._finished)
 
-    def flush(self, store: MessageStore, shared: SharedNotices) -> None:
+    def flush(self, store: MessageStore, notices: ReferencedNotices) -> None:
         """Write all decisions; those that fail are written next time.
 
-        :param shared: notices that deliveries refer to
+        :param notices: those that deliveries refer to
         :raises StoreUnavailable: some may have been written
         """
         while self._left:
             job = self._left.popleft()
-            job.lease.open.pop(job.message_id, None)
-            job.lease.left.add(job.message_id)
+            job.lease.left.add(job.claimed_id)
+            job.lease.finish(job)
+        self.is_returning = False
         jobs = [self._finished.popleft() for _ in range(len(self._finished))]
         ready, later = self._write_singly(store, jobs)
         self._finished.extendleft(reversed(later))
@@ -186,31 +199,28 @@ class DecisionWriter:
             for batch in batches(
                 one for job in ready for one in job.replacements
             ):
-                stored += store.post(
-                    PENDING,
-                    batch,
-                    now=store.clock.now(),
-                    token=token_of(batch),
-                )
-                self.is_due |= any(not one.delay for one in batch)
+                now, token = store.clock.now(), token_of(batch)
+                stored += store.post(PENDING, batch, now=now, token=token)
             new = iter(stored)
             for job in ready:
-                count = len(job.replacements)
-                ids = [*islice(new, count)]
+                ids = [*islice(new, len(job.replacements))]
+                if any(not one.delay for one in job.replacements):
+                    self._due.add(job.host, job.project)
                 if job.is_stored or job.pending.source:
-                    shared.replace(job.message_id, ids)
+                    notices.replace(job.name, ids)
                 job.replacements.clear()
-            ids = [job.message_id for job in ready if job.is_stored]
+            ids = [job.claimed_id for job in ready if job.is_stored]
             if ids:
                 store.delete_many(PENDING, ids, now=store.clock.now())
-            ended = shared.finish(store, [job.message_id for job in ready])
+            ended = notices.finish(store, [job.name for job in ready])
             _leave_notices(store, ready, ended)
         except BaseException:
             self._finished.extendleft(reversed(ready))
+            self.is_returning = True
             raise
         for job in ready:
             self._count_bytes(job.project, job.left - job.stored_bytes)
-            job.lease.open.pop(job.message_id, None)
+            job.lease.finish(job)
 
     def drop(self, pending: PendingDelivery, now: int) -> None:
         """Give up a delivery that there is no room for.
@@ -226,9 +236,12 @@ class DecisionWriter:
                 pending, place, pending.attempt, subscription
             )
             reason = dead_letters.dead_letter(
-                self._ctx, subscription, delivery, _NO_ROOM
+                self._ctx,
+                subscription,
+                delivery,
+                'too many deliveries of the project are waiting',
             )
-            self._statistics.given_up(pending.key, reason, now)
+            self._statistics.failed(pending.key, reason, now)
 
     def _write_singly(
         self, store: MessageStore, jobs: list[ClaimedDelivery]
@@ -286,36 +299,25 @@ class DecisionWriter:
         parts = [job.pending] if job.confirms else []
         for one in job.given_up:
             part = job.pending.part(one.place, one.place + 1)
-            parts.append(part.copy(attempt=one.last.delivery.attempt))
+            part.attempt = one.last.delivery.attempt
+            parts.append(part)
         job.given_up.clear()
         job.confirms = False
         for part in parts:
-            record = part.to_store(
-                self._ctx.cipher,
-                ttl=LIFETIME,
-                delay=REQUEUE_SECONDS,
-                now=job.store.clock.now(),
-            )
-            job.replace(part, record)
+            self.replace(job, part, REQUEUE_SECONDS)
 
-    def _replace(
-        self, job: ClaimedDelivery, decision: Retry | Defer, now: int
-    ) -> None:
+    def _put_off(self, job: ClaimedDelivery, decision: Retry | Defer) -> None:
         pending = job.pending
-        end = None
         if isinstance(decision, Retry):
-            end = job.place + 1
-            changes = {'deferrals': 0, 'attempt': job.attempt + 1}
+            later = pending.part(job.place, job.place + 1)
+            later.deferrals, later.attempt = 0, job.attempt + 1
         else:
-            deferrals = pending.deferrals + decision.counts
-            changes = {'deferrals': deferrals, 'attempt': job.attempt}
-        later = pending.part(job.place, end).copy(**changes)
+            later = pending.part(job.place)
+            later.deferrals += decision.counts
+            later.attempt = job.attempt
         # Rounded up: a receiver that asks for a pause gets at least that.
-        delay = math.ceil((decision.at - now) / 1000)
-        record = later.to_store(
-            self._ctx.cipher, ttl=LIFETIME, delay=delay, now=now
-        )
-        job.replace(later, record)
+        wait = max(decision.at - job.store.clock.now(), 0)
+        self.replace(job, later, math.ceil(wait / 1000))
 
     def _give_up(self, job: ClaimedDelivery, given_up: GivenUp) -> None:
         decision, last = given_up.decision, given_up.last
@@ -325,16 +327,15 @@ class DecisionWriter:
             self._ctx, subscription, delivery, decision.reason
         )
         _count(delivery, 'given_up')
-        is_gone = isinstance(decision, Remove) or decision.is_gone
         record = attempt_records.of(
             last, given_up.at, 'given_up', **given_up.stored_copy
         )
-        self._statistics.given_up(
+        self._statistics.failed(
             job.pending.key,
             reason,
             job.store.clock.now(),
             record,
-            gone=is_gone,
+            is_gone=isinstance(decision, Remove) or decision.is_gone,
         )
         LOG.warning(
             'Delivery %s of queue %s, project %s, is given up after attempt '
@@ -373,26 +374,24 @@ class DecisionWriter:
 
 
 def _leave_notices(
-    store: MessageStore, jobs: Iterable[ClaimedDelivery], ended: Set[str]
+    store: MessageStore, jobs: Sequence[ClaimedDelivery], ended: Set[str]
 ) -> None:
     """Let the notices of finished jobs stay that others refer to.
 
     :param ended: those that are deleted
     """
-    staying: defaultdict[str, set[str]] = defaultdict(set)
-    for job in jobs:
-        notice = job.notice
-        if notice is not None:
-            notice.open.discard(job)
-            if not (notice.open or notice.is_lost or notice.id in ended):
-                staying[notice.claim_id].add(notice.id)
-    for claim_id, ids in staying.items():
-        store.settle(
-            OUTBOX,
-            claim_id,
-            SharedNotices.staying(ids),
-            now=store.clock.now(),
-        )
+    finished = set(jobs)
+    for lease in {job.lease for job in jobs if not job.is_stored}:
+        ids = [
+            notice_id
+            for notice_id, left in lease.open.items()
+            if left <= finished and notice_id not in ended
+        ]
+        if ids:
+            staying = ReferencedNotices.staying(ids)
+            store.settle(
+                OUTBOX, lease.claim_id, staying, now=store.clock.now()
+            )
 
 
 def _count(delivery: Delivery, outcome: str) -> None:

@@ -185,7 +185,7 @@ class DeliveryLoop:
         ):
             now = job.store.clock.now()
             later = Defer(now + math.ceil(pause * 1000), counts=False)
-            self._writer(job).defer(job, later, now)
+            self._writer(job).defer(job, later)
             return False, None
         if job.pending.sockets:
             return False, await self._sockets.deliver(job, self._writer(job))
@@ -203,7 +203,7 @@ class DeliveryLoop:
             # Not left to others, who would repeat it at once, on and on.
             now = job.store.clock.now()
             unknown = Defer(now + UNKNOWN_PAUSE * 1000, counts=False)
-            self._writer(job).defer(job, unknown, now)
+            self._writer(job).defer(job, unknown)
             return False, False
         now = job.store.clock.now()
         decision = decide(
@@ -236,10 +236,7 @@ class DeliveryLoop:
             self._writer(job).leave(job)
             return
         # For a while it is deferred whatever the policy is.
-        decision, now = self._without_room(job, seconds, DEFAULTS)
-        if isinstance(decision, Defer):
-            self._writer(job).defer(job, decision, now)
-        else:
+        if self._deferred_too_long(job, seconds, DEFAULTS):
             self._begin(self._defer_again(job, seconds))
 
     async def _defer_again(self, job: ClaimedDelivery, seconds: float) -> None:
@@ -257,18 +254,16 @@ class DeliveryLoop:
         except StoreUnavailable:
             self._writer(job).leave(job)
             return
-        decision, now = self._without_room(job, seconds, policy)
-        if isinstance(decision, Defer):
-            self._writer(job).defer(job, decision, now)
-        else:
-            self._writer(job).give_up(job, subscription, decision, now)
+        if decision := self._deferred_too_long(job, seconds, policy):
+            self._writer(job).give_up(job, subscription, decision)
 
     def _writer(self, job: ClaimedDelivery) -> DecisionWriter:
         return self._writers[job.pool]
 
-    def _without_room(
+    def _deferred_too_long(
         self, job: ClaimedDelivery, seconds: float, policy: Mapping[str, Any]
-    ) -> tuple[Defer | DeadLetter, int]:
+    ) -> DeadLetter | None:
+        """Defer a job, unless it has waited for longer than a policy says."""
         now = job.store.clock.now()
         decision = decide_without_room(
             policy,
@@ -278,7 +273,10 @@ class DeliveryLoop:
             now,
             chance=self._chance(),
         )
-        return decision, now
+        if isinstance(decision, DeadLetter):
+            return decision
+        self._writer(job).defer(job, decision)
+        return None
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -17,13 +17,13 @@ import math
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
     PostNotice,
@@ -32,17 +32,15 @@ from zaqar.errors import QueueGone
 from zaqar.models import (
     Message,
     NewMessage,
-    Subscription,
     random_half,
 )
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import UNIT
-from zaqar.notification.fanout_share_per_project import ProjectTurns
-from zaqar.notification.notice_deliveries import Evaluations
-from zaqar.notification.notice_walk import NoticeWalk
+from zaqar.notification.fanout_share_per_project import ProjectShares
+from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.referenced_notices import SharedNotices
+from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.resend_and_replay import Step
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
@@ -51,9 +49,6 @@ LOG = logging.getLogger(__name__)
 
 #: Returns the seconds for which a host has no room for a project, if any.
 ExpectedWait = Callable[[str, str], float | None]
-
-#: Takes how many messages the filter of a subscription has excluded.
-Filtered = Callable[[Key, int], None]
 
 #: Maximum number of notices per claim, and its seconds.
 BATCH = 100
@@ -66,17 +61,17 @@ MAX_UNSTORED = 300
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Notices whose deliveries are stored.
+    """Notices whose deliveries are stored, or to be made by the caller.
 
     :ivar count: the number of all that were claimed
     :ivar fresh: of those that are fanned out now
     :ivar ended: those that nothing refers to
-    :ivar deliveries: how many
+    :ivar deliveries: how many are stored
     :ivar claim_id: that of the notices
     :ivar since: when they were claimed, in milliseconds
-    :ivar unstored: the deliveries that the caller has to make, of each notice,
-        with its id
-    :ivar idle: queues without subscriptions, with the epochs of their flags
+    :ivar unstored: the deliveries that the caller has to make, by the id of
+        their notice
+    :ivar made: knows what else there is to note
     """
 
     count: int
@@ -85,160 +80,203 @@ class Expansion:
     deliveries: int
     claim_id: str
     since: int
-    unstored: Sequence[Sequence[tuple[str, PendingDelivery]]]
-    idle: Sequence[tuple[str, int]]
+    unstored: Mapping[str, Sequence[PendingDelivery]]
+    made: NoticeDeliveries
 
     def finish(self, store: MessageStore) -> None:
         """Delete notices, and clear the flags of idle queues."""
         if self.ended:
             store.delete_many(OUTBOX, self.ended, now=store.clock.now())
         notifier_metrics.record('notices', self.fresh)
-        for qid, epoch in self.idle:
+        for qid, epoch in self.made.idle:
             with contextlib.suppress(QueueGone):
                 store.unmark_subscribed(qid, epoch, now=store.clock.now())
 
 
-def expand(
-    ctx: Context,
-    store: MessageStore,
-    expected_wait: ExpectedWait = lambda host, project: None,
-    filtered: Filtered = lambda key, count: None,
-    remember: Callable[[Subscription], None] = lambda subscription: None,
-    shared: SharedNotices | None = None,
-    turns: ProjectTurns | None = None,
-    evaluations: Evaluations | None = None,
-    pause: Callable[[], None] = lambda: None,
-    count_bytes: Count = count_nothing,
-    is_quick: Callable[[str], bool] = lambda host: False,
-) -> Expansion | None:
-    """Store the deliveries of waiting notices, None if there are none.
+class _Stored(NamedTuple):
+    """A pending delivery that is about to be stored.
 
-    :param remember: called with the subscriptions, which are needed again soon
-    :param shared: notices that pending deliveries refer to
-    :param turns: the shares of projects, None for all without a limit
-    :param evaluations: what filters cost
-    :param pause: called now and then, for work that cannot wait
-    :param count_bytes: see :mod:`.pending_byte_counter`
+    :ivar name: what it is recognized by, with all others of the post
+    """
+
+    rnd: str
+    source: str
+    project: str
+    size: int
+    name: str
+
+
+class Fanout:
+    """Makes the deliveries of the notices of one store.
+
+    :param notices: those that pending deliveries refer to
+    :param shares: those of projects; by default all have what they like
+    :param expected_wait: returns for how many seconds a host has no room for a
+        project, if at all
     :param is_quick: tells whether deliveries to a host would begin soon: if
         all of a notice would, none is stored, and the notice stays claimed
+    :param count_bytes: see :mod:`.pending_byte_counter`
     """
-    shared = shared or SharedNotices(ctx.cipher)
-    turns = turns or ProjectTurns.unlimited()
-    since = store.clock.now()
-    claim = store.claim(
-        OUTBOX,
-        now=since,
-        claim_id=secrets.token_hex(16),
-        ttl=NOTICE_LEASE,
-        grace=NOTICE_LEASE,
-        limit=BATCH,
-    )
-    pause()
-    if claim is None:
-        return None
-    before = [one.id for one in claim.messages if one.reason == FANNED_OUT]
-    shared.check(store, claim.id, before)
-    new = [one for one in claim.messages if one.reason != FANNED_OUT]
-    readable, unreadable = outbox_notices.read_all(
-        new, lambda message: outbox_notices.read(ctx.cipher, message)
-    )
-    evaluations = evaluations or Evaluations()
-    walk = NoticeWalk(ctx, store, turns, evaluations)
-    references: list[tuple[str, str]] = []
-    tokens: list[str] = []
-    sizes: Counter[str] = Counter()
-    unstored: list[list[tuple[str, PendingDelivery]]] = []
 
-    def encoded() -> Iterator[NewMessage]:
-        for notice_id, made in walk.deliveries(readable):
-            first = [*islice(made, MAX_UNSTORED + 1)]
+    def __init__(
+        self,
+        ctx: Context,
+        notices: ReferencedNotices | None = None,
+        shares: ProjectShares | None = None,
+        expected_wait: ExpectedWait = lambda host, project: None,
+        is_quick: Callable[[str], bool] = lambda host: False,
+        count_bytes: Count = count_nothing,
+    ) -> None:
+        self._ctx = ctx
+        self._notices = notices or ReferencedNotices(ctx.cipher)
+        self._shares = shares or ProjectShares.unlimited()
+        self._expected_wait = expected_wait
+        self._is_quick = is_quick
+        self._count_bytes = count_bytes
+        #: Where to continue with notices that are fanned out in part.
+        self._places: dict[str, str] = {}
+
+    def expand(
+        self, store: MessageStore, pause: Callable[[], None] = lambda: None
+    ) -> Expansion | None:
+        """Fan out waiting notices, None if there are none.
+
+        :param pause: called now and then, for work that cannot wait
+        """
+        since = store.clock.now()
+        claim = store.claim(
+            OUTBOX,
+            now=since,
+            claim_id=secrets.token_hex(16),
+            ttl=NOTICE_LEASE,
+            grace=NOTICE_LEASE,
+            limit=BATCH,
+        )
+        pause()
+        if claim is None:
+            return None
+        before = [one.id for one in claim.messages if one.reason == FANNED_OUT]
+        self._notices.check(store, claim.id, before)
+        new = [one for one in claim.messages if one.reason != FANNED_OUT]
+        readable, unreadable = outbox_notices.read_all(
+            new, lambda message: outbox_notices.read(self._ctx.cipher, message)
+        )
+        places = dict(self._places)
+        made = NoticeDeliveries(
+            self._ctx, store, readable, self._shares, places
+        )
+        unstored: dict[str, Sequence[PendingDelivery]] = {}
+        stored: list[_Stored] = []
+        ids = self._store(store, made, unstored, stored, pause)
+        # The next one must not go on behind what is not stored.
+        self._places = places
+        # Else they were stored before, perhaps for other subscribers.
+        is_new = [*map(random_half, ids)] == [one.rnd for one in stored]
+        if is_new:
+            # At once: who repeats this does not count it.
+            sizes: Counter[str] = Counter()
+            for one in stored:
+                sizes[one.project] += one.size
+            for project, size in sizes.items():
+                self._count_bytes(project, size)
+        _end_steps(store, made.steps)
+        if unreadable:
+            requeue(store, OUTBOX, unreadable)
+        # What was begun earlier has deliveries that nobody knows of here.
+        left = {message.id for message, _ in made.left}
+        stay = {one.source for one in stored if one.source} | made.parts
+        stay -= left
+        # Before anything is sent: who repeats this later may have others to
+        # fan out as well, and then the store does not recognize these.
+        settlements = [
+            *ReferencedNotices.staying(stay),
+            *self._shares.hold(claim.id, made.left, since),
+        ]
+        if settlements:
+            store.settle(OUTBOX, claim.id, settlements, now=store.clock.now())
+        for message, notice in readable:
+            if message.id in stay and isinstance(notice, PostNotice):
+                self._notices.cache(message.id, notice.messages)
+        if is_new:
+            known = stay - made.parts
+            self._notices.add_all(
+                (message_id, one.source)
+                for message_id, one in zip(ids, stored, strict=True)
+                if one.source in known
+            )
+        done = [one.id for one in new if one.id not in left]
+        return Expansion(
+            len(claim.messages),
+            len(done),
+            [one for one in done if not (one in stay or one in unstored)],
+            len(ids),
+            claim.id,
+            since,
+            unstored,
+            made,
+        )
+
+    def _store(
+        self,
+        store: MessageStore,
+        made: NoticeDeliveries,
+        unstored: dict[str, Sequence[PendingDelivery]],
+        stored: list[_Stored],
+        pause: Callable[[], None],
+    ) -> Sequence[str]:
+        """Store the deliveries of notices; return their ids in the store.
+
+        :param unstored: takes those that need not be stored
+        :param stored: takes the others
+        """
+        ids: list[str] = []
+        for batch in batches(self._records(made, unstored, stored)):
+            if ids:
+                pause()
+            part = stored[len(ids) : len(ids) + len(batch)]
+            token = _token([one.name for one in part])
+            now = store.clock.now()
+            ids += store.post(PENDING, batch, now=now, token=token)
+        return ids
+
+    def _records(
+        self,
+        made: NoticeDeliveries,
+        unstored: dict[str, Sequence[PendingDelivery]],
+        stored: list[_Stored],
+    ) -> Iterator[NewMessage]:
+        for notice_id, deliveries in made.make():
+            first = [*islice(deliveries, MAX_UNSTORED + 1)]
             if (
                 first
                 and len(first) <= MAX_UNSTORED
-                and turns.has_room
-                and walk.is_whole(notice_id)
-                and all(is_quick(pending.host) for pending in first)
+                and self._shares.has_room
+                and made.is_whole(notice_id)
+                and all(self._is_quick(pending.host) for pending in first)
             ):
-                unstored.append([(notice_id, one) for one in first])
+                unstored[notice_id] = first
                 # They share the messages.
                 weight = len(first) + first[0].size // UNIT
-                turns.begin_unstored(first[0].project, len(first), weight)
-                continue
-            for pending in itertools.chain(first, made):
-                wait = expected_wait(pending.host, pending.project)
-                turns.store(pending.project, is_due=wait is None)
-                record = _encode(ctx, pending, wait)
-                references.append((record.rnd, pending.source))
-                tokens.append(
-                    f'{notice_id}{walk.contents(notice_id)} {pending.name}'
+                self._shares.begin_unstored(
+                    first[0].project, len(first), weight
                 )
-                sizes[pending.project] += pending.size
+                continue
+            for pending in itertools.chain(first, deliveries):
+                host, project = pending.host, pending.project
+                wait = self._expected_wait(host, project)
+                self._shares.store(project, host, is_due=wait is None)
+                delay = 0
+                if wait is not None:
+                    pending.deferrals = 1
+                    delay = math.ceil(wait * (1 + random.random()))
+                record = pending.to_store(self._ctx.cipher, delay=delay)
+                name = f'{notice_id}{made.contents(notice_id)} {pending.name}'
+                stored.append(
+                    _Stored(
+                        record.rnd, pending.source, project, pending.size, name
+                    )
+                )
                 yield record
-
-    stored: list[str] = []
-    try:
-        for batch in batches(encoded()):
-            if stored:
-                pause()
-            names = tokens[len(stored) : len(stored) + len(batch)]
-            stored += store.post(
-                PENDING, batch, now=store.clock.now(), token=_token(names)
-            )
-    except BaseException:
-        # The next one must not go on behind what is not stored.
-        evaluations.undo()
-        raise
-    # Else they were stored before, perhaps for other subscribers.
-    is_new = [random_half(one) for one in stored] == [
-        rnd for rnd, _ in references
-    ]
-    if is_new:
-        # At once: who repeats this does not count it.
-        for project, size in sizes.items():
-            count_bytes(project, size)
-    _end_steps(store, walk.steps)
-    if unreadable:
-        requeue(store, OUTBOX, unreadable)
-    for key, count in walk.excluded.items():
-        filtered(key, count)
-    for one in walk.subscribers.values():
-        for subscription in one.notified:
-            remember(subscription)
-    # What was begun earlier has deliveries that nobody knows of here.
-    stay = {source for _, source in references if source} | walk.parts
-    left = {message.id for message, _ in walk.left}
-    stay -= left
-    # Before anything is sent: who repeats this later may have others to fan
-    # out as well, and then the store does not recognize these deliveries.
-    settlements = [
-        *SharedNotices.staying(stay),
-        *turns.hold(claim.id, walk.left),
-    ]
-    if settlements:
-        store.settle(OUTBOX, claim.id, settlements, now=store.clock.now())
-    for message, notice in readable:
-        if message.id in stay and isinstance(notice, PostNotice):
-            shared.cache(message.id, notice.messages)
-    if is_new:
-        shared.add_all(
-            stored,
-            [
-                source if source in stay and source not in walk.parts else ''
-                for _, source in references
-            ],
-        )
-    stay |= {deliveries_of_one[0][0] for deliveries_of_one in unstored}
-    done = [one.id for one in new if one.id not in left]
-    return Expansion(
-        len(claim.messages),
-        len(done),
-        [one for one in done if one not in stay],
-        len(stored),
-        claim.id,
-        since,
-        unstored,
-        walk.idle,
-    )
 
 
 def requeue(
@@ -264,15 +302,15 @@ def requeue(
     )
 
 
-def _end_steps(store: MessageStore, steps: Sequence[Step]) -> None:
+def _end_steps(store: MessageStore, steps: Mapping[str, Step]) -> None:
     """Store what is left of requests, and delete what was sent again."""
     rests = [
         outbox_notices.encode(None, step.rest[0], delay=step.rest[1])
-        for step in steps
+        for step in steps.values()
         if step.rest is not None
     ]
-    _post(store, OUTBOX, rests, [*(step.notice for step in steps), OUTBOX])
-    if resent := [one for step in steps for one in step.resent]:
+    _post(store, OUTBOX, rests, [*steps, OUTBOX])
+    if resent := [one for step in steps.values() for one in step.resent]:
         store.delete_many(GIVEN_UP, resent, now=store.clock.now())
 
 
@@ -295,14 +333,3 @@ def _post(
 def _token(names: Sequence[str]) -> str:
     """Return what the store recognizes what it has by."""
     return hashlib.sha256('\n'.join(names).encode()).hexdigest()
-
-
-def _encode(
-    ctx: Context, pending: PendingDelivery, wait: float | None
-) -> NewMessage:
-    """Encode a delivery, deferred if its host has no room."""
-    ttl, delay = outbox_notices.LIFETIME, 0
-    if wait is not None:
-        pending.deferrals = 1
-        delay = math.ceil(wait * (1 + random.random()))
-    return pending.to_store(ctx.cipher, ttl=ttl, delay=delay)

@@ -13,14 +13,18 @@ then the notices are free when their time is over.
 :source: reference/delivery, "Outbox and deliveries"
 """
 
+import math
 import sys
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.outbox_notices import Notice
 from zaqar.models import Act, Message, Settlement
+from zaqar.notification.due_deliveries import DueDeliveries
 from zaqar.storage.base import OUTBOX, MessageStore
 
 #: Deliveries of all projects together that are due and not claimed yet, or not
@@ -34,17 +38,8 @@ HOLD = 60
 HOLD_LONGEST = 900
 RETURNING = 200
 
-#: Claims without deliveries of a project after which none are taken for due:
-#: other notifiers may have claimed them.
-MISSES = 20
-
-#: Notices that are given back before their time, at most, and those of them
-#: that are known when they return: other notifiers may have some. Those of a
-#: project that may be more than that, and others, given back together with all
-#: of a claim.
-MAX_HELD = 100_000
-FEW = 100
-MAX_BEYOND = 1_000_000
+#: Notices that are given back before their time, at most.
+MAX_HELD = 500_000
 
 #: Projects whose last turns are known.
 MAX_PROJECTS = 10_000
@@ -52,39 +47,44 @@ MAX_PROJECTS = 10_000
 Read = tuple[Message, Notice]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Held:
-    """A claimed notice.
+    """Claimed notices of a project.
 
-    :ivar weight: how many deliveries it is expected to become
+    :ivar ids: with blanks between them, which takes little memory: the first
+        of them is the oldest
+    :ivar weight: how many deliveries each is expected to become
+    :ivar until: when they are free, in milliseconds
     """
 
-    claim_id: str
-    weight: float
+    ids: str
+    claim_id: str = field(compare=False)
+    weight: float = field(compare=False)
+    until: int = field(compare=False)
+
+    @property
+    def count(self) -> int:
+        return self.ids.count(' ') + 1
 
 
-class ProjectTurns:
+class ProjectShares:
     """The shares of projects in the fan-out of one store.
 
     :param most: deliveries that may be due, and that a fan-out stores
+    :param due: those that are
     """
 
     def __init__(
         self,
         most: int = MAX_DUE,
         stored: int = MAX_STORED,
+        due: DueDeliveries | None = None,
     ) -> None:
         self._most, self._most_stored = most, stored
-        self._due: Counter[str] = Counter()
-        self._misses: Counter[str] = Counter()
+        self.due = due or DueDeliveries()
         #: By project, the oldest first.
-        self._held: defaultdict[str, OrderedDict[str, _Held]] = defaultdict(
-            OrderedDict
-        )
-        self._returned: BoundedCache[str, None] = BoundedCache(MAX_HELD)
-        #: By claim those that are too many, by project, the oldest first.
-        self._beyond: OrderedDict[str, Mapping[str, str]] = OrderedDict()
-        self._beyond_count = 0
+        self._held: dict[str, list[_Held]] = {}
+        self._held_count = 0
         self._unstored: Counter[str] = Counter()
         #: Those with anything due or held, and perhaps others: counting them
         #: anew for each project would take as long as there are many.
@@ -94,12 +94,12 @@ class ProjectTurns:
         self._number = 0
         #: Of this fan-out, by project.
         self._notices: Counter[str] = Counter()
-        self._stored: Counter[str] = Counter()
-        self._count = 0
+        self._made: Counter[str] = Counter()
+        self._stored = 0
 
     @classmethod
-    def unlimited(cls) -> 'ProjectTurns':
-        """Return turns that hold nothing back."""
+    def unlimited(cls) -> 'ProjectShares':
+        """Return shares that hold nothing back."""
         return cls(sys.maxsize, sys.maxsize)
 
     def note_unstored(self, weights: Counter[str]) -> None:
@@ -114,35 +114,25 @@ class ProjectTurns:
         the first notice.
         """
         self._notices.clear()
-        self._stored.clear()
-        self._count = 0
-        waiting: OrderedDict[str, list[Read]] = OrderedDict()
+        self._made.clear()
+        self._stored = 0
+        waiting: defaultdict[str, list[Read]] = defaultdict(list)
         for one in notices:
-            waiting.setdefault(one[1].project, []).append(one)
+            waiting[one[1].project].append(one)
         projects = sorted(waiting, key=lambda one: self._turns.get(one, 0))
-        turns = [iter(waiting[one]) for one in projects]
-        while turns:
-            going = []
-            for turn in turns:
-                if (first := next(turn, None)) is not None:
-                    yield first
-                    going.append(turn)
-            turns = going
+        for turn in zip_longest(*(waiting[one] for one in projects)):
+            yield from filter(None, turn)
 
     def admit(self, notice_id: str, project: str) -> bool:
         """Tell whether a notice may be fanned out now."""
         held = self._held.get(project)
-        if held and held.pop(notice_id, None) is not None:
-            # Its time was over.
-            self._returned[notice_id] = None
         if (
-            # Those that wait already come first.
-            (held and notice_id not in self._returned)
-            or self._count >= self._most_stored
+            # Those that wait already come first: ids begin with the order.
+            (held and notice_id > held[0].ids)
+            or self._stored >= self._most_stored
             or self._room(project) <= 0
         ):
             return False
-        self._returned.pop(notice_id, None)
         self._notices[project] += 1
         return True
 
@@ -156,65 +146,45 @@ class ProjectTurns:
 
     def begin_unstored(self, project: str, count: int, weight: int) -> None:
         """Note deliveries of a notice that are not stored."""
-        self._stored[project] += count
+        self._made[project] += count
         self._unstored[project] += weight
         self._projects.add(project)
 
-    def store(self, project: str, *, is_due: bool) -> None:
+    def store(self, project: str, host: str, *, is_due: bool) -> None:
         """Note a pending delivery that is stored."""
-        self._stored[project] += 1
-        self._count += 1
+        self._made[project] += 1
+        self._stored += 1
         if is_due:
-            self._due[project] += 1
+            self.due.add(host, project)
             self._projects.add(project)
-
-    def claim(self, projects: Sequence[str], *, is_all: bool) -> None:
-        """Note pending deliveries that are claimed.
-
-        :param is_all: no more are due
-        """
-        self._due.subtract(projects)
-        self._misses.update(self._due.keys())
-        for project in projects:
-            self._misses.pop(project, None)
-        for project, count in list(self._due.items()):
-            if is_all or count <= 0 or self._misses[project] >= MISSES:
-                self._misses.pop(project, None)
-                del self._due[project]
-        self._note_projects()
 
     def hold(
-        self, claim_id: str, notices: Sequence[Read]
+        self, claim_id: str, notices: Sequence[Read], now: int
     ) -> Sequence[Settlement]:
-        """Return what keeps notices claimed, and remember them."""
-        total = sum(map(len, self._held.values()))
-        again = []
-        beyond: defaultdict[str, list[str]] = defaultdict(list)
+        """Return what keeps notices claimed, and remember them.
+
+        :param now: milliseconds
+        """
+        by_project: defaultdict[str, list[str]] = defaultdict(list)
         for message, notice in notices:
-            project = notice.project
-            if total >= MAX_HELD and len(self._held.get(project, ())) >= FEW:
-                beyond[project].append(message.id)
-                continue
-            total += 1
-            count = self._notices[project] or 1
-            weight = max(self._stored[project] / count, 1)
-            self._held[project][message.id] = _Held(claim_id, weight)
+            by_project[notice.project].append(message.id)
+        count = self._held_count + len(notices)
+        seconds = min(max(HOLD, count // RETURNING), HOLD_LONGEST)
+        until = now + seconds * 1000
+        for project, ids in by_project.items():
+            held = self._held.setdefault(project, [])
+            if held and held[0].until <= now:
+                live = [one for one in held if one.until > now]
+                self._held_count -= sum(one.count for one in held)
+                self._held_count += sum(one.count for one in live)
+                held[:] = live
+            if self._held_count < MAX_HELD:
+                # Others come back when their time is over.
+                weight = self._made[project] / (self._notices[project] or 1)
+                text = ' '.join(sorted(ids))
+                self._add(held, _Held(text, claim_id, max(weight, 1), until))
             self._projects.add(project)
-            if message.id in self._returned:
-                again.append((project, message.id))
-        for project, notice_id in reversed(again):
-            # It stays before those that came later.
-            self._held[project].move_to_end(notice_id, last=False)
-            self._returned.pop(notice_id, None)
-        if beyond and self._beyond_count < MAX_BEYOND:
-            # As texts, which take little memory.
-            self._beyond[claim_id] = {
-                project: ' '.join(ids) for project, ids in beyond.items()
-            }
-            self._beyond_count += sum(map(len, beyond.values()))
         self._note_turns(bool(notices))
-        total += self._beyond_count
-        seconds = min(max(HOLD, total // RETURNING), HOLD_LONGEST)
         return [
             Settlement(message.id, Act.EXTEND, seconds)
             for message, _ in notices
@@ -228,26 +198,24 @@ class ProjectTurns:
         :raises StoreUnavailable: the others are free when their time is over
         """
         by_claim: defaultdict[str, list[str]] = defaultdict(list)
-        for project in list(self._held):
-            held = self._held[project]
+        for project, held in list(self._held.items()):
             room = self._room(project)
             if everything:
                 room = sys.maxsize
             elif room * 2 < self._share(project):
                 continue
             while held and room > 0:
-                notice_id, one = held.popitem(last=False)
-                room -= one.weight
-                by_claim[one.claim_id].append(notice_id)
-                self._returned[notice_id] = None
+                one = held.pop(0)
+                self._held_count -= one.count
+                ids = one.ids.split()
+                count = math.ceil(room / one.weight)
+                room -= count * one.weight
+                by_claim[one.claim_id] += ids[:count]
+                if rest := ids[count:]:
+                    self._add(held, replace(one, ids=' '.join(rest)))
             if not held:
                 del self._held[project]
         self._note_projects()
-        if self._beyond:
-            self._give_back_beyond(by_claim, everything=everything)
-        if not (self._held or self._beyond):
-            # Whatever comes is in its place.
-            self._returned.clear()
         for claim_id, ids in by_claim.items():
             store.settle(
                 OUTBOX,
@@ -257,25 +225,13 @@ class ProjectTurns:
             )
         return bool(by_claim)
 
-    def _give_back_beyond(
-        self, by_claim: defaultdict[str, list[str]], *, everything: bool
-    ) -> None:
-        """Add those that were too many and are so no more, to be held anew."""
-        total = sum(map(len, self._held.values()))
-        held = {*self._held}
-        for claim_id, beyond in [*self._beyond.items()]:
-            is_next = not beyond.keys() <= held
-            if everything or is_next or total <= MAX_HELD // 2:
-                ids = ' '.join(beyond.values()).split()
-                by_claim[claim_id].extend(ids)
-                total += len(ids)
-                held.update(beyond)
-                self._beyond_count -= len(ids)
-                del self._beyond[claim_id]
+    def _add(self, held: list[_Held], one: _Held) -> None:
+        insort(held, one)
+        self._held_count += one.count
 
     def _note_projects(self) -> None:
         self._projects = {
-            *self._due.keys(),
+            *self.due.projects,
             *self._held.keys(),
             *self._unstored.keys(),
         }
@@ -286,7 +242,7 @@ class ProjectTurns:
 
     def _room(self, project: str) -> float:
         """Return how many deliveries of a project may become due."""
-        taken = self._due[project] + self._unstored[project]
+        taken = self.due.of_project(project) + self._unstored[project]
         return self._share(project) - taken
 
     def _note_turns(self, is_any_left: bool) -> None:

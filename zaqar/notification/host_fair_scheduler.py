@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schedule delivery attempts fairly between hosts.
+"""Schedule delivery attempts fairly between projects and hosts.
 
-Each host has a queue. Hosts take turns, and so do projects within a queue.
-The window of a host, its attempts at a time, starts at one, widens with
-success and narrows with failure. An attempt that is slow no longer counts, so
-that receivers that hang never hold up the others. A host whose attempts all
-fail is probed once a minute.
+Each host has a queue. Projects take turns, the hosts of a project do, and so
+do projects within a queue. The window of a host, its attempts at a time,
+starts at one, widens with success and narrows with failure. An attempt that is
+slow no longer counts, so that receivers that hang never hold up the others; a
+project may have a part only of the slow attempts that others leave it. A host
+whose attempts all fail is probed once a minute.
 
 Nothing here waits, or is safe for threads: it belongs to the event loop.
 """
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic
 
 from zaqar.notification.host_queue import (
@@ -23,6 +23,7 @@ from zaqar.notification.host_queue import (
     DEFER_HEALTHY,
     HostQueue,
     Job,
+    Turn,
 )
 
 #: Seconds after which an attempt is slow, and after which it hangs if the host
@@ -39,8 +40,11 @@ SLOW_PER_PERMIT = 10
 MAX_HELD = 4000
 PROJECT_HELD = MAX_HELD * 3 // 4
 
-#: Hosts of which that comes next whose project has waited longest.
-LOOK = 64
+#: The share of the slow attempts that others leave it that a project may have
+#: at hosts that answer, and at those that have not yet or fail; and the share
+#: of the permits for the latter of all projects.
+SLOW_SHARE = 0.75
+DOUBTFUL_SHARE = 0.5
 
 #: Seconds within which a job should begin that is not stored.
 SOON = 0.5
@@ -84,30 +88,25 @@ class Scheduler(Generic[Job]):
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._permits = permits
+        self._most_slow = permits * SLOW_PER_PERMIT
         self._per_host = per_host
         self._defer = defer
         self._timer = timer
         self._queues: dict[str, HostQueue[Job]] = {}
-        #: Queues from which a job may be taken, in turn.
-        self._ring: dict[str, HostQueue[Job]] = {}
+        #: Queues from which a job may be taken, in turn, by what takes turns,
+        #: too.
+        self._turns: OrderedDict[Turn, OrderedDict[str, HostQueue[Job]]] = (
+            OrderedDict()
+        )
         #: Attempts in the order in which they began.
         self._quick: dict[Attempt[Job], None] = {}
         self._slow: dict[Attempt[Job], None] = {}
-        #: Jobs that will be offered, by host and project.
-        self._expected: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._waiting = 0
+        self._slow_of: Counter[str] = Counter()
         #: Weights of jobs that are queued or in progress, by project.
         self._weights: Counter[str] = Counter()
         self.weight = 0
-        #: When projects had their last turns.
-        self._turns: dict[str, int] = {}
-        self._turn = 0
+        self.held = 0
         self._is_closed = False
-
-    @property
-    def held(self) -> int:
-        """Number of jobs that are queued or in progress."""
-        return self._waiting + self.in_flight
 
     @property
     def in_flight(self) -> int:
@@ -131,9 +130,6 @@ class Scheduler(Generic[Job]):
             self._defer(job, 0.0)
             return
         queue = self._queue(job.host)
-        expected = self._expected[job.host]
-        if expected[job.project]:
-            expected[job.project] -= 1
         wait = self._wait_for_room(queue, job.project)
         if wait is not None:
             if not queue.is_failing:
@@ -141,38 +137,36 @@ class Scheduler(Generic[Job]):
             self._defer(job, wait)
             return
         queue.waiting.append(job)
-        self._waiting += 1
         self._weigh(job, 1)
         self._set_turn(queue)
 
-    def expected_wait(self, host: str, project: str) -> float | None:
+    def expected_wait(
+        self, host: str, project: str, due: Mapping[str, int]
+    ) -> float | None:
         """Return the seconds for which a host will have no room, if any.
 
-        Else the job is expected, so that no more of them become due together
-        than there is room for: they would be in the way of others. Threads of
-        stores call this, and may see a state that has just passed.
+        No more jobs of a host become due together than there is room for: they
+        would be in the way of others. Threads of stores call this, and may see
+        a state that has just passed.
+
+        :param due: jobs that will be offered for the host, by project
         """
         queue = self._queues.get(host)
         if queue is not None and queue.is_failing:
             return self._wait_for_room(queue, project)
-        expected = self._expected[host]
-        waiting = 0 if queue is None else len(queue.waiting)
-        if expected.total() + waiting >= MAX_EXPECTED:
-            others = len(expected) - (project in expected)
-            if expected[project] >= MAX_EXPECTED // (others + 1):
-                return self._queue(host).book(self._timer(), expected.total())
-        expected[project] += 1
-        return None
+        count = sum(due.values())
+        if count + (0 if queue is None else len(queue.waiting)) < MAX_EXPECTED:
+            return None
+        others = len(due) - (project in due)
+        if due.get(project, 0) < MAX_EXPECTED // (others + 1):
+            return None
+        return self._queue(host).book(self._timer(), count)
 
     def is_quick(self, host: str) -> bool:
         """Tell whether jobs for a host are likely to begin soon.
 
-        Not behind others that are stored, which come first. Threads of stores
-        call this, and may see a state that has just passed.
+        Threads of stores call this, and may see a state that has just passed.
         """
-        expected = self._expected.get(host)
-        if expected is not None and expected.total():
-            return False
         queue = self._queues.get(host)
         return queue is None or not (
             queue.is_failing
@@ -181,35 +175,19 @@ class Scheduler(Generic[Job]):
             or len(queue.waiting) * queue.pace > SOON
         )
 
-    def expect_none(self) -> None:
-        """Note that all jobs that are due have been offered."""
-        self._expected = defaultdict(Counter)
-
     def take(self) -> Attempt[Job] | None:
         """Begin the next attempt, None if there is none for now."""
         if self._is_closed or len(self._quick) >= self._permits:
             return None
-        if not self._ring:
-            return None
         now = self._timer()
-        is_full = len(self._slow) >= self._permits * SLOW_PER_PERMIT
-        ready = (
-            queue
-            for queue in self._ring.values()
-            if queue.open_until <= now and not (is_full and queue.is_failing)
-        )
-        # Where one project is alone there is nothing to compare.
-        most = LOOK if len(self._weights) > 1 else 1
-        queue = min(islice(ready, most), key=self._last_turn, default=None)
-        if queue is None:
-            return None
-        # Its next turn comes after those of all others.
-        del self._ring[queue.host]
-        if len(self._turns) >= MAX_HOSTS:
-            self._turns.clear()
-        self._turn += 1
-        self._turns[queue.waiting.next_project] = self._turn
-        return self._begin(queue, now)
+        for turn, queues in self._turns.items():
+            if self._may_begin(*turn):
+                for queue in queues.values():
+                    if queue.open_until <= now:
+                        self._end_turn(*turn)
+                        self._file(queue, None)
+                        return self._begin(queue, now)
+        return None
 
     def end(
         self, attempt: Attempt[Job], success: bool | None, *, more: bool
@@ -219,39 +197,37 @@ class Scheduler(Generic[Job]):
         :param success: how the host did; None if nothing was sent
         :param more: put the job first in the queue of its host
         """
-        queue, surplus = attempt.queue, list[Job]()
+        queue = attempt.queue
         if success:
             queue.succeed(self._timer(), self._per_host)
         elif success is not None:
             queue.fail(self._timer())
-            surplus = self._take_surplus(queue)
+            self._defer_surplus(queue)
         self._quick.pop(attempt, None)
         if attempt in self._slow:
             del self._slow[attempt]
+            self._slow_of -= Counter([attempt.job.project])
             queue.slow -= 1
         queue.in_flight -= 1
         is_next = more and not self._is_closed
         if is_next:
             queue.waiting.appendleft(attempt.job)
-            self._waiting += 1
         else:
             self._weigh(attempt.job, -1)
         self._set_turn(queue)
-        self._defer_all(surplus)
         if more and not is_next:
             self._defer(attempt.job, 0.0)
 
     def check(self) -> None:
         """Have slow attempts count no longer, and mark hosts that hang."""
         now = self._timer()
-        while self._quick and len(self._slow) < (
-            self._permits * SLOW_PER_PERMIT
-        ):
+        while self._quick and len(self._slow) < self._most_slow:
             attempt = next(iter(self._quick))
             if now - attempt.began < SLOW_SECONDS:
                 break
             del self._quick[attempt]
             self._slow[attempt] = None
+            self._slow_of[attempt.job.project] += 1
             attempt.job.is_slow = True
             attempt.queue.slow += 1
             self._store(attempt.queue)
@@ -260,7 +236,7 @@ class Scheduler(Generic[Job]):
                 attempt.queue.is_hanging or attempt.queue.successes
             ):
                 attempt.queue.is_hanging = True
-                self._defer_all(self._take_surplus(attempt.queue))
+                self._defer_surplus(attempt.queue)
 
     def check_in(self) -> float | None:
         """Return the seconds until :meth:`check` or :meth:`take` may do more.
@@ -268,7 +244,7 @@ class Scheduler(Generic[Job]):
         None while they cannot.
         """
         now = self._timer()
-        moments = [queue.open_until for queue in self._ring.values()]
+        moments = [queue.open_until for queue in self._in_turn()]
         if self._quick:
             moments.append(next(iter(self._quick)).began + SLOW_SECONDS)
         moments += [
@@ -288,8 +264,7 @@ class Scheduler(Generic[Job]):
             while queue.waiting:
                 jobs.append(queue.waiting.popleft())
                 self._weigh(jobs[-1], -1)
-        self._ring.clear()
-        self._waiting = 0
+            self._set_turn(queue)
         return jobs
 
     def _store(self, queue: HostQueue[Job]) -> None:
@@ -297,17 +272,35 @@ class Scheduler(Generic[Job]):
         jobs = queue.waiting.remove_unstored()
         for job in jobs:
             self._weigh(job, -1)
-            # Before those of later posts.
-            self._expected[queue.host][job.project] += 1
-        self._waiting -= len(jobs)
-        self._set_turn(queue)
-        for job in jobs:
             self._defer(job, 0.0)
+        self._set_turn(queue)
 
-    def _last_turn(self, queue: HostQueue[Job]) -> int:
-        return self._turns.get(queue.waiting.next_project, 0)
+    def _may_begin(self, project: str, is_doubtful: bool) -> bool:
+        """Tell whether a project may have an attempt, which may be slow.
+
+        What it leaves to others is never nothing, however many hosts it has
+        that hang.
+        """
+        share = DOUBTFUL_SHARE if is_doubtful else SLOW_SHARE
+        if is_doubtful and len(self._quick) >= self._permits * share:
+            return False
+        slow = self._slow_of[project]
+        left = self._most_slow - len(self._slow) + slow
+        return not slow or slow < left * share
+
+    def _end_turn(self, project: str, is_doubtful: bool) -> None:
+        """Let others come first, and then the other hosts of a project."""
+        for turn in ((project, not is_doubtful), (project, is_doubtful)):
+            if turn in self._turns:
+                self._turns.move_to_end(turn)
+
+    def _in_turn(self) -> list[HostQueue[Job]]:
+        """Return the queues that have turns; other threads ask, too."""
+        turns = list(self._turns.values())
+        return [queue for queues in turns for queue in list(queues.values())]
 
     def _weigh(self, job: Job, sign: int) -> None:
+        self.held += sign
         self.weight += sign * job.weight
         self._weights[job.project] += sign * job.weight
         if not self._weights[job.project]:
@@ -315,7 +308,6 @@ class Scheduler(Generic[Job]):
 
     def _begin(self, queue: HostQueue[Job], now: float) -> Attempt[Job]:
         attempt = Attempt(queue.waiting.popleft(), queue, now)
-        self._waiting -= 1
         if queue.failures >= CIRCUIT_FAILURES:
             # A probe: the others wait for what comes of it.
             queue.window = 1
@@ -326,10 +318,24 @@ class Scheduler(Generic[Job]):
 
     def _set_turn(self, queue: HostQueue[Job]) -> None:
         """Let a host have turns as long as it has jobs, and room for them."""
-        if queue.waiting and queue.in_flight < queue.window:
-            self._ring.setdefault(queue.host, queue)
-        else:
-            self._ring.pop(queue.host, None)
+        if not queue.waiting or queue.in_flight >= queue.window:
+            self._file(queue, None)
+            return
+        turn = queue.waiting.next_project, queue.is_doubtful
+        self._file(queue, turn)
+
+    def _file(self, queue: HostQueue[Job], turn: Turn | None) -> None:
+        """Let a host have its turns among those of a project, if of any."""
+        if queue.turn == turn:
+            return
+        if queue.turn is not None:
+            del self._turns[queue.turn][queue.host]
+            if not self._turns[queue.turn]:
+                del self._turns[queue.turn]
+        queue.turn = turn
+        if turn is not None:
+            queues = self._turns.setdefault(turn, OrderedDict())
+            queues[queue.host] = queue
 
     def _wait_for_room(
         self, queue: HostQueue[Job], project: str
@@ -352,24 +358,18 @@ class Scheduler(Generic[Job]):
     def _room(self, queue: HostQueue[Job]) -> int:
         if not queue.is_failing:
             return max(1, MAX_HELD - self.weight)
-        queues = list(self._ring.values())
-        failing = sum(queue.is_failing for queue in queues) or 1
+        failing = sum(queue.is_failing for queue in self._in_turn()) or 1
         return max(1, min(MAX_FAILING, MAX_ALL_FAILING // failing))
 
-    def _defer_all(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            self._defer(job, DEFER_FAILING)
-
-    def _take_surplus(self, queue: HostQueue[Job]) -> list[Job]:
+    def _defer_surplus(self, queue: HostQueue[Job]) -> None:
+        """Defer what a host that fails has no room for any more."""
         is_open = queue.open_until > self._timer()
         room = 0 if is_open else self._room(queue)
-        surplus = []
         while queue.waiting.weight > room:
-            surplus.append(queue.waiting.pop())
-            self._weigh(surplus[-1], -1)
-        self._waiting -= len(surplus)
+            job = queue.waiting.pop()
+            self._weigh(job, -1)
+            self._defer(job, DEFER_FAILING)
         self._set_turn(queue)
-        return surplus
 
     def _queue(self, host: str) -> HostQueue[Job]:
         queue = self._queues.get(host)

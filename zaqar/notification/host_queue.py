@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The jobs of a host, and how the host has behaved so far."""
 
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
-
-from zaqar.notification.project_fair_queue import FairQueue, ProjectJob
 
 #: Failures in a row after which a host counts as failing, and which open a
 #: circuit, and the seconds it stays open.
@@ -26,7 +25,7 @@ PACE_WEIGHT = 0.1
 PACE_SHARE = 0.7
 
 
-class HostJob(ProjectJob, Protocol):
+class HostJob(Protocol):
     """What the scheduler needs to know of a job.
 
     :ivar is_slow: set once its attempt is
@@ -38,16 +37,95 @@ class HostJob(ProjectJob, Protocol):
     def host(self) -> str: ...
 
     @property
+    def project(self) -> str: ...
+
+    @property
+    def weight(self) -> int: ...
+
+    @property
     def is_stored(self) -> bool: ...
 
 
 Job = TypeVar('Job', bound=HostJob)
+
+#: What takes turns: the doubtful hosts of a project, and its others.
+Turn = tuple[str, bool]
+
+
+class FairQueue(Generic[Job]):
+    """Jobs of one host, in order within each project.
+
+    Many projects may share a host, such as the mail server: they take turns.
+    """
+
+    def __init__(self) -> None:
+        self._projects: OrderedDict[str, deque[Job]] = OrderedDict()
+        self._weights: Counter[str] = Counter()
+        self._count = 0
+        self.weight = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def next_project(self) -> str:
+        """The project whose turn it is."""
+        return next(iter(self._projects))
+
+    def share(self, project: str, room: int) -> int:
+        """Return what a project may add to a full queue, by weight."""
+        others = len(self._projects) - (project in self._projects)
+        return room // (others + 1) - self._weights[project]
+
+    def append(self, job: Job) -> None:
+        """Put a job last among those of its project."""
+        self._projects.setdefault(job.project, deque()).append(job)
+        self._changed(job, 1)
+
+    def appendleft(self, job: Job) -> None:
+        """Put a job first, and its project too."""
+        self._projects.setdefault(job.project, deque()).appendleft(job)
+        self._projects.move_to_end(job.project, last=False)
+        self._changed(job, 1)
+
+    def popleft(self) -> Job:
+        """Remove and return the first job of the next project."""
+        project, jobs = next(iter(self._projects.items()))
+        job = jobs.popleft()
+        self._projects.move_to_end(project)
+        self._changed(job, -1)
+        return job
+
+    def pop(self) -> Job:
+        """Remove and return the last job of the project with the most."""
+        project, _ = self._weights.most_common(1)[0]
+        job = self._projects[project].pop()
+        self._changed(job, -1)
+        return job
+
+    def remove_unstored(self) -> list[Job]:
+        """Remove and return the jobs that are not stored."""
+        jobs = [job for jobs in self._projects.values() for job in jobs]
+        removed = [job for job in jobs if not job.is_stored]
+        for job in removed:
+            self._projects[job.project].remove(job)
+            self._changed(job, -1)
+        return removed
+
+    def _changed(self, job: Job, sign: int) -> None:
+        self._count += sign
+        self.weight += sign * job.weight
+        self._weights[job.project] += sign * job.weight
+        if not self._projects.get(job.project):
+            self._projects.pop(job.project, None)
+            del self._weights[job.project]
 
 
 @dataclass(slots=True, eq=False)
 class HostQueue(Generic[Job]):
     """The jobs of a host, and how it has behaved so far.
 
+    :ivar turn: in whose turns it takes part, if in any
     :ivar slow: slow attempts in progress
     :ivar ended: when the last job ended
     :ivar pace: seconds between the ends of two jobs while more are waiting
@@ -56,6 +134,7 @@ class HostQueue(Generic[Job]):
 
     host: str
     waiting: FairQueue[Job] = field(default_factory=FairQueue)
+    turn: Turn | None = None
     in_flight: int = 0
     slow: int = 0
     window: int = 1
@@ -71,6 +150,11 @@ class HostQueue(Generic[Job]):
     def is_failing(self) -> bool:
         """Whether attempts at the host fail or hang."""
         return self.is_hanging or self.failures >= FAILING_AFTER
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it has not answered yet, or fails."""
+        return not self.successes or self.is_failing
 
     def succeed(self, now: float, widest: int) -> None:
         """Record a success.

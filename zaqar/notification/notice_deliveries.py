@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a notice becomes: pending deliveries, for those that get them.
+"""What notices become: pending deliveries, for those that get them.
 
 Filters are evaluated here. A client chooses both filters and bodies, and may
 have very many of the former: what that costs is counted, and a notice whose
 filters cost too much is fanned out in parts, so that others have their turns.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +23,22 @@ from zaqar.controllers.outbox_notices import (
     ConfirmationRequest,
     Notice,
     PostNotice,
+    ReplayRequest,
+    ResendRequest,
 )
+from zaqar.errors import QueueGone
 from zaqar.models import Message, Scope, Subscription
+from zaqar.notification import pending_delivery, resend_and_replay
+from zaqar.notification.fanout_share_per_project import ProjectShares
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     Socket,
-    delivery_id,
-    host_of,
     is_socket,
 )
 from zaqar.notification.referenced_notices import is_long
+from zaqar.notification.resend_and_replay import Step
 from zaqar.socket_pushes.push_frames import MAX_CONNECTIONS
+from zaqar.storage.base import MessageStore
 
 #: What one fan-out may evaluate: about half a second.
 EVALUATED = 4 << 20
@@ -41,43 +47,6 @@ EVALUATED = 4 << 20
 MAX_PLACES = 1000
 
 FILTERS = subscription_filters.Filters()
-
-
-class Evaluations:
-    """Counts what filters cost, see :class:`.subscription_filters.Bodies`.
-
-    :ivar places: by the id of each notice that is fanned out in part, the
-        subscription to continue with
-    """
-
-    def __init__(self) -> None:
-        self.places: dict[str, str] = {}
-        self._former: dict[str, str] = {}
-        self._spent = 0
-
-    def begin(self) -> None:
-        """Begin a fan-out."""
-        self._former = dict(self.places)
-        self._spent = 0
-
-    def undo(self) -> None:
-        """Forget a fan-out: its deliveries may not be stored."""
-        self.places = self._former
-
-    def leave(self, notice_id: str, subscription: str) -> None:
-        """Leave a notice to the next fan-out, from a subscription on."""
-        if len(self.places) >= MAX_PLACES:
-            # Other notifiers have gone on with them, or this one begins anew.
-            self.places.clear()
-        self.places[notice_id] = subscription
-
-    def spend(self, cost: int) -> None:
-        self._spent += cost
-
-    @property
-    def are_over(self) -> bool:
-        """Whether the rest is left to the next fan-out."""
-        return self._spent >= EVALUATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,48 +60,198 @@ class Subscribers:
     notified: Sequence[Subscription]
 
 
-def subscribers_of(ctx: Context, scope: Scope) -> Subscribers:
-    """Return the subscriptions to a queue, in the order of their ids."""
-    now = ctx.catalogue.management.clock.now()
-    every = list(subscription_records.live(ctx, scope, now))
-    notified = [one for one in every if ctx.pipeline.is_notified(one)]
-    return Subscribers(every, notified)
+class NoticeDeliveries:
+    """The deliveries of the notices of one fan-out.
 
+    :param places: by the id of each notice that is fanned out in part, the
+        subscription to continue with; is changed
+    :ivar left: notices that are left to a later one
+    :ivar parts: ids of notices that others have begun
+    :ivar steps: of requests of owners, by the ids of their notices
+    :ivar excluded: how many messages filters have excluded
+    :ivar idle: queues without subscriptions, with the epochs of their flags
+    """
 
-def deliveries(
-    notice: Notice,
-    message: Message,
-    subscribers: Subscribers,
-    excluded: Counter[Key],
-    evaluations: Evaluations,
-) -> Iterator[PendingDelivery]:
-    """Yield the deliveries of a notice, one per subscriber."""
-    scope = outbox_notices.scope_of(notice)
-    sockets: dict[tuple[Any, ...], list[PendingDelivery]] = {}
-    for subscription, content in _contents(
-        notice, message.id, subscribers, excluded, evaluations
-    ):
-        pending = PendingDelivery(
-            id=delivery_id(scope, subscription.id, message.id),
-            project=scope.project,
-            queue=scope.name,
-            kind=str(scope.kind),
-            subscription=subscription.id,
-            version=subscription.version,
-            host=host_of(subscription.subscriber),
-            first_at=message.created_at,
-            **content,
+    def __init__(
+        self,
+        ctx: Context,
+        store: MessageStore,
+        notices: Sequence[tuple[Message, Notice]],
+        shares: ProjectShares,
+        places: dict[str, str],
+    ) -> None:
+        self._ctx = ctx
+        self._store = store
+        self._notices = notices
+        self._shares = shares
+        self._places = places
+        #: What filters have cost, and bytes of steps.
+        self._spent = self._size = 0
+        self._subscribers: dict[Scope, Subscribers] = {}
+        self.left: list[tuple[Message, Notice]] = []
+        self.parts: set[str] = set()
+        self.steps: dict[str, Step] = {}
+        self.excluded: Counter[Key] = Counter()
+        self.idle: list[tuple[str, int]] = []
+
+    def make(self) -> Iterator[tuple[str, Iterator[PendingDelivery]]]:
+        """Yield the deliveries of each notice, with its id."""
+        for message, notice in self._shares.begin(self._notices):
+            if (
+                self._spent >= EVALUATED
+                or self._size > resend_and_replay.MAX_TOGETHER
+                or not self._shares.admit(message.id, notice.project)
+            ):
+                self.left.append((message, notice))
+                continue
+            if message.id in self._places:
+                self.parts.add(message.id)
+            if isinstance(notice, ResendRequest | ReplayRequest):
+                yield message.id, self._requested(message, notice)
+            else:
+                yield message.id, self._posted(message, notice)
+            if message.id in self._places:
+                self.left.append((message, notice))
+
+    @property
+    def notified(self) -> Iterator[Subscription]:
+        """The subscriptions that have been read."""
+        for one in self._subscribers.values():
+            yield from one.notified
+
+    def is_whole(self, notice_id: str) -> bool:
+        """Tell whether all deliveries of a notice are made at once.
+
+        And whether making them changes nothing else.
+        """
+        return not (
+            notice_id in self.parts
+            or notice_id in self._places
+            or notice_id in self.steps
         )
-        if is_socket(pending.host):
-            node = pending.host.rpartition('/')[0]
-            key = node, *map(id, pending.messages)
-            sockets.setdefault(key, []).append(pending)
-        else:
-            yield pending
-    for (node, *_), singles in sockets.items():
-        for start in range(0, len(singles), MAX_CONNECTIONS):
-            part = singles[start : start + MAX_CONNECTIONS]
-            yield _together(message.id, node, part)
+
+    def contents(self, notice_id: str) -> str:
+        """Return what the deliveries of a request depend on, else ''."""
+        step = self.steps.get(notice_id)
+        return step.contents if step else ''
+
+    def _requested(
+        self, message: Message, notice: ResendRequest | ReplayRequest
+    ) -> Iterator[PendingDelivery]:
+        for one in self._subscribers_of(notice).notified:
+            if one.id == notice.subscription:
+                step = resend_and_replay.step(
+                    self._ctx,
+                    self._store,
+                    notice,
+                    message,
+                    one,
+                    FILTERS.of(one),
+                    self._spend,
+                )
+                self._size += step.size
+                self._exclude(one, step.excluded)
+                self.steps[message.id] = step
+                yield from step.deliveries
+
+    def _posted(
+        self, message: Message, notice: PostNotice | ConfirmationRequest
+    ) -> Iterator[PendingDelivery]:
+        sockets: dict[tuple[Any, ...], list[PendingDelivery]] = {}
+        for subscription, content in self._messages_for(message.id, notice):
+            pending = pending_delivery.of(subscription, message, **content)
+            if is_socket(pending.host):
+                node = pending.host.rpartition('/')[0]
+                key = node, *map(id, pending.messages)
+                sockets.setdefault(key, []).append(pending)
+            else:
+                yield pending
+        for (node, *_), singles in sockets.items():
+            for start in range(0, len(singles), MAX_CONNECTIONS):
+                part = singles[start : start + MAX_CONNECTIONS]
+                yield _together(message.id, node, part)
+
+    def _messages_for(
+        self, notice_id: str, notice: PostNotice | ConfirmationRequest
+    ) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
+        """Yield subscriptions, each with what it is to be sent of a notice."""
+        subscribers = self._subscribers_of(notice)
+        if isinstance(notice, ConfirmationRequest):
+            for one in subscribers.every:
+                if one.id == notice.subscription:
+                    yield one, {'confirmation': notice}
+            return
+        bodies = subscription_filters.Bodies(
+            [payload.body for payload in notice.messages], self._spend
+        )
+        everything = list(range(len(notice.messages)))
+        source = notice_id if is_long(notice) else ''
+        first = self._places.pop(notice_id, '')
+        for one in subscribers.notified:
+            if one.id < first:
+                continue
+            if self._spent >= EVALUATED:
+                if len(self._places) >= MAX_PLACES:
+                    # Other notifiers have gone on with them, or this one
+                    # begins anew.
+                    self._places.clear()
+                self._places[notice_id] = one.id
+                return
+            messages, places = notice.messages, everything
+            if (condition := FILTERS.of(one)) is not None:
+                places = list(bodies.matching(condition))
+                if len(places) < len(messages):
+                    self._exclude(one, len(messages) - len(places))
+                    messages = [messages[place] for place in places]
+            if messages:
+                yield (
+                    one,
+                    {
+                        'messages': messages,
+                        'sealed': notice.sealed,
+                        'source': source,
+                        'places': places if source else [],
+                    },
+                )
+
+    def _spend(self, cost: int) -> None:
+        self._spent += cost
+
+    def _exclude(self, subscription: Subscription, count: int) -> None:
+        if count:
+            self.excluded[subscription.scope, subscription.id] += count
+
+    def _subscribers_of(self, notice: Notice) -> Subscribers:
+        """Return the subscriptions to a queue, in the order of their ids.
+
+        A subscription is recorded before the epoch of its queue's flag begins.
+        So if there are none, they are listed once more behind the epoch: then
+        one that is new is listed, or the epoch is another one when the flag is
+        cleared.
+
+        :source: reference/storage, "Subscriber flags"
+        """
+        scope = outbox_notices.scope_of(notice)
+        subscribers = self._subscribers.get(scope) or self._list(scope)
+        if not subscribers.every and isinstance(notice, PostNotice):
+            epoch = 0
+            with contextlib.suppress(QueueGone):
+                epoch = self._store.subscribed_epoch(
+                    notice.qid, now=self._store.clock.now()
+                )
+            subscribers = self._list(scope)
+            if epoch and not subscribers.every:
+                self.idle.append((notice.qid, epoch))
+        self._subscribers[scope] = subscribers
+        return subscribers
+
+    def _list(self, scope: Scope) -> Subscribers:
+        now = self._ctx.catalogue.management.clock.now()
+        every = list(subscription_records.live(self._ctx, scope, now))
+        notified = [
+            one for one in every if self._ctx.pipeline.is_notified(one)
+        ]
+        return Subscribers(every, notified)
 
 
 def _together(
@@ -148,50 +267,3 @@ def _together(
     return singles[0].copy(
         id=notice_id, subscription='', version=0, host=node, sockets=sockets
     )
-
-
-def _contents(
-    notice: Notice,
-    notice_id: str,
-    subscribers: Subscribers,
-    excluded: Counter[Key],
-    evaluations: Evaluations,
-) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
-    """Yield subscriptions, each with what it is to be sent of a notice.
-
-    :param excluded: counts what filters have excluded
-    """
-    if isinstance(notice, ConfirmationRequest):
-        for one in subscribers.every:
-            if one.id == notice.subscription:
-                yield one, {'confirmation': notice}
-    if not isinstance(notice, PostNotice):
-        return
-    bodies = subscription_filters.Bodies(
-        [payload.body for payload in notice.messages], evaluations.spend
-    )
-    everything = list(range(len(notice.messages)))
-    source = notice_id if is_long(notice) else ''
-    first = evaluations.places.pop(notice_id, '')
-    for one in subscribers.notified:
-        if one.id < first:
-            continue
-        if evaluations.are_over:
-            evaluations.leave(notice_id, one.id)
-            return
-        messages, places = notice.messages, everything
-        if (condition := FILTERS.of(one)) is not None:
-            places = list(bodies.matching(condition))
-            if len(places) < len(messages):
-                excluded[one.scope, one.id] += len(messages) - len(places)
-                messages = [messages[place] for place in places]
-        if messages:
-            yield (
-                one,
-                {
-                    'messages': messages,
-                    'sealed': notice.sealed,
-                    'source': source,
-                    'places': places if source else [],
-                },
-            )

@@ -7,7 +7,6 @@ Many may run, in this process and others. What one has claimed the others leave
 alone, until its claims lapse.
 """
 
-import functools
 import logging
 import threading
 import time
@@ -24,7 +23,6 @@ from zaqar.notification import (
     notifier_metrics,
     sender_plugins,
 )
-from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.outbox_reader import OutboxReader
@@ -185,16 +183,10 @@ class Notifier:
                     opener,
                     self._ctx,
                     self._deliveries,
-                    DecisionWriter(
-                        self._ctx,
-                        self._subscriptions,
-                        self._statistics,
-                        functools.partial(self._byte_counter.add, name),
-                    ),
-                    self._subscriptions.remember,
-                    self._statistics.filtered,
-                    self._settings.max_outbox_per_project,
+                    self._subscriptions,
+                    self._statistics,
                     self._byte_counter,
+                    self._settings.max_outbox_per_project,
                 )
                 self._readers[name] = reader
                 reader.start()

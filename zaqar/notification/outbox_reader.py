@@ -11,7 +11,6 @@ from typing import Any
 
 from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
-from zaqar.models import Subscription
 from zaqar.notification import (
     fanout,
     notifier_metrics,
@@ -19,13 +18,17 @@ from zaqar.notification import (
 )
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
-from zaqar.notification.fanout import Expansion
-from zaqar.notification.fanout_share_per_project import MAX_DUE, ProjectTurns
+from zaqar.notification.due_deliveries import DueDeliveries
+from zaqar.notification.fanout import Expansion, Fanout
+from zaqar.notification.fanout_share_per_project import MAX_DUE, ProjectShares
 from zaqar.notification.host_fair_scheduler import MAX_HELD
-from zaqar.notification.notice_deliveries import Evaluations
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.pending_claims import BATCH, PendingClaims
-from zaqar.notification.referenced_notices import SharedNotices
+from zaqar.notification.referenced_notices import ReferencedNotices
+from zaqar.notification.subscription_cache import SubscriptionCache
+from zaqar.notification.subscription_delivery_statistics import (
+    DeliveryStatistics,
+)
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.watchable_store import Watch
 
@@ -66,11 +69,8 @@ class OutboxReader:
     """A thread that reads the outbox of one store.
 
     :param name: name of the pool
-    :param writer: writes what is decided about its deliveries
-    :param remember: caches subscriptions
-    :param filtered: see :data:`zaqar.notification.fanout.Filtered`
+    :param byte_counter: counts the bytes of its deliveries
     :param max_per_project: maximum number of deliveries
-    :param byte_counter: counts their bytes
     """
 
     def __init__(
@@ -79,34 +79,46 @@ class OutboxReader:
         open_store: Callable[[], MessageStore],
         ctx: Context,
         deliveries: DeliveryLoop,
-        writer: DecisionWriter,
-        remember: Callable[[Subscription], None],
-        filtered: fanout.Filtered,
-        max_per_project: int,
+        subscriptions: SubscriptionCache,
+        statistics: DeliveryStatistics,
         byte_counter: PendingByteCounter,
+        max_per_project: int,
     ) -> None:
         self.name = name
         self._open = open_store
         self._ctx = ctx
         self._deliveries = deliveries
-        self._writer = writer
-        deliveries.add(name, writer)
-        self._remember = remember
-        self._filtered = filtered
-        self._shared = SharedNotices(ctx.cipher)
-        self._claims = PendingClaims(name, ctx.cipher, self._shared)
-        self._max_per_project = max_per_project
+        self._scheduler = deliveries.scheduler
+        self._subscriptions = subscriptions
+        self._statistics = statistics
         self._byte_counter = byte_counter
+        self._max_per_project = max_per_project
+        count_bytes = functools.partial(byte_counter.add, name)
+        self._notices = ReferencedNotices(ctx.cipher)
+        self._claims = PendingClaims(name, ctx.cipher, self._notices)
+        self._due = DueDeliveries()
+        self._shares = ProjectShares(due=self._due)
+        self._writer = DecisionWriter(
+            ctx, subscriptions, statistics, count_bytes, self._due
+        )
+        deliveries.add(name, self._writer)
+        self._fanout = Fanout(
+            ctx,
+            self._notices,
+            self._shares,
+            self._expected_wait,
+            self._is_quick,
+            count_bytes,
+        )
         self._ended = threading.Event()
         self._stopping = False
         self._claim_at = 0.0
         self._expand_at = 0.0
         self._listen_at = 0.0
         self._poll = POLL_NOTICES
-        self._turns = ProjectTurns()
         #: Whether what others have stored was seen: it comes first.
         self._is_drained = False
-        self._evaluations = Evaluations()
+        self._has_room = True
         self._watch: Watch | None = None
         self._count_at = 0.0
         self._waiting = 0
@@ -149,11 +161,11 @@ class OutboxReader:
         try:
             store = self._open()
             end = time.monotonic() + LAST_WRITES
-            self._writer.flush(store, self._shared)
+            self._writer.flush(store, self._notices)
             while self._writer.has_more and time.monotonic() < end:
-                self._writer.flush(store, self._shared)
+                self._writer.flush(store, self._notices)
             self._claims.end_all(store)
-            self._turns.give_back(store, everything=True)
+            self._shares.give_back(store, everything=True)
         except StoreUnavailable:
             LOG.warning(
                 'Claims on deliveries cannot be released; the deliveries '
@@ -178,7 +190,7 @@ class OutboxReader:
                 pause = PAUSE
             if self._writer.changed.wait(pause):
                 if pause < PAUSE:
-                    is_busy = self._deliveries.scheduler.held > FEW
+                    is_busy = self._scheduler.held > FEW
                     pause = GATHER if is_busy else 0.0
                 self._ended.wait(pause)
 
@@ -190,75 +202,72 @@ class OutboxReader:
         self._listen(store)
         if self._stopping:
             return False
-        if self._writer.is_due or not self._is_drained:
+        if self._due.projects or not self._is_drained:
             # It is older than what is still to be made of notices.
-            self._claim(store, is_due=True)
-        self._turns.note_unstored(self._claims.unstored())
+            self._claim(store)
+        self._shares.note_unstored(self._claims.unstored())
         expansion = self._expand(store)
-        is_due = False
         if expansion is not None:
-            if expansion.unstored:
-                self._deliveries.offer(
-                    self._claims.take_notices(
-                        store,
-                        expansion.claim_id,
-                        expansion.since,
-                        expansion.unstored,
-                    )
-                )
-            is_due = expansion.deliveries > 0
             # It may have taken a while: what is not written is repeated if
             # this process is killed.
             self._keep_up(store)
         if time.monotonic() >= self._count_at:
             self._count(store)
             self._count_at = time.monotonic() + COUNT_INTERVAL
-        is_more = self._claim(store, is_due)
+        is_more = self._claim(store)
         if expansion is not None:
             # Last, so that deliveries do not wait for it.
             expansion.finish(store)
             is_more = True
-        if self._turns.give_back(store):
+        if self._shares.give_back(store):
             self._expand_at = 0.0
             is_more = True
         return is_more
 
     def _keep_up(self, store: MessageStore) -> None:
         """Do what cannot wait for long."""
-        self._writer.flush(store, self._shared)
+        self._writer.flush(store, self._notices)
         self._claims.renew(store)
 
     def _expand(self, store: MessageStore) -> Expansion | None:
+        """Fan out notices, and schedule the deliveries that are not stored."""
         if time.monotonic() < self._expand_at:
             return None
         # Before the claim: what is reported after it is looked for again.
         self._expand_at = time.monotonic() + self._poll
-        expansion = fanout.expand(
-            self._ctx,
-            store,
-            self._deliveries.scheduler.expected_wait,
-            self._filtered,
-            self._remember,
-            self._shared,
-            self._turns,
-            self._evaluations,
-            lambda: self._keep_up(store),
-            functools.partial(self._byte_counter.add, self.name),
-            functools.partial(self._is_quick, self._claims.weight),
-        )
-        if expansion is not None and expansion.count == fanout.BATCH:
+        weight = max(self._claims.weight, self._scheduler.weight)
+        self._has_room = weight <= MAX_HELD - MAX_DUE
+        expansion = self._fanout.expand(store, lambda: self._keep_up(store))
+        if expansion is None:
+            return None
+        if expansion.count == fanout.BATCH:
             pause = 0.0 if expansion.fresh else SEARCH
             self._expand_at = time.monotonic() + pause
+        for key, count in expansion.made.excluded.items():
+            self._statistics.filtered(key, count)
+        for subscription in expansion.made.notified:
+            # It is needed again soon.
+            self._subscriptions.remember(subscription)
+        if expansion.unstored:
+            self._deliveries.offer(self._claims.take_notices(store, expansion))
         return expansion
 
-    def _is_quick(self, claimed: int, host: str) -> bool:
+    def _expected_wait(self, host: str, project: str) -> float | None:
+        due = self._due.of_host(host)
+        return self._scheduler.expected_wait(host, project, due)
+
+    def _is_quick(self, host: str) -> bool:
         """Tell whether deliveries to a host need not be stored.
 
-        :param claimed: weight of all that are not finished
+        Not behind others that are stored, or about to be: these come first.
         """
-        scheduler = self._deliveries.scheduler
-        has_room = max(claimed, scheduler.weight) <= MAX_HELD - MAX_DUE
-        return self._is_drained and has_room and scheduler.is_quick(host)
+        return (
+            self._is_drained
+            and not self._writer.is_returning
+            and not self._due.of_host(host)
+            and self._has_room
+            and self._scheduler.is_quick(host)
+        )
 
     def _listen(self, store: MessageStore) -> None:
         """Have new notices reported, if the store can and does not yet."""
@@ -281,21 +290,17 @@ class OutboxReader:
         self._expand_at = 0.0
         self._writer.changed.set()
 
-    def _claim(self, store: MessageStore, is_due: bool) -> bool:
+    def _claim(self, store: MessageStore) -> bool:
         """Claim deliveries and schedule them; return whether more may wait."""
-        scheduler = self._deliveries.scheduler
-        if max(self._claims.weight, scheduler.weight) > MAX_HELD - BATCH:
+        if max(self._claims.weight, self._scheduler.weight) > MAX_HELD - BATCH:
             return False
-        if not is_due and time.monotonic() < self._claim_at:
+        if not self._due.projects and time.monotonic() < self._claim_at:
             return False
         jobs, is_full = self._claims.take(store)
         if jobs:
             self._deliveries.offer(jobs)
         self._is_drained |= not is_full
-        self._writer.is_due = False
-        self._turns.claim([job.project for job in jobs], is_all=not is_full)
-        if not is_full:
-            scheduler.expect_none()
+        self._due.claim(jobs, is_all=not is_full)
         self._claim_at = 0.0 if is_full else time.monotonic() + POLL_PENDING
         return is_full
 
@@ -325,5 +330,5 @@ class OutboxReader:
                 self._max_per_project,
                 self._writer.drop,
                 lambda: self._claims.renew(store),
-                self._shared,
+                self._notices,
             )

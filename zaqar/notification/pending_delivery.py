@@ -27,7 +27,7 @@ from zaqar.controllers.outbox_notices import (
     Payload,
 )
 from zaqar.controllers.subscription_validation import SOCKET
-from zaqar.models import Message, NewMessage, Scope
+from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.storage.base import PENDING, MessageStore
 from zaqar.webhook_client.webhook_address_guard import port_of
 
@@ -117,7 +117,12 @@ class PendingDelivery(
         return outbox_notices.decode(cipher, message, _decode)
 
     def to_store(
-        self, cipher: Cipher, *, ttl: int, delay: int = 0, now: int = 0
+        self,
+        cipher: Cipher,
+        *,
+        ttl: int = LIFETIME,
+        delay: int = 0,
+        now: int = 0,
     ) -> NewMessage:
         """Encode it, delayed by seconds; encrypted if its messages were.
 
@@ -223,6 +228,27 @@ def delivery_id(scope: Scope, subscription_id: str, notice_id: str) -> str:
     """
     return (
         delivery_attempt_history.prefix((scope, subscription_id)) + notice_id
+    )
+
+
+def of(
+    subscription: Subscription, notice: Message, **content: Any
+) -> PendingDelivery:
+    """Return what a notice makes for a subscription.
+
+    :param content: what it is to be sent
+    """
+    scope = subscription.scope
+    return PendingDelivery(
+        id=delivery_id(scope, subscription.id, notice.id),
+        project=scope.project,
+        queue=scope.name,
+        kind=str(scope.kind),
+        subscription=subscription.id,
+        version=subscription.version,
+        host=host_of(subscription.subscriber),
+        first_at=notice.created_at,
+        **content,
     )
 
 

@@ -14,7 +14,7 @@ from zaqar.notification.pending_delivery import (
     PendingDelivery,
     stored_messages,
 )
-from zaqar.notification.referenced_notices import SharedNotices
+from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def trim(
     limit: int,
     drop: Callable[[PendingDelivery, int], None],
     pause: Callable[[], None] = lambda: None,
-    shared: SharedNotices | None = None,
+    notices: ReferencedNotices | None = None,
 ) -> int:
     """Give up deliveries of projects that have more than ``limit``.
 
@@ -60,7 +60,7 @@ def trim(
 
     :param drop: records that a delivery is given up, at a moment
     :param pause: called now and then, for work that cannot wait
-    :param shared: has the messages of some
+    :param notices: has the messages of some
     :returns: how many were given up
     :raises StoreUnavailable: some may have been given up
     """
@@ -74,7 +74,7 @@ def trim(
         by_project[pending.project].append(
             (is_fresh, pending.first_at, message.id)
         )
-    shared = shared or SharedNotices(cipher)
+    notices = notices or ReferencedNotices(cipher)
     dropped = 0
     for project, waiting in by_project.items():
         surplus = sorted(waiting)[: max(0, len(waiting) - limit)]
@@ -85,12 +85,12 @@ def trim(
                 (message, PendingDelivery.read(cipher, message))
                 for message in store.get(PENDING, part, now=now)
             ]
-            for _, pending in shared.load(store, surplus_ones).ready:
+            for _, pending in notices.load(store, surplus_ones).ready:
                 # Before it is deleted, so that it is repeated after a crash.
                 for single in pending.singles():
                     drop(single, now)
             store.delete_many(PENDING, part, now=now)
-            shared.finish(store, part)
+            notices.finish(store, part)
             pause()
         if ids:
             LOG.error(

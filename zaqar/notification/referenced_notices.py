@@ -71,8 +71,8 @@ def is_long(notice: Notice) -> bool:
     return isinstance(notice, PostNotice) and _size(notice.messages) > SHORT
 
 
-class SharedNotices:
-    """The shared notices of one store, as far as they are known here."""
+class ReferencedNotices:
+    """The referenced notices of one store, as far as they are known here."""
 
     def __init__(self, cipher: Cipher) -> None:
         self._cipher = cipher
@@ -85,13 +85,13 @@ class SharedNotices:
         self._ended: set[str] = set()
         self._scan_at = 0.0
 
-    def add_all(self, ids: Iterable[str], sources: Iterable[str]) -> None:
-        """Note pending deliveries, each with the notice it refers to, or ''.
+    def add_all(self, references: Iterable[tuple[str, str]]) -> None:
+        """Note pending deliveries, each with the notice it refers to.
 
         All that refer to a notice must come in one call.
         """
         by_source: dict[str, list[str]] = {}
-        for message_id, source in zip(ids, sources, strict=True):
+        for message_id, source in references:
             by_source.setdefault(source, []).append(message_id)
         for source, referring in by_source.items():
             # At once: if there are too many, all of them are forgotten, since
@@ -99,9 +99,7 @@ class SharedNotices:
             self.add(source, referring)
 
     def add(self, source: str, ids: Iterable[str]) -> None:
-        """Note pending deliveries that refer to a notice, if to any."""
-        if not source:
-            return
+        """Note pending deliveries that refer to a notice."""
         awaited = self._awaited.setdefault(source, set())
         for message_id in ids:
             awaited.add(message_id)
@@ -160,28 +158,23 @@ class SharedNotices:
     ) -> Loaded:
         """Load messages of pending deliveries from their notices."""
         sources = {pending.source for _, pending in deliveries} - {''}
-        notices: dict[str, list[Payload] | None] = {}
-        missing = list(sources - self._messages.keys())
-        if missing:
-            now = store.clock.now()
-            for message in store.get(OUTBOX, missing, now=now):
+        # Apart from the cache, which may drop some of them meanwhile.
+        notices: dict[str, list[Payload] | None] = {
+            one: self._messages[one] for one in sources & self._messages.keys()
+        }
+        if missing := list(sources - notices.keys()):
+            for message in store.get(OUTBOX, missing, now=store.clock.now()):
                 notices[message.id] = self._read(message)
         loaded = Loaded([], [], [])
         for message, pending in deliveries:
-            source = pending.source
-            if source and source in notices:
-                messages = notices[source]
-            elif source:
-                messages = self._messages.get(source)
-                if messages is None:
+            if source := pending.source:
+                if source not in notices:
                     loaded.repeated.append(message)
                     continue
-            else:
-                messages = pending.messages
-            if messages is None:
-                loaded.unreadable.append(message)
-                continue
-            if source:
+                messages = notices[source]
+                if messages is None:
+                    loaded.unreadable.append(message)
+                    continue
                 pending.take(messages)
                 self.cache(source, messages)
             loaded.ready.append((message, pending))

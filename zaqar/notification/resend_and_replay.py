@@ -28,11 +28,8 @@ from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.controllers.subscription_filters import Bodies
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Page, Queue, Subscription
-from zaqar.notification.pending_delivery import (
-    PendingDelivery,
-    delivery_id,
-    host_of,
-)
+from zaqar.notification import pending_delivery
+from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import GIVEN_UP, MessageStore
 
 #: Messages that a step of a replay reads at most, and bytes of a delivery.
@@ -52,7 +49,6 @@ Request = ResendRequest | ReplayRequest
 class Step:
     """What follows from a request.
 
-    :ivar notice: the id of that which holds it
     :ivar rest: the request for what is left, with the seconds until then
     :ivar resent: ids of records, to be deleted once their deliveries are
         stored
@@ -61,7 +57,6 @@ class Step:
         store has lost some meanwhile: what was stored first is none of them
     """
 
-    notice: str
     deliveries: list[PendingDelivery] = field(default_factory=list)
     rest: tuple[Request, int] | None = None
     resent: list[str] = field(default_factory=list)
@@ -89,18 +84,9 @@ def step(
     :param condition: the filter of the subscription
     :param spend: see :class:`~zaqar.controllers.subscription_filters.Bodies`
     """
-    first = PendingDelivery(
-        id=delivery_id(subscription.scope, subscription.id, notice.id),
-        project=subscription.scope.project,
-        queue=subscription.scope.name,
-        kind=str(subscription.scope.kind),
-        subscription=subscription.id,
-        version=subscription.version,
-        host=host_of(subscription.subscriber),
-        first_at=notice.created_at,
-    )
+    first = pending_delivery.of(subscription, notice)
     if isinstance(request, ResendRequest):
-        return _resend(ctx, store, request, first, Step(notice.id))
+        return _resend(ctx, store, request, first, Step())
 
     def read(messages: MessageStore, queue: Queue) -> Step:
         page = messages.list(
@@ -111,15 +97,15 @@ def step(
             include_claimed=True,
             include_delayed=True,
         )
-        done = Step(notice.id)
+        done = Step()
         _replay(ctx, queue, request, page, first, condition, spend, done)
         return done
 
     try:
-        return ctx.catalogue.run(subscription.scope, read, Step(notice.id))
+        return ctx.catalogue.run(subscription.scope, read, Step())
     except StoreUnavailable:
         # Another one than that of the request, which must not wait for it.
-        return Step(notice.id, rest=(request, PAUSE))
+        return Step(rest=(request, PAUSE))
 
 
 def _resend(

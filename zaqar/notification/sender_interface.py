@@ -16,8 +16,9 @@ scheme. Neither is called twice at a time for one delivery.
 import enum
 import functools
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 #: Threads of each scheme whose ``send`` function is a plain one.
 THREADS = 16
@@ -28,8 +29,7 @@ def _scheme(subscriber: str) -> str:
     return subscriber.partition(':')[0].lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One message, or one request for confirmation, for one subscriber.
 
     :ivar id: the same in all attempts
@@ -78,8 +78,7 @@ class Verdict(enum.Enum):
     GONE = 'gone'
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """The result of an attempt.
 
     :ivar reason: for the owner of the subscription: a few words, '' on

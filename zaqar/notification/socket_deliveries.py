@@ -16,17 +16,12 @@ from cachetools import TTLCache
 from zaqar.controllers import subscription_records
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.delivery_attempt_history import Attempt
-from zaqar.controllers.outbox_notices import LIFETIME
 from zaqar.controllers.subscription_validation import SOCKET
-from zaqar.models import NewMessage, Scope, Subscription
+from zaqar.models import Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.decision_writer import DecisionWriter
-from zaqar.notification.pending_delivery import (
-    PendingDelivery,
-    Socket,
-    delivery_id,
-)
+from zaqar.notification.pending_delivery import Socket, delivery_id
 from zaqar.notification.sender_interface import Outcome, Sender, Verdict
 from zaqar.notification.subscription_cache import CACHE_SECONDS
 from zaqar.notification.subscription_delivery_statistics import (
@@ -93,10 +88,13 @@ class SocketDeliveries:
             )
         if not isinstance(result, Outcome):
             spent = int((time.monotonic() - began) * 1000)
-            self._note(job, sockets, result, spent)
+            self._note(job, sockets, result, spent, writer)
             writer.finish(job)
         elif result.verdict is Verdict.RETRY:
-            self._retry(job, writer)
+            # All of it, a little later each time.
+            later = pending.copy(attempt=job.attempt + 1)
+            writer.replace(job, later, min(job.attempt, _MAX_PAUSE))
+            writer.finish(job)
             return False
         else:
             self.split(job, writer)
@@ -105,7 +103,7 @@ class SocketDeliveries:
     def split(self, job: ClaimedDelivery, writer: DecisionWriter) -> None:
         """Let each connection have a pending delivery of its own."""
         for single in job.pending.singles():
-            job.replace(single, self._stored(single, job))
+            writer.replace(job, single)
         writer.finish(job)
 
     def _note(
@@ -114,6 +112,7 @@ class SocketDeliveries:
         sockets: Sequence[Socket],
         result: Sequence[Sequence[Outcome]],
         spent: int,
+        writer: DecisionWriter,
     ) -> None:
         """Count what was delivered, and let the rest be attempted again.
 
@@ -136,8 +135,7 @@ class SocketDeliveries:
                     delivered += 1
                     continue
                 (single,) = pending.copy(sockets=[socket]).singles()
-                failed = single.part(place, place + 1)
-                job.replace(failed, self._stored(failed, job))
+                writer.replace(job, single.part(place, place + 1))
         if delivered:
             notifier_metrics.record(
                 'deliveries', delivered, SOCKET, 'delivered'
@@ -146,21 +144,6 @@ class SocketDeliveries:
             notifier_metrics.record(
                 'latency', (now - pending.first_at) / 1000, SOCKET
             )
-
-    def _retry(self, job: ClaimedDelivery, writer: DecisionWriter) -> None:
-        """Let all of it be attempted again, a little later each time."""
-        later = job.pending.copy(attempt=job.attempt + 1)
-        pause = min(job.attempt, _MAX_PAUSE)
-        job.replace(later, self._stored(later, job, pause))
-        writer.finish(job)
-
-    def _stored(
-        self, pending: PendingDelivery, job: ClaimedDelivery, pause: int = 0
-    ) -> NewMessage:
-        now = job.store.clock.now()
-        return pending.to_store(
-            self._ctx.cipher, ttl=LIFETIME, delay=pause, now=now
-        )
 
     async def _subscribed(
         self, job: ClaimedDelivery, now: int

@@ -74,34 +74,34 @@ class DeliveryStatistics:
             if attempt is not None:
                 change[_SUCCESS] = attempt
 
-    def retried(
-        self,
-        key: Key,
-        reason: str,
-        now: int,
-        attempt: Attempt | None = None,
-    ) -> None:
-        """Count an attempt that failed and will be repeated."""
-        failure = {'at': now, 'reason': reason, 'given_up': False}
-        self._failed(key, failure, attempt, {'retried': 1, _OTHER: True})
-
-    def given_up(
+    def failed(
         self,
         key: Key,
         reason: str,
         now: int,
         attempt: Attempt | None = None,
         *,
-        gone: bool = False,
+        is_final: bool = True,
+        is_gone: bool = False,
     ) -> None:
-        """Count a message that was given up.
+        """Count an attempt that failed, or a message that is given up.
 
-        :param attempt: the last one, None where there was none
-        :param gone: the subscriber said that it is gone
+        :param attempt: to be recorded, None where there was none
+        :param is_final: the message is given up
+        :param is_gone: the subscriber said that it is gone
         """
-        failure = {'at': now, 'reason': reason, 'given_up': True}
-        result = {'gone_since': now} if gone else {_OTHER: True}
-        self._failed(key, failure, attempt, {'given_up': 1, **result})
+        change: dict[str, Any] = {
+            'given_up' if is_final else 'retried': 1,
+            'last_failure': {
+                'at': now,
+                'reason': reason,
+                'given_up': is_final,
+            },
+            _FAILURES: [] if attempt is None else [attempt],
+        }
+        self._add(
+            key, change | ({'gone_since': now} if is_gone else {_OTHER: True})
+        )
 
     def filtered(self, key: Key, count: int) -> None:
         """Count messages that the filter has excluded."""
@@ -175,18 +175,6 @@ class DeliveryStatistics:
                 self._discard(pool, names)
             except StoreUnavailable:
                 LOG.warning('Deliveries that were given up are kept for now')
-
-    def _failed(
-        self,
-        key: Key,
-        failure: Mapping[str, Any],
-        attempt: Attempt | None,
-        change: Mapping[str, Any],
-    ) -> None:
-        failures = [attempt] if attempt is not None else []
-        self._add(
-            key, {**change, 'last_failure': failure, _FAILURES: failures}
-        )
 
     def _add(self, key: Key, change: Mapping[str, Any]) -> None:
         with self._lock:

@@ -8,10 +8,10 @@ what follows would be taken for the response to the next request.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
+import msgspec
 
 #: Maximum bytes of a body that are read, and of a whole response before it.
 MAX_READ = 16 * 1024
@@ -25,8 +25,7 @@ class MalformedResponse(Exception):
     """The response violates the protocol; the text says how."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True):
     """A response, with the beginning of its body.
 
     :ivar headers: by their names in lower case

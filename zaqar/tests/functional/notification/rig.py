@@ -34,7 +34,7 @@ from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.models import Identity, Message, Scope
-from zaqar.notification import fanout
+from zaqar.notification.fanout import Fanout
 from zaqar.notification.notifier_service import Notifier
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
@@ -70,7 +70,7 @@ PATIENCE = 30.0
 
 def fan_out(ctx: Context, store: MessageStore) -> int:
     """Fan out waiting notices, and finish; return how many there were."""
-    expansion = fanout.expand(ctx, store)
+    expansion = Fanout(ctx).expand(store)
     if expansion is None:
         return 0
     expansion.finish(store)

@@ -17,6 +17,7 @@ from zaqar.controllers.quotas import Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.models import Scope
 from zaqar.notification import fanout, pending_byte_counter
+from zaqar.notification.fanout import Fanout
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -129,8 +130,8 @@ def test_what_filters_exclude_is_not_pending(make_rig: MakeRig) -> None:
     rig.subscribe('http://localhost/b')
     rig.post({'a': 1}, {'a': 2})
     counted: list[Any] = []
-    fanout.expand(
-        rig.ctx, rig.store, count_bytes=lambda *args: counted.append(args)
+    Fanout(rig.ctx, count_bytes=lambda *args: counted.append(args)).expand(
+        rig.store
     )
     assert counted == [('p', 3 * len('{"a": 1}'))]
 
@@ -145,11 +146,9 @@ def test_what_is_stored_before_an_error_is_counted_once(
     counted: list[int] = []
 
     def expand() -> None:
-        fanout.expand(
-            rig.ctx,
-            rig.store,
-            count_bytes=lambda _project, size: counted.append(size),
-        )
+        Fanout(
+            rig.ctx, count_bytes=lambda _project, size: counted.append(size)
+        ).expand(rig.store)
 
     def fail(*given: Any, **more: Any) -> Any:
         raise StoreUnavailable

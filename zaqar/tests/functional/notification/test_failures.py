@@ -7,6 +7,7 @@ import asyncio
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from zaqar import metrics
@@ -294,6 +295,25 @@ def test_ten_hosts_that_hang_hold_up_nobody(
         waits.append(time.monotonic() - began)
     # Half, so that a machine that is busy does not count as a failure.
     assert sorted(waits)[10] < 1
+
+
+def test_hundreds_of_new_hosts_that_hang_hold_up_no_other_project(
+    make_rig: MakeRig, make_silent: MakeSilent, make_receiver: MakeReceiver
+) -> None:
+    # Longer than anybody waits here.
+    rig = make_rig(request_timeout=300.0)
+    silent, receiver = make_silent('0.0.0.0'), make_receiver()
+    for number in range(1, 241):
+        rig.subscribe(f'http://127.0.1.{number}:{silent.port}/')
+    other = Scope('other', 'q')
+    subscriptions.create(
+        rig.ctx, scope=other, document={'subscriber': receiver.url}
+    )
+    rig.post('x')
+    post = posting.Post([posting.PostedMessage(body=msgspec.Raw(b'"y"'))])
+    for count in range(1, 11):
+        posting.post(rig.ctx, scope=other, document=post)
+        receiver.wait(count)
 
 
 def _bodies(rig: Rig) -> list[bytes]:

@@ -15,11 +15,11 @@ from zaqar.controllers import posting, subscriptions
 from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
-from zaqar.notification import fanout, notice_deliveries
-from zaqar.notification.fanout_share_per_project import HOLD, ProjectTurns
-from zaqar.notification.notice_deliveries import Evaluations
+from zaqar.notification import notice_deliveries
+from zaqar.notification.fanout import Fanout
+from zaqar.notification.fanout_share_per_project import HOLD, ProjectShares
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.referenced_notices import SharedNotices
+from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.storage.base import PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
@@ -103,21 +103,15 @@ def test_a_notice_whose_filters_cost_much_is_fanned_out_in_parts(
     cost = len(json.dumps(body)) * 4
     # Two evaluations each time.
     monkeypatch.setattr(notice_deliveries, 'EVALUATED', cost * 2 - 100)
-    shared = SharedNotices(rig.ctx.cipher)
-    turns, evaluations = ProjectTurns(), Evaluations()
+    notices, shares = ReferencedNotices(rig.ctx.cipher), ProjectShares()
+    fanout = Fanout(rig.ctx, notices, shares)
     made = []
     for _ in range(4):
-        expansion = fanout.expand(
-            rig.ctx,
-            rig.store,
-            shared=shared,
-            turns=turns,
-            evaluations=evaluations,
-        )
+        expansion = fanout.expand(rig.store)
         assert expansion is not None
         expansion.finish(rig.store)
-        turns.claim([], is_all=True)
-        turns.give_back(rig.store)
+        shares.due.claim([], is_all=True)
+        shares.give_back(rig.store)
         made.append(expansion.deliveries)
         if sum(made) == 6:
             break
@@ -131,7 +125,7 @@ def test_a_notice_whose_filters_cost_much_is_fanned_out_in_parts(
         for one, record in zip(pending, records, strict=True)
         if record.subscription == records[4].subscription
     )
-    shared.finish(rig.store, [last.id])
+    notices.finish(rig.store, [last.id])
     assert [one for one in rig.waiting() if one.reason == FANNED_OUT]
 
 
@@ -195,16 +189,15 @@ TWO = len(json.dumps(MATCHING)) * 8 - 100
 
 def _expander(rig: Rig) -> Callable[[], Sequence[PendingDelivery]]:
     """Return a function that fans out once, and returns what is stored."""
-    turns, evaluations = ProjectTurns(), Evaluations()
+    shares = ProjectShares()
+    fanout = Fanout(rig.ctx, shares=shares)
 
     def expand() -> Sequence[PendingDelivery]:
-        expansion = fanout.expand(
-            rig.ctx, rig.store, turns=turns, evaluations=evaluations
-        )
+        expansion = fanout.expand(rig.store)
         if expansion is not None:
             expansion.finish(rig.store)
-        turns.claim([], is_all=True)
-        turns.give_back(rig.store)
+        shares.due.claim([], is_all=True)
+        shares.give_back(rig.store)
         page = rig.store.list(PENDING, now=rig.now(), limit=100)
         return [
             PendingDelivery.read(rig.ctx.cipher, one) for one in page.messages

@@ -12,16 +12,21 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from zaqar.controllers import subscription_records, subscriptions
+from zaqar.controllers import (
+    outbox_notices,
+    subscription_records,
+    subscriptions,
+)
 from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Scope
-from zaqar.notification import fanout, referenced_notices
+from zaqar.notification import referenced_notices
+from zaqar.notification.fanout import Fanout
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import (
     DELAY,
     SCAN_INTERVAL,
-    SharedNotices,
+    ReferencedNotices,
 )
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.storage.base import OUTBOX, PENDING
@@ -125,22 +130,22 @@ def test_a_notice_stays_while_anything_refers_to_it(
     rig.subscribe(receiver.url)
     rig.post(LONG)
     fan_out(rig.ctx, rig.store)
-    shared = referenced_notices.SharedNotices(rig.ctx.cipher)
+    fanout = Fanout(rig.ctx)
     for _ in range(2):
         rig.ahead += DELAY
-        assert fanout.expand(rig.ctx, rig.store, shared=shared) is not None
+        assert fanout.expand(rig.store) is not None
         assert len(rig.stored(OUTBOX)) == 1
     # Without a look at all deliveries nothing is removed, and that is rare.
     rig.store.delete_many(
         PENDING, [one.id for one in rig.stored(PENDING)], now=rig.now()
     )
     rig.ahead += DELAY
-    fanout.expand(rig.ctx, rig.store, shared=shared)
+    fanout.expand(rig.store)
     assert len(rig.stored(OUTBOX)) == 1
     rig.ahead += DELAY
     later = referenced_notices.time.monotonic() + SCAN_INTERVAL
     monkeypatch.setattr(referenced_notices.time, 'monotonic', lambda: later)
-    fanout.expand(rig.ctx, rig.store, shared=shared)
+    fanout.expand(rig.store)
     assert not rig.waiting()
 
 
@@ -152,11 +157,29 @@ def test_more_deliveries_than_are_remembered_have_their_notice(
     for path in range(4):
         rig.subscribe(f'http://127.0.0.1:1/{path}')
     rig.post(LONG)
-    shared = SharedNotices(rig.ctx.cipher)
-    fanout.expand(rig.ctx, rig.store, shared=shared)
+    notices = ReferencedNotices(rig.ctx.cipher)
+    Fanout(rig.ctx, notices).expand(rig.store)
     for one in rig.stored(PENDING)[1:]:
-        shared.finish(rig.store, [one.id])
+        notices.finish(rig.store, [one.id])
     assert rig.stored(OUTBOX)
+
+
+def test_a_full_cache_loses_no_delivery(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(referenced_notices, 'MAX_CACHED', 1)
+    rig = make_rig(running=False)
+    rig.subscribe('http://127.0.0.1:1/')
+    rig.post(LONG)
+    rig.post(LONG)
+    notices = ReferencedNotices(rig.ctx.cipher)
+    Fanout(rig.ctx, notices).expand(rig.store)
+    pending = [
+        (one, PendingDelivery.read(rig.ctx.cipher, one))
+        for one in rig.stored(PENDING)
+    ]
+    # The first one that is read takes the place of the other one.
+    assert len(notices.load(rig.store, pending).ready) == 2
 
 
 def test_deliveries_whose_notice_cannot_be_read_now_are_made_later(
@@ -186,7 +209,7 @@ def test_deliveries_whose_notice_cannot_be_read_now_are_made_later(
 def test_a_late_retry_has_its_messages(rig: Rig) -> None:
     pending = PendingDelivery(
         *('id', 'p', 'q', 's', 'h', rig.now()),
-        messages=[fanout.outbox_notices.Payload(msgspec.Raw(b'"x"'), 60)],
+        messages=[outbox_notices.Payload(msgspec.Raw(b'"x"'), 60)],
         source='a notice',
     )
     day = 86_400

@@ -23,7 +23,8 @@ from zaqar.controllers import (
 from zaqar.models import Record, Scope
 from zaqar.notification import fanout
 from zaqar.notification.claimed_delivery import LEASE
-from zaqar.notification.fanout_share_per_project import HOLD, ProjectTurns
+from zaqar.notification.fanout import Fanout
+from zaqar.notification.fanout_share_per_project import HOLD, ProjectShares
 from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import PENDING
@@ -249,15 +250,15 @@ def _post(rig: Rig, project: str, *bodies: int) -> None:
         )
 
 
-def _made(rig: Rig, turns: ProjectTurns) -> list[tuple[str, int]]:
+def _made(rig: Rig, shares: ProjectShares) -> list[tuple[str, int]]:
     """Fan out once, and take what is due then: projects, and bodies."""
-    expansion = fanout.expand(rig.ctx, rig.store, turns=turns)
+    expansion = Fanout(rig.ctx, shares=shares).expand(rig.store)
     if expansion is not None:
         expansion.finish(rig.store)
     due = rig.store.pop(PENDING, now=rig.now(), limit=100)
     pending = [PendingDelivery.read(rig.ctx.cipher, one) for one in due]
-    turns.claim([one.project for one in pending], is_all=True)
-    turns.give_back(rig.store)
+    shares.due.claim([], is_all=True)
+    shares.give_back(rig.store)
     return [(one.project, int(bytes(one.messages[0].body))) for one in pending]
 
 
@@ -273,15 +274,15 @@ def test_a_project_with_a_backlog_does_not_stand_before_others(
         )
     _post(rig, 'loud', *range(12))
     _post(rig, 'quiet', 0)
-    turns = ProjectTurns(2, 2)
+    shares = ProjectShares(2, 2)
     # It comes as soon as its notice is read, not when it is the first one.
-    made = [_made(rig, turns) for _ in range(4)]
+    made = [_made(rig, shares) for _ in range(4)]
     assert ('quiet', 0) in made[3]
     assert sum(map(len, made)) <= 8
     # Who dies has given nothing back: another one has it a while later.
-    turns = ProjectTurns(2, 2)
+    shares = ProjectShares(2, 2)
     rig.ahead = HOLD + fanout.NOTICE_LEASE
-    while some := _made(rig, turns):
+    while some := _made(rig, shares):
         made.append(some)
     loud = [
         body for some in made for project, body in some if project == 'loud'
@@ -298,18 +299,17 @@ def test_what_is_not_stored_is_made_again_if_the_notifier_dies(
     counted: list[Any] = []
 
     def unstored() -> Any:
-        expansion = fanout.expand(
+        expansion = Fanout(
             rig.ctx,
-            rig.store,
-            count_bytes=lambda *change: counted.append(change),
             is_quick=lambda _: True,
-        )
+            count_bytes=lambda *change: counted.append(change),
+        ).expand(rig.store)
         if expansion is None:
             return None
         expansion.finish(rig.store)
-        (made,) = expansion.unstored
-        assert {pending.subscription for _, pending in made} == ids
-        return [pending.id for _, pending in made]
+        (made,) = expansion.unstored.values()
+        assert {pending.subscription for pending in made} == ids
+        return [pending.id for pending in made]
 
     first = unstored()
     # The notice is all that there is, and nobody else has it.

@@ -17,9 +17,10 @@ from zaqar.models import Scope
 from zaqar.notification import fanout, outbox_reader
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.decision_writer import DecisionWriter
-from zaqar.notification.fanout_share_per_project import ProjectTurns
+from zaqar.notification.fanout import Fanout
+from zaqar.notification.fanout_share_per_project import ProjectShares
 from zaqar.notification.pending_claims import RENEW, PendingClaims
-from zaqar.notification.referenced_notices import SharedNotices
+from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
@@ -59,8 +60,9 @@ class Claims:
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
-        self._shared = SharedNotices(rig.ctx.cipher)
-        self._claims = PendingClaims('', rig.ctx.cipher, self._shared)
+        self._notices = ReferencedNotices(rig.ctx.cipher)
+        self._claims = PendingClaims('', rig.ctx.cipher, self._notices)
+        self._fanout = Fanout(rig.ctx, self._notices, is_quick=lambda _: True)
         self._writer = DecisionWriter(
             rig.ctx,
             SubscriptionCache(rig.ctx),
@@ -69,16 +71,9 @@ class Claims:
 
     def take(self) -> Sequence[ClaimedDelivery]:
         """Take the deliveries of waiting notices."""
-        made = fanout.expand(
-            self._rig.ctx,
-            self._rig.store,
-            shared=self._shared,
-            is_quick=lambda _: True,
-        )
+        made = self._fanout.expand(self._rig.store)
         assert made is not None
-        return self._claims.take_notices(
-            self._rig.store, made.claim_id, made.since, made.unstored
-        )
+        return self._claims.take_notices(self._rig.store, made)
 
     def renew(self) -> None:
         self._claims.renew(self._rig.store)
@@ -86,7 +81,7 @@ class Claims:
     def finish(self, *jobs: ClaimedDelivery) -> None:
         for job in jobs:
             self._writer.finish(job)
-        self._writer.flush(self._rig.store, self._shared)
+        self._writer.flush(self._rig.store, self._notices)
 
 
 def _start(rig: Rig) -> None:
@@ -185,7 +180,7 @@ def test_dead_letters_that_cannot_be_stored_hold_up_no_other_project(
 
     # Two deliveries at a time.
     monkeypatch.setattr(
-        outbox_reader, 'ProjectTurns', lambda: ProjectTurns(2, 2)
+        outbox_reader, 'ProjectShares', lambda due: ProjectShares(2, 2, due)
     )
     monkeypatch.setattr(posting, 'post', fail)
     rig = make_rig(running=False)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -11,7 +11,11 @@ import pytest
 from zaqar.controllers.outbox_notices import ConfirmationRequest
 from zaqar.models import Message
 from zaqar.notification import fanout_share_per_project
-from zaqar.notification.fanout_share_per_project import ProjectTurns, Read
+from zaqar.notification.fanout_share_per_project import (
+    HOLD,
+    ProjectShares,
+    Read,
+)
 from zaqar.storage.base import MessageStore
 
 
@@ -33,10 +37,14 @@ class _Store:
         self.released += [one.message_id for one in settlements]
 
 
+def _id(number: int) -> str:
+    return f'{number:032x}'
+
+
 def _notices(project: str, *numbers: int) -> Iterator[Read]:
     for number in numbers:
         message = Message(
-            id=f'{project}-{number}',
+            id=_id(number),
             body=b'',
             ttl=1,
             client='',
@@ -50,54 +58,59 @@ def test_what_others_have_fanned_out_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fanout_share_per_project, 'MAX_HELD', 20)
-    monkeypatch.setattr(fanout_share_per_project, 'FEW', 1)
-    turns = ProjectTurns(2, 2)
-    store = cast(MessageStore, _Store())
+    shares, store = ProjectShares(2, 2), _Store()
     for number in range(0, 500, 5):
-        # They are given back, and never return.
-        turns.hold('c', list(_notices('p', *range(number, number + 5))))
-        turns.give_back(store)
-    sizes = [
-        len(one) for one in vars(turns).values() if isinstance(one, Sized)
+        # Their time is over, and they never return.
+        now = number * HOLD * 1000
+        notices = list(_notices('p', *range(number, number + 5)))
+        assert len(shares.hold('c', notices, now)) == 5
+    # Nor are more remembered than there is room for.
+    notices = list(_notices('q', *range(1000, 1100)))
+    assert len(shares.hold('d', notices, now)) == 100
+    assert len(shares.hold('e', notices, now)) == 100
+    shares.give_back(cast(MessageStore, store), everything=True)
+    assert store.released == [
+        _id(number) for number in [*range(495, 500), *range(1000, 1100)]
     ]
-    assert max(sizes) <= 20
+    assert not shares.give_back(cast(MessageStore, store), everything=True)
 
 
 def test_what_one_has_under_way_keeps_no_other_project_waiting() -> None:
-    turns, store = ProjectTurns(2, 2), _Store()
-    turns.hold('c', list(_notices('quiet', 1)))
-    assert turns.admit('n', 'loud')
-    turns.begin_unstored('loud', 3, 3)
+    shares, store = ProjectShares(2, 2), _Store()
+    shares.hold('c', list(_notices('quiet', 3, 5)), 0)
+    assert shares.admit(_id(6), 'loud')
+    shares.begin_unstored('loud', 3, 3)
     # What comes now is stored.
-    assert not turns.has_room
-    assert not turns.admit('m', 'loud')
-    assert turns.give_back(cast(MessageStore, store))
-    assert store.released == ['quiet-1']
-    assert turns.admit('quiet-1', 'quiet')
+    assert not shares.has_room
+    assert not shares.admit(_id(7), 'loud')
+    assert shares.give_back(cast(MessageStore, store))
+    assert store.released == [_id(3)]
+    # In their order.
+    assert not shares.admit(_id(8), 'quiet')
+    assert shares.admit(_id(3), 'quiet')
 
 
 def test_those_that_are_too_many_leave_time_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in (('MAX_HELD', 4), ('FEW', 1), ('RETURNING', 1)):
-        monkeypatch.setattr(fanout_share_per_project, name, value)
-    turns, store = ProjectTurns(2, 2), _Store()
+    monkeypatch.setattr(fanout_share_per_project, 'RETURNING', 1)
+    shares, store = ProjectShares(2, 2), _Store()
     given = cast(MessageStore, store)
-    turns.store('p', is_due=True)
-    turns.store('p', is_due=True)
+    for _ in range(2):
+        shares.store('p', 'a host', is_due=True)
     for number in range(0, 120, 4):
         notices = list(_notices('p', *range(number, number + 4)))
-        held = turns.hold(f'c{number}', notices)
+        held = shares.hold(f'c{number}', notices, 0)
     # They return one by one, in so many seconds.
     assert [one.seconds for one in held] == [120] * 4
-    assert not turns.give_back(given)
-    # All of them are given back, the oldest first, a few at a time.
-    for number in range(60):
-        turns.claim(['p', 'p'], is_all=True)
-        turns.give_back(given)
-        assert len(store.released) <= 6 * (number + 1)
-    assert store.released[:2] == ['p-0', 'p-1']
-    assert {*store.released} == {f'p-{number}' for number in range(120)}
+    assert not shares.give_back(given)
+    # All of them are given back, the oldest first, one at a time, since each
+    # is expected to become two.
+    for number in range(120):
+        shares.due.claim([], is_all=True)
+        assert shares.give_back(given)
+        assert len(store.released) == number + 1
+    assert store.released == [_id(number) for number in range(120)]
 
 
 def test_the_shares_of_many_projects_take_no_time_for_each_pair_of_them() -> (
@@ -114,12 +127,12 @@ def test_the_shares_of_many_projects_take_no_time_for_each_pair_of_them() -> (
             Counted.looked += 1
             return super().__hash__()
 
-    turns = ProjectTurns()
+    shares = ProjectShares()
     projects = [Counted(number) for number in range(1000)]
     for project in projects:
         for _ in range(2):
-            turns.store(project, is_due=True)
-        turns.hold('c', list(_notices(project, 1)))
+            shares.store(project, 'a host', is_due=True)
+        shares.hold('c', list(_notices(project, 1)), 0)
     Counted.looked = 0
-    turns.give_back(cast(MessageStore, _Store()))
+    shares.give_back(cast(MessageStore, _Store()))
     assert Counted.looked < 50 * len(projects)
