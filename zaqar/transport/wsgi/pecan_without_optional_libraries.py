@@ -2,7 +2,8 @@
 """pecan without the optional libraries that it would render objects with.
 
 It imports whichever of them are installed, all of SQLAlchemy above all, which
-takes 10 MiB of each process that uses another store.
+takes 10 MiB of each process that uses another store. Mako it needs, but not
+what that would colour errors with, which takes 4.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 #: What pecan tries to import, and does without.
-OPTIONAL = ('genshi', 'jinja2', 'kajiki', 'sqlalchemy')
+OPTIONAL = ('genshi', 'jinja2', 'kajiki', 'pygments', 'sqlalchemy')
 
 
 @contextlib.contextmanager

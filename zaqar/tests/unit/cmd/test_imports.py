@@ -35,6 +35,7 @@ UNUSED = (
     *('alembic', 'autobahn', 'keystoneauth1', 'keystoneclient'),
     *('keystonemiddleware', 'osprofiler', 'prometheus_client', 'pymongo'),
     *('swiftclient', 'cryptography.hazmat.primitives.ciphers'),
+    'pygments',
     *('oslo_reports.generators', 'psutil'),
 )
 
