@@ -76,6 +76,13 @@ def rss(pid: int) -> int:
     return 0
 
 
+def pss(pid: int) -> int:
+    """Return those bytes, with its part of what it shares with others."""
+    text = (_PROC / str(pid) / 'smaps_rollup').read_text()
+    (line,) = (one for one in text.splitlines() if one.startswith('Pss:'))
+    return int(line.split()[1]) * 1024
+
+
 def load() -> str:
     """Return the load averages as text."""
     return ', '.join(f'{value:.2f}' for value in os.getloadavg())

@@ -2,7 +2,8 @@
 """``python -m benchmarks.threads``: how many threads a worker should have.
 
 Servers with each number of workers and threads, each with a database of its
-own on the same store, take turns at each number of connections.
+own on the same store, take turns at each number of connections. Which number is best for the
+store shows at the end: its figures over the best ones, on average.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from zaqar.tests.servers.zaqar import Zaqar
 
 SECTION = 'Threads'
 
-STORES = ('sqlite', 'redis', 'postgresql')
+STORES = ('sqlite', 'redis', 'postgresql', 'mariadb')
 
 #: Queues that connections share.
 QUEUES = 8
@@ -55,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Load average at the start': machine.load(),
     }
     print(report.facts(facts))
-    parts = [report.facts(facts)]
-    for _, chosen in databases.chosen(options.store or STORES):
+    for name, chosen in databases.chosen(options.store or STORES):
+        parts = [report.facts(facts)]
         with (
             chosen as source,
             tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
@@ -70,10 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for shape in shapes
             }
             for operation in options.operation:
-                table = _measure(source.title, operation, servers, options)
-                print(table.text(), flush=True)
-                parts.append(table.markdown())
-    report.write_section(options.markdown, SECTION, *parts)
+                for table in _measure(
+                    source.title, operation, servers, options
+                ):
+                    print(table.text(), flush=True)
+                    parts.append(table.markdown())
+        report.write_section(options.markdown, f'{SECTION}, {name}', *parts)
     return 0
 
 
@@ -128,14 +131,23 @@ class Slices:
     tails: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
+    def middles(self) -> tuple[float, float, float]:
+        """Return the middle ones."""
+        middle = statistics.median
+        return middle(self.rates), middle(self.tails), middle(self.cpu)
+
+
+#: The rate, the p99 and the processor time of a shape with some connections.
+Middles = Mapping[tuple[Shape, int], tuple[float, float, float]]
+
 
 def _measure(
     title: str,
     name: str,
     servers: Mapping[Shape, Zaqar],
     options: argparse.Namespace,
-) -> report.Table:
-    """Measure an operation; return its table."""
+) -> Sequence[report.Table]:
+    """Measure an operation; return its tables."""
     operation = OPERATIONS[name]
     project = f'bench-{name.replace(" ", "-").replace("+", "and")}'
     queues = {
@@ -164,6 +176,16 @@ def _measure(
         for connections in options.connections:
             for shape in [*servers][:: -1 if number % 2 else 1]:
                 turn(shape, connections, options.seconds)
+    middles = {key: one.middles() for key, one in slices.items()}
+    return [
+        _rates(f'{title}: {name}, by threads', middles, options),
+        _over_best(f'{title}: {name}, over the best', middles, options),
+    ]
+
+
+def _rates(
+    title: str, middles: Middles, options: argparse.Namespace
+) -> report.Table:
     head = ['workers', 'connections']
     for what in ('/s', ' p99 ms', ' CPU µs'):
         head += [f'{count}:{what}' for count in options.threads]
@@ -172,20 +194,42 @@ def _measure(
         options.workers, options.connections
     ):
         measured = [
-            slices[(workers, threads), connections]
+            middles[(workers, threads), connections]
             for threads in options.threads
         ]
-        middle = statistics.median
+        rates, tails, cpu = zip(*measured, strict=True)
         rows.append(
             (
                 str(workers),
                 str(connections),
-                *(f'{middle(one.rates):,.0f}' for one in measured),
-                *(f'{middle(one.tails) * 1e3:.1f}' for one in measured),
-                *(f'{middle(one.cpu) * 1e6:.0f}' for one in measured),
+                *(f'{value:,.0f}' for value in rates),
+                *(f'{value * 1e3:.1f}' for value in tails),
+                *(f'{value * 1e6:.0f}' for value in cpu),
             )
         )
-    return report.Table(f'{title}: {name}, by threads', head, rows)
+    return report.Table(title, head, rows)
+
+
+def _over_best(
+    title: str, middles: Middles, options: argparse.Namespace
+) -> report.Table:
+    """Return each number's figures over the best ones, on average."""
+    pairs = [*itertools.product(options.workers, options.connections)]
+    rows = []
+    for threads in options.threads:
+        row = [str(threads)]
+        for figure, best in enumerate((max, min, min)):
+            mean = statistics.geometric_mean(
+                middles[(workers, threads), connections][figure]
+                / best(
+                    middles[(workers, count), connections][figure]
+                    for count in options.threads
+                )
+                for workers, connections in pairs
+            )
+            row.append(f'{mean:.2f}')
+        rows.append(row)
+    return report.Table(title, ['threads', 'rate', 'p99', 'CPU'], rows)
 
 
 if __name__ == '__main__':
