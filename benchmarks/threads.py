@@ -2,8 +2,9 @@
 """``python -m benchmarks.threads``: how many threads a worker should have.
 
 Servers with each number of workers and threads, each with a database of its
-own on the same store, take turns at each number of connections. Which number is best for the
-store shows at the end: its figures over the best ones, on average.
+own on the same store, take turns at each number of connections. Which number
+is best for the store shows at the end: its figures over the best ones, on
+average.
 """
 
 from __future__ import annotations
