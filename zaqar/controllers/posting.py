@@ -26,7 +26,7 @@ from zaqar.controllers.message_extras import Extras
 from zaqar.controllers.reserved_metadata import dedup_window, default_delay
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidBody, InvalidRequest, KeyReused, TokenReused
-from zaqar.models import NewMessage, Queue, Scope, random_half
+from zaqar.models import NewMessage, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 from zaqar.storage.deduplicated_ids import RepeatedIds
@@ -97,7 +97,7 @@ def post(
         return _Draft(metadata, new, new)
 
     # Before the queue is created: an invalid post changes nothing.
-    first = sent = _first_draft(ctx, scope, make_draft)
+    first = _first_draft(ctx, scope, make_draft)
     if ctx.throttle is not None and is_bounded:
         ctx.throttle.check_post(scope.project, len(first.stored), ctx.size)
     # What counts for the project until it turns out not to be stored.
@@ -124,7 +124,6 @@ def post(
     notices: list[NewMessage] = []
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
-        nonlocal sent
         draft = first
         if queue.metadata is not draft.metadata and (
             queue.metadata != draft.metadata
@@ -132,7 +131,6 @@ def post(
             # It was created or changed by others meanwhile.
             draft = make_draft(queue.metadata)
         _check_groups(store, draft.stored)
-        sent = draft
         if knows_duplicates:
             call['dedup_window'] = dedup_window(queue.metadata)
         most = most_messages(queue.metadata, ctx.limits) if is_bounded else 0
@@ -158,15 +156,7 @@ def post(
                 lambda store: _check_groups(store, first.stored),
                 needs_room=is_bounded,
             )
-        # No other post has the random halves of this one, which the store may
-        # have repeated by itself.
-        is_replayed = (
-            key is not None
-            and isinstance(ids, RepeatedIds)
-            and {item.rnd for item in sent.stored}.isdisjoint(
-                map(random_half, ids)
-            )
-        )
+        is_replayed = key is not None and isinstance(ids, RepeatedIds)
         if unused is not None and not is_replayed:
             name = delivery_quotas.RESOURCE
             unused = None if notices else {name: unused[name]}

@@ -11,6 +11,7 @@ import msgspec
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
+from zaqar.storage.deduplicated_ids import mark
 from zaqar_example.entries import Entry, Queue, Queues
 from zaqar_example.wire import Refusal
 
@@ -66,7 +67,9 @@ class Posting(Queues):
             for place, name in enumerate(names)
         ]
         if fingerprint:
-            queue.keys[token] = fingerprint, ids, now + token_lifetime
+            whose = [] if places else [mark(new)]
+            end = now + token_lifetime
+            queue.keys[token] = fingerprint, ids + whose, end
         else:
             queue.tokens[token] = (ids, now + TOKEN_LIFETIME)
         if notice and places and queue.epoch > 0:

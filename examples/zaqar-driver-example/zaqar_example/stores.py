@@ -26,7 +26,7 @@ from zaqar.models import (
     Stats,
 )
 from zaqar.storage import base
-from zaqar.storage.deduplicated_ids import RepeatedIds
+from zaqar.storage.deduplicated_ids import repeated
 from zaqar.storage.inspectable_store import Guarantees, Order
 from zaqar.storage.watchable_store import Availability
 from zaqar_example.client import Client
@@ -90,7 +90,7 @@ class MessageStore(base.MessageStore):
                 self._unsubscribed.discard(qid)
             else:
                 self._unsubscribed.add(qid)
-        return RepeatedIds(ids) if is_repeated else ids
+        return repeated(messages, ids) if is_repeated else ids
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._ask(Any, 'require_version', qid=qid, version=version, now=now)

@@ -247,7 +247,7 @@ class Poster:
                 raise TokenReused
             if 'ids' in row:
                 ids = deduplication.split_ids(bytes(row['ids']))
-                return deduplicated_ids.RepeatedIds(ids)
+                return deduplicated_ids.repeated(post.messages, ids)
         return [str(item.id) for item in post.messages]
 
     def _check_room(
@@ -338,7 +338,8 @@ def _documents(
             )
             first += 1
         deduplication.remember(queue, post, new, session)
-        rows.append(deduplication.token(queue, post, ids))
+        remembered = deduplicated_ids.to_remember(post, ids, places)
+        rows.append(deduplication.token(queue, post, remembered))
         ids_of_posts.append(ids)
         places_of_posts.append(places)
     return rows, ids_of_posts, places_of_posts

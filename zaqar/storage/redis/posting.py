@@ -15,8 +15,8 @@ from zaqar.errors import (
     TokenReused,
 )
 from zaqar.models import NewMessage
+from zaqar.storage import deduplicated_ids
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.deduplicated_ids import RepeatedIds
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
@@ -61,7 +61,9 @@ class Posts:
         else:
             answer = self._then_notice(post, limit, post.notice)
         ids = _read(answer.record, post.messages)[0]
-        return RepeatedIds(ids) if answer.is_repeated else ids
+        if answer.is_repeated:
+            return deduplicated_ids.repeated(post.messages, ids)
+        return ids
 
     def _with_notice(
         self, post: PostCall, limit: int, notice: Notice

@@ -67,7 +67,7 @@ def stored_ids(
         return None
     if post.fingerprint and fingerprint != post.fingerprint:
         raise TokenReused
-    return deduplicated_ids.RepeatedIds(split_ids(ids))
+    return deduplicated_ids.repeated(post.messages, split_ids(ids))
 
 
 def store_ids(

@@ -81,7 +81,8 @@ def post_within(
         {'queue_id': queue.id, **new_row(seq, message, post.now)}
         for seq, message in enumerate(messages, queue.next_seq)
     ]
-    deduplication.store_ids(session, post, queue.id, ids)
+    remembered = deduplicated_ids.to_remember(post, ids, places)
+    deduplication.store_ids(session, post, queue.id, remembered)
     deduplication.remember(session, post, new)
     if not messages:
         return ids

@@ -19,7 +19,9 @@
 -- the same for ids of duplicates or 0, fingerprint or '', with blanks.
 --
 -- What a token leads to: the first place and the random halves; or "=", the
--- numbers of the messages that were stored, with commas, and all ids.
+-- numbers of the messages that were stored, with commas, and all ids; behind
+-- these, where a post with a fingerprint has stored nothing, an id that stands
+-- for it (deduplicated_ids.py).
 
 local HEAD, GROUP = 5, 7
 
@@ -350,7 +352,12 @@ if limit > 0 and more > 0 then
 end
 if more == 0 then
     record = learn_ids(0, numbers, same, names)
-    remember(record)
+    if print == '' then
+        remember(record)
+    else
+        remember(record .. string.rep('0', 16)
+            .. string.sub(ARGV[HEAD + 2], 1, 16))
+    end
     return {OK, record, mark, unnoticed(), 0}
 end
 local unheld
