@@ -22,6 +22,9 @@ class GroupedQueues:
     def __init__(self) -> None:
         self._qids: BoundedCache[str, None] = BoundedCache(MAX_QUEUES)
 
+    def __contains__(self, qid: str) -> bool:
+        return qid in self._qids
+
     def run(
         self,
         qid: str,

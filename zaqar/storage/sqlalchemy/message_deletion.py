@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,17 @@ _SUBTRACT_ONE = (
     f'UPDATE message_queue SET {held_bytes.subtract("1")} '
     'WHERE qid = :qid AND live IS NOT NULL'
 )
+#: Deletions from a queue, each with how many it has deleted (MariaDB). The row
+#: of the queue comes last: posts lock it first.
+_BLOCK = (
+    'BEGIN DECLARE q, l, n BIGINT; DECLARE total BIGINT DEFAULT 0; '
+    'SELECT id, live INTO q, l FROM message_queue '
+    'WHERE qid = :qid AND dropped_at IS NULL; {parts}'
+    'IF total > 0 AND l IS NOT NULL THEN UPDATE message_queue '
+    f'SET {held_bytes.subtract("total")} '
+    'WHERE qid = :qid AND id + 0 = q AND live IS NOT NULL; END IF; END'
+)
+_PART = '{}; SET n = ROW_COUNT(); SET total = total + n; SELECT n; '
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +89,20 @@ class Deletion:
             self.claim_id is not None and not is_claim_id(self.claim_id)
         ):
             return None
-        state = _UNCLAIMED if self.claim_id is None else _HELD
-        delete = delete_from(dialect)
-        return _DELETE.format(delete=delete, queue=queue) + state, {
+        return _statement(dialect, queue, self.claim_id is not None), {
             'qid': self.qid,
             'seq': halves[0],
             'rnd': halves[1],
             'now': self.now,
             'claim_id': self.claim_id,
         }
+
+
+@functools.lru_cache(maxsize=16)
+def _statement(dialect: str, queue: str, is_held: bool) -> str:
+    delete = delete_from(dialect)
+    state = _HELD if is_held else _UNCLAIMED
+    return _DELETE.format(delete=delete, queue=queue) + state
 
 
 def delete_if_allowed(session: SqlSession, deletion: Deletion) -> bool:
@@ -114,32 +131,68 @@ def delete_together(
     :returns: for each True, or that it must be deleted alone
     """
     qid = deletions[0].qid
-    # Where it is not a SELECT's own, a subquery locks the row that it reads:
-    # it would wait for posts, and deadlock with others.
-    session.later(f'SELECT {QUEUE} INTO @queue', {'qid': qid})
-    statements: list[tuple[str, Mapping[str, Any]]] = []
-    places: list[int] = []
     # In the order in which other calls lock the rows.
-    for place in sorted(
+    order = sorted(
         range(len(deletions)), key=lambda place: deletions[place].message_id
-    ):
-        statement = deletions[place].statement(session.dialect, '@queue')
-        if statement:
-            statements += [statement, ('SELECT ROW_COUNT()', {})]
-            places.append(place)
-    *counts, counted = session.several(
-        [*statements, (queue_state.COUNTED, {'qid': qid})]
     )
-    removed = {
-        place for place, rows in zip(places, counts, strict=True) if rows[0][0]
-    }
-    # The row of the queue last: posts lock it first.
-    for (queue_id,) in counted if removed else ():
-        queue_state.subtract_by_key(session, qid, queue_id, len(removed))
+    delete = _delete_at_once if session.takes_compounds else _delete_in_turn
+    removed = delete(session, qid, [(n, deletions[n]) for n in order])
     return [
         True if place in removed else Sharing.DO_ALONE
         for place in range(len(deletions))
     ]
+
+
+def _delete_at_once(
+    session: SqlSession, qid: str, numbered: Sequence[tuple[int, Deletion]]
+) -> set[int]:
+    """Delete messages and commit, in one round trip (MariaDB).
+
+    :returns: the numbers of those that were deleted
+    """
+    parts: list[str] = []
+    numbers: list[int] = []
+    for number, deletion in numbered:
+        statement = deletion.statement(session.dialect, 'q')
+        if statement:
+            parts.append(_PART.format(session.text(*statement)))
+            numbers.append(number)
+    block = session.text(_BLOCK, {'qid': qid}).format(parts=''.join(parts))
+    session.later(block, {})
+    counts = session.finish()
+    return {
+        number
+        for number, ((count,),) in zip(numbers, counts, strict=True)
+        if count
+    }
+
+
+def _delete_in_turn(
+    session: SqlSession, qid: str, numbered: Sequence[tuple[int, Deletion]]
+) -> set[int]:
+    """Delete messages likewise, one by one (MySQL)."""
+    # Where it is not a SELECT's own, a subquery locks the row that it reads:
+    # it would wait for posts, and deadlock with others.
+    session.later(f'SELECT {QUEUE} INTO @queue', {'qid': qid})
+    statements: list[tuple[str, Mapping[str, Any]]] = []
+    numbers: list[int] = []
+    for number, deletion in numbered:
+        statement = deletion.statement(session.dialect, '@queue')
+        if statement:
+            statements += [statement, ('SELECT ROW_COUNT()', {})]
+            numbers.append(number)
+    *counts, counted = session.several(
+        [*statements, (queue_state.COUNTED, {'qid': qid})]
+    )
+    removed = {
+        number
+        for number, rows in zip(numbers, counts, strict=True)
+        if rows[0][0]
+    }
+    # The row of the queue last: posts lock it first.
+    for (queue_id,) in counted if removed else ():
+        queue_state.subtract_by_key(session, qid, queue_id, len(removed))
+    return removed
 
 
 def delete(

@@ -41,6 +41,7 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claim_changes,
     claiming,
+    deletions_by_claim,
     group_repairs,
     group_statistics,
     guarantees,
@@ -53,7 +54,6 @@ from zaqar.storage.sqlalchemy import (
     shared_claims,
     single_statement_claims,
     single_statement_settling,
-    sqlite_settling,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
@@ -255,9 +255,11 @@ class SqlMessageStore(base.MessageStore):
             settle = partial(
                 self._database.read, single_statement_settling.settle, *call
             )
-        elif self._dialect == 'sqlite':
-            with suppress(sqlite_settling.OtherwiseError):
-                return self._database.write(sqlite_settling.settle, *call)
+        elif self._dialect == 'sqlite' or (
+            self._database.takes_compounds and qid not in self._grouped
+        ):
+            with suppress(deletions_by_claim.OtherwiseError):
+                return self._database.write(deletions_by_claim.settle, *call)
         return self._grouped.run(
             qid, settle, partial(write, takes_groups=True)
         )

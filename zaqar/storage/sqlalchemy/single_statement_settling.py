@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settling messages in one statement, hence in one round trip (PostgreSQL)."""
+"""Settling messages in one statement, hence in one round trip (PostgreSQL).
+
+Most of what is settled is deleted: there is one that does nothing else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from zaqar.models import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import held_bytes, queue_state
+from zaqar.storage.sqlalchemy.array_literals import array
 from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
 
 #: What the claim holds, as h; and what of that is settled, as s. The bounds
 #: are for plans that were made while there were few messages; see
 #: :func:`zaqar.storage.sqlalchemy.message_rows.is_one_of`.
-_STATEMENT = f"""
+_HELD = """
 WITH q AS (
     SELECT id FROM message_queue
     WHERE qid = :qid AND dropped_at IS NULL AND grouped = 0),
@@ -25,11 +30,20 @@ h AS (
     FROM message m WHERE m.queue_id = (SELECT id FROM q)
     AND m.claim_id = :claim_id AND m.state = 1 AND m.wake_at > :now
     AND m.expires_at > :now ORDER BY m.seq FOR UPDATE),
+"""
+#: Subtracts those that were deleted, d.
+_SUBTRACT = f"""
+l AS (
+    UPDATE message_queue q SET
+        {held_bytes.subtract('(SELECT count(*) FROM d)', 'q.')}
+    WHERE q.qid = :qid AND q.live IS NOT NULL AND EXISTS (SELECT 1 FROM d))
+"""
+_STATEMENT = compact(f"""{_HELD}
 s AS (
     SELECT h.seq, c.* FROM h JOIN unnest(
-        :places::int[], :names::text[], :acts::int[], :ends::bigint[],
-        :ttls::int[], :uncounted::bool[], :reasons::bytea[])
-    AS c (place, name, act, until, shown, uncounted, given)
+        :names::text[], :acts::int[], :ends::bigint[], :ttls::int[],
+        :uncounted::int[], :reasons::bytea[])
+    AS c (name, act, until, shown, uncounted, given)
     ON c.name = h.name),
 d AS (
     DELETE FROM message m WHERE m.queue_id = (SELECT id FROM q)
@@ -43,7 +57,7 @@ u AS (
             WHEN until > :now THEN 2 ELSE 0 END,
         wake_at = CASE WHEN until > :now THEN until ELSE 0 END,
         claim_id = CASE WHEN act = {Act.EXTEND.value} THEN m.claim_id END,
-        claim_count = CASE WHEN uncounted THEN {UNCOUNTED}
+        claim_count = CASE WHEN uncounted = 1 THEN {UNCOUNTED}
             ELSE claim_count END,
         reason = coalesce(given, m.reason),
         ttl = CASE WHEN act = {Act.EXTEND.value} AND expires_at < until
@@ -61,12 +75,23 @@ c AS (
             CASE WHEN act IS NULL THEN h.wake_at END))
         FROM h LEFT JOIN s ON s.seq = h.seq), 0)
     WHERE queue_id = (SELECT id FROM q) AND id = :claim_id),
-l AS (
-    UPDATE message_queue q SET
-        {held_bytes.subtract('(SELECT count(*) FROM d)', 'q.')}
-    WHERE q.qid = :qid AND q.live IS NOT NULL AND EXISTS (SELECT 1 FROM d))
-SELECT s.place FROM h LEFT JOIN s ON s.seq = h.seq
-"""
+{_SUBTRACT}
+SELECT s.name FROM h LEFT JOIN s ON s.seq = h.seq
+""")
+_DELETE = compact(f"""{_HELD}
+s AS (SELECT seq, name FROM h WHERE name = ANY (:names::text[])),
+d AS (
+    DELETE FROM message m WHERE m.queue_id = (SELECT id FROM q)
+    AND m.seq = ANY (ARRAY(SELECT seq FROM s))
+    AND m.seq BETWEEN (SELECT min(seq) FROM s) AND (SELECT max(seq) FROM s)
+    RETURNING m.seq),
+c AS (
+    UPDATE claim SET expires_at = coalesce((SELECT max(wake_at) FROM h
+        WHERE seq <> ALL (ARRAY(SELECT seq FROM s))), 0)
+    WHERE queue_id = (SELECT id FROM q) AND id = :claim_id),
+{_SUBTRACT}
+SELECT s.name FROM h LEFT JOIN s ON s.seq = h.seq
+""")
 
 
 def settle(
@@ -80,32 +105,36 @@ def settle(
 
     :raises GroupedQueueError: the queue has groups
     """
-    rows = session.all(
-        _STATEMENT,
-        {
-            'qid': qid,
-            'claim_id': claim_id,
-            'now': now,
-            'places': [*range(len(settlements))],
-            # What is no id may be no text either, for PostgreSQL.
-            'names': [
-                item.message_id if parse_id(item.message_id) else ''
-                for item in settlements
-            ],
-            'acts': [item.act.value for item in settlements],
-            'ends': [item.end(now) for item in settlements],
-            'ttls': [item.seconds for item in settlements],
-            'uncounted': [not item.failed for item in settlements],
-            'reasons': [
-                None
-                if item.reason is None
-                else rejection_reason_encoding.encode(item.reason)
-                for item in settlements
-            ],
-        },
-    )
+    # What is no id may be no text either, for PostgreSQL.
+    names = [
+        item.message_id if parse_id(item.message_id) else ''
+        for item in settlements
+    ]
+    values: dict[str, Any] = {
+        'qid': qid,
+        'claim_id': claim_id,
+        'now': now,
+        'names': array(names),
+    }
+    sql = _DELETE
+    if any(item.act is not Act.DELETE for item in settlements):
+        sql = _STATEMENT
+        values |= {
+            'acts': array([item.act.value for item in settlements]),
+            'ends': array([item.end(now) for item in settlements]),
+            'ttls': array([item.seconds for item in settlements]),
+            'uncounted': array([int(not item.failed) for item in settlements]),
+            'reasons': array([_bytea(item.reason) for item in settlements]),
+        }
+    rows = session.all(sql, values)
     if not rows:
         queue_state.check_gone(session, qid, takes_groups=False)
         return None
-    held = {place for (place,) in rows}
-    return [place in held for place in range(len(settlements))]
+    held = {name for (name,) in rows}
+    return [item.message_id in held for item in settlements]
+
+
+def _bytea(reason: str | None) -> str | None:
+    if reason is None:
+        return None
+    return f'\\x{rejection_reason_encoding.encode(reason).hex()}'

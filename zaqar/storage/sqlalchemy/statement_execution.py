@@ -192,6 +192,20 @@ class SqlSession:
             text, sequence = _for_sqlite(sql)
             self._cursor.executemany(text, map(sequence, params))
 
+    def in_order(self, sql: str, values: Sequence[Any]) -> Any:
+        """Run a statement with ``?`` parameters (SQLite).
+
+        For those that run all the time: to name values takes longer than to
+        pass them.
+
+        :returns: the cursor
+        """
+        return self._cursor.execute(sql, values)
+
+    def many_in_order(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
+        """Run such a statement once for each sequence of values."""
+        self._cursor.executemany(sql, values)
+
     def several(
         self, statements: Sequence[tuple[str, Mapping[str, Any]]]
     ) -> list[Sequence[Row]]:

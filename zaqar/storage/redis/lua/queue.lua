@@ -407,17 +407,18 @@ local function show(answer, seq, blob, record)
 end
 
 -- Find live messages by triples of ARGV: place, random half, whole id. Calls
--- back with place, message, record and number of each.
-local function find(at, count, visit)
+-- back with place, message, record and number of each. Records that have been
+-- read can be passed by place: those of what is held, hence lives.
+local function find(at, count, visit, known)
     local seqs = {}
     for number = 1, count do
         seqs[number] = ARGV[at + number * 3 - 2]
     end
     local blobs = values(own.messages, seqs)
-    local records = values(own.touched, seqs)
+    local records = known and {} or values(own.touched, seqs)
     for number = 1, count do
         local blob, seq = blobs[number], seqs[number]
-        local record = records[number]
+        local record = known and known[seq] or records[number]
         if not blob or string.sub(blob, 47, 47) ~= 'n'
             or string.sub(blob, 1, 16) ~= ARGV[at + number * 3 - 1] then
             -- A dead letter has an id of its own.
@@ -425,7 +426,7 @@ local function find(at, count, visit)
             blob = seq and call('HGET', own.messages, seq)
             record = blob and call('HGET', own.touched, seq)
         end
-        if blob and not is_dead(blob, record) then
+        if blob and (known and known[seq] or not is_dead(blob, record)) then
             visit(seq, blob, record, number)
         end
     end

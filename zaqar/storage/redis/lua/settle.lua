@@ -93,7 +93,7 @@ find(3, count, function(seq, blob, record, number)
             reasons[#reasons + 1] = ARGV[at + 5]
         end
     end
-end)
+end, holds)
 
 remove(deleted)
 if not deletes_all then

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deletion of messages of a claim with as few statements as possible (SQLite).
+
+Or in one round trip (MariaDB). Most of what is settled is deleted, all of it.
+The rest is for :mod:`.claim_changes`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from zaqar.models import Act, Settlement
+from zaqar.storage.message_ids import parse_id
+from zaqar.storage.sqlalchemy import held_bytes
+from zaqar.storage.sqlalchemy.message_rows import delete_from, index_hint
+from zaqar.storage.sqlalchemy.statement_execution import (
+    SqlSession,
+    compact,
+    placeholder_values,
+)
+
+_QUEUE = (
+    'SELECT id, live IS NOT NULL FROM message_queue '
+    'WHERE qid = ? AND dropped_at IS NULL AND grouped = 0'
+)
+_HELD = (
+    'queue_id = {queue} AND claim_id = {claim_id} AND state = 1 '
+    'AND wake_at > {now} AND expires_at > {now}'
+)
+_MATCHES = 'AND public_id IS NULL AND rnd = CASE seq {pairs} END'
+#: On SQLite those of a claim are found by it: by their numbers takes longer.
+_DELETE = f'DELETE FROM message{{hint}} WHERE {{held}} {_MATCHES}'
+_END = 'coalesce((SELECT max(wake_at) FROM message{hint} WHERE {held}), 0)'
+_END_CLAIM = (
+    'UPDATE claim SET expires_at = {end} '
+    'WHERE queue_id = {queue} AND id = {claim_id}'
+)
+_SUBTRACT = (
+    f'UPDATE message_queue SET {held_bytes.subtract(":count")} '
+    'WHERE qid = :qid'
+)
+#: The claim is locked before it is known when it ends: of two calls that
+#: delete some of its messages each, the second one sees what the first has.
+_BLOCK = """BEGIN
+DECLARE q, l, e BIGINT;
+SELECT id, live INTO q, l FROM message_queue
+WHERE qid = :qid AND dropped_at IS NULL AND grouped = 0;
+{delete} WHERE {held} AND seq IN ({seqs}) {matches};
+IF ROW_COUNT() = :count THEN
+SELECT expires_at INTO e FROM claim WHERE queue_id = q AND id = :claim_id
+FOR UPDATE;
+SET e = {end};
+{end_claim};
+IF l IS NOT NULL THEN {subtract} AND id + 0 = q AND live IS NOT NULL; END IF;
+SELECT 1;
+ELSE ROLLBACK; SELECT 0; END IF;
+END"""
+
+
+class OtherwiseError(Exception):
+    """It must be done in the other way; roll back."""
+
+
+def settle(
+    session: SqlSession,
+    qid: str,
+    claim_id: str,
+    settlements: Sequence[Settlement],
+    now: int,
+) -> Sequence[bool]:
+    """Delete messages, all of which a claim holds, within a transaction.
+
+    :raises OtherwiseError: these are not all deletions, the claim does not
+        hold one of the messages, one has an id from another queue, or the
+        queue has groups
+    """
+    halves = [
+        parse_id(item.message_id) if item.act is Act.DELETE else None
+        for item in settlements
+    ]
+    count = len(settlements)
+    if not count or not all(halves):
+        raise OtherwiseError
+    pairs = [part for pair in halves if pair for part in pair]
+    delete = _delete_at_once if session.takes_compounds else _delete
+    if not delete(session, qid, claim_id, now, pairs):
+        raise OtherwiseError
+    return [True] * count
+
+
+def _delete(
+    session: SqlSession,
+    qid: str,
+    claim_id: str,
+    now: int,
+    pairs: Sequence[int | str],
+) -> bool:
+    row = session.in_order(_QUEUE, (qid,)).fetchone()
+    if row is None:
+        return False
+    queue_id, is_counted = row
+    count = len(pairs) // 2
+    delete, end_claim = _in_order(count)
+    held = (queue_id, claim_id, now, now)
+    if session.in_order(delete, (*held, *pairs)).rowcount < count:
+        return False
+    session.in_order(end_claim, (*held, queue_id, claim_id))
+    if is_counted:
+        session.run(_SUBTRACT, {'qid': qid, 'count': count})
+    return True
+
+
+def _delete_at_once(
+    session: SqlSession,
+    qid: str,
+    claim_id: str,
+    now: int,
+    pairs: Sequence[int | str],
+) -> bool:
+    count = len(pairs) // 2
+    values = {'qid': qid, 'claim_id': claim_id, 'now': now, 'count': count}
+    values |= placeholder_values('h', pairs)
+    session.later(_block(count), values)
+    (((is_done,),),) = session.finish()
+    return bool(is_done)
+
+
+@functools.lru_cache(maxsize=128)
+def _in_order(count: int) -> tuple[str, str]:
+    """Return SQL that deletes so many messages, and what ends their claim."""
+    hint = index_hint('sqlite', 'message_claim')
+    held = _HELD.format(queue='?', claim_id='?', now='?')
+    pairs = ' '.join(['WHEN ? THEN ?'] * count)
+    end = _END.format(hint=hint, held=held)
+    return (
+        _DELETE.format(hint=hint, held=held, pairs=pairs),
+        _END_CLAIM.format(end=end, queue='?', claim_id='?'),
+    )
+
+
+@functools.lru_cache(maxsize=128)
+def _block(count: int) -> str:
+    """Return a block that does both, and counts (MariaDB)."""
+    hint = index_hint('mysql', 'message_claim')
+    held = _HELD.format(queue='q', claim_id=':claim_id', now=':now')
+    pairs = ' '.join(
+        f'WHEN :h{place} THEN :h{place + 1}'
+        for place in range(0, count * 2, 2)
+    )
+    sql = _BLOCK.format(
+        delete=delete_from('mysql'),
+        held=held,
+        seqs=', '.join(f':h{place}' for place in range(0, count * 2, 2)),
+        matches=_MATCHES.format(pairs=pairs),
+        end=_END.format(hint=hint, held=held),
+        end_claim=_END_CLAIM.format(end='e', queue='q', claim_id=':claim_id'),
+        subtract=_SUBTRACT,
+    )
+    return compact(sql)
