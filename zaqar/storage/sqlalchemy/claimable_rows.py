@@ -5,6 +5,9 @@ A row is free when its state says so, and also when its claim has expired or
 its delay has passed and it was not updated since: those are found by a second
 query, which is usually empty. Rows that a rival has locked are skipped.
 
+Where it is one of a group, the group must go on before: on SQLite at once, on
+servers see :mod:`.woken_groups`.
+
 Of a group there is only the first message among them; the next ones, which
 may be taken with it, are in :mod:`.claimable_group_rows`.
 """
@@ -53,23 +56,37 @@ def _columns(dialect: str) -> str:
     return f'{COLUMNS}, {_NEXT.format(hint=hint)}'
 
 
+class WokenGroupsError(Exception):
+    """Groups whose claims or delays have ended must go on before."""
+
+
 class FreeRows(NamedTuple):
-    """Free rows of a queue to be taken: how many, under which condition."""
+    """Free rows of a queue to be taken: how many, under which condition.
+
+    :ivar passes_woken: whether groups whose claims or delays have ended are
+        passed over; on SQLite they go on at once
+    """
 
     values: Mapping[str, Any]
     limit: int
     condition: str = ''
+    passes_woken: bool = False
 
     def select(self, session: SqlSession, where: str) -> str:
         """Return SQL that locks the first rows.
 
         Behind the columns is the number of the next message of the group.
         """
-        return _select(session.dialect, where, self.condition, self.limit)
+        condition = self._condition(where)
+        return _select(session.dialect, where, condition, self.limit)
 
     def numbers(self, session: SqlSession, where: str) -> str:
-        """Return SQL for the numbers of the first rows, without locks."""
-        return _numbers(session.dialect, where, self.condition, self.limit)
+        """Return SQL for the numbers of the first rows, without locks.
+
+        And, but for SQLite, for their groups.
+        """
+        condition = self._condition(where)
+        return _numbers(session.dialect, where, condition, self.limit)
 
     def select_numbered(
         self, session: SqlSession, where: str, count: int
@@ -83,9 +100,14 @@ class FreeRows(NamedTuple):
             f'SELECT {COLUMNS}, NULL FROM message m{hint} '
             f'WHERE m.queue_id = {QUEUE} '
             f'AND {is_one_of(session.dialect, "m.seq", "s", count)} '
-            f'AND {where} {self.condition}',
+            f'AND {where} {self._condition(where)}',
             skip=True,
         )
+
+    def _condition(self, where: str) -> str:
+        if self.passes_woken and where is WOKEN:
+            return f'{self.condition} AND m.group_key IS NULL'
+        return self.condition
 
 
 # Texts that are made once are known to the caches of drivers at once.
@@ -99,7 +121,8 @@ def _select(dialect: str, where: str, condition: str, limit: int) -> str:
 
 @functools.lru_cache(maxsize=512)
 def _numbers(dialect: str, where: str, condition: str, limit: int) -> str:
-    return _first(dialect, where, condition, limit, 'm.seq')
+    columns = 'm.seq' if dialect == 'sqlite' else 'm.seq, m.group_key'
+    return _first(dialect, where, condition, limit, columns)
 
 
 def _first(
@@ -114,14 +137,23 @@ def _first(
 
 
 def select_free(session: SqlSession, wanted: FreeRows) -> list[Row]:
-    """Return and lock the first free rows of a queue."""
-    return select_free_of_each(session, [wanted])[0]
+    """Return and lock the first free rows of a queue.
+
+    :raises WokenGroupsError: there are such groups
+    """
+    (rows,) = select_free_of_each(session, [wanted])
+    if rows is None:
+        raise WokenGroupsError
+    return rows
 
 
 def select_free_of_each(
     session: SqlSession, wanted: Sequence[FreeRows]
-) -> list[list[Row]]:
-    """Return and lock the first free rows of each queue."""
+) -> list[list[Row] | None]:
+    """Return and lock the first free rows of each queue.
+
+    :returns: None for one with groups that must go on before
+    """
     if session.takes_compounds and len(wanted) > 1:
         results = _select_at_once(session, wanted)
     else:
@@ -187,15 +219,19 @@ def _with_woken(
     wanted: FreeRows,
     free: Sequence[Row],
     numbers: Sequence[Row],
-) -> list[Row]:
+) -> list[Row] | None:
     """Return the first rows, having locked the woken ones as well.
 
     :param free: rows that the first of :func:`_queries` has locked
     :param numbers: what the other one has read
+    :returns: None if there are groups that must go on before
     """
     if not numbers:
         return [*free]
-    seqs = [seq for (seq,) in numbers]
+    is_server = session.dialect != 'sqlite'
+    if is_server and any(key is not None for _, key in numbers):
+        return None
+    seqs = [row[0] for row in numbers]
     woken = session.all(
         wanted.select_numbered(session, WOKEN, len(seqs)),
         {**wanted.values, **placeholder_values('s', seqs)},
@@ -204,6 +240,8 @@ def _with_woken(
         # Rivals were faster: there may be others.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)
     if any(group_of(row) is not None for row in woken):
+        if is_server:
+            return None
         # Which of their groups are free is not to be seen in them alone.
         groups.wake(session, QUEUE, wanted.values)
         free = session.all(wanted.select(session, FREE), wanted.values)

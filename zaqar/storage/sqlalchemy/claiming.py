@@ -99,6 +99,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     """A call of :meth:`zaqar.storage.base.MessageStore.claim`.
 
     :ivar lifetime: see :func:`lifetime_values`
+    :ivar passes_woken: see :class:`.claimable_rows.FreeRows`
     """
 
     qid: str
@@ -107,6 +108,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     limit: int
     max_claims: int = 0
     version: int | None = None
+    passes_woken: bool = False
 
     def at(self, now: int) -> ClaimRequest:
         """Return it as of another time."""
@@ -115,24 +117,26 @@ class ClaimRequest(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, lifetime=lifetime)
 
     @property
-    def terms(self) -> tuple[int, int | None]:
+    def terms(self) -> tuple[int, int | None, bool]:
         """What determines the messages to which it is entitled."""
-        return self.max_claims, self.version
+        return self.max_claims, self.version, self.passes_woken
 
     def free_rows(self, limit: int) -> FreeRows:
         """Return what may be handed out."""
         fresh = f'AND {IS_FRESH}' if self.max_claims else ''
-        return FreeRows(self.values, limit, fresh + self.current)
+        condition = fresh + self.current
+        return FreeRows(self.values, limit, condition, self.passes_woken)
 
     def exhausted_rows(self, taken: Sequence[Row], limit: int) -> FreeRows:
         """Return the exhausted ones before the last one taken."""
         condition = f'AND {IS_EXHAUSTED}{self.current}'
         if len(taken) < limit:
-            return FreeRows(self.values, MAX_EXHAUSTED, condition)
+            return FreeRows(
+                self.values, MAX_EXHAUSTED, condition, self.passes_woken
+            )
         values = {**self.values, 'last': seq_of(taken[-1])}
-        return FreeRows(
-            values, MAX_EXHAUSTED, f'{condition} AND m.seq < :last'
-        )
+        condition += ' AND m.seq < :last'
+        return FreeRows(values, MAX_EXHAUSTED, condition, self.passes_woken)
 
     @property
     def current(self) -> str:
@@ -184,6 +188,7 @@ def claim(
     """Claim messages within a transaction.
 
     :raises RepeatedClaimError: there is such a claim; roll back
+    :raises WokenGroupsError: some groups must go on before
     """
     if only is not None:
         taken = Taken(_select_named(session, request, only), [])

@@ -33,7 +33,7 @@ from zaqar.models import (
 )
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
-from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
+from zaqar.storage.group_commit import Batcher
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
@@ -51,12 +51,11 @@ from zaqar.storage.sqlalchemy import (
     message_volume,
     popping,
     queue_state,
-    shared_claims,
-    single_statement_claims,
     single_statement_settling,
     sweeping,
+    woken_groups,
 )
-from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
+from zaqar.storage.sqlalchemy.claim_execution import Claims
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
@@ -66,10 +65,6 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
 )
 from zaqar.storage.watchable_store import Availability, OnChange, Watch
-
-#: What a message counts when claims share a commit: 256 of them may be read
-#: before any of these claims is answered, however long the messages are.
-_CLAIMED_SIZE = MAX_SIZE // 256
 
 
 class SqlMessageStore(base.MessageStore):
@@ -87,13 +82,6 @@ class SqlMessageStore(base.MessageStore):
         is_sqlite = database.dialect == 'sqlite'
         self.clock = store_clock.Clock(None if is_sqlite else database.now)
 
-        self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
-            self._claim_together,
-            self._claim,
-            window,
-            lambda request: request.limit * _CLAIMED_SIZE,
-            owner=lambda request: request.qid,
-        )
         self._deletions: Batcher[Deletion, bool] = Batcher(
             lambda deletions: database.write(
                 message_deletion.delete_together, deletions
@@ -104,6 +92,7 @@ class SqlMessageStore(base.MessageStore):
         self._unsubscribed = UnsubscribedQueues()
         self._posts = SharedPosts(database, window, self._unsubscribed)
         self._grouped = GroupedQueues()
+        self._claims = Claims(database, window, self._grouped)
         self._searched = group_repairs.Place()
 
     def ping(self) -> None:
@@ -192,11 +181,16 @@ class SqlMessageStore(base.MessageStore):
         self._grouped.run(qid, write, partial(write, takes_groups=True))
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        write = self._database.write
-        return self._grouped.run(
+        write = partial(self._database.write, popping.pop, qid, now, limit)
+        return woken_groups.run(
+            self._database,
             qid,
-            partial(write, popping.pop, qid, now, limit),
-            partial(write, popping.pop, qid, now, limit, takes_groups=True),
+            now,
+            lambda passes: self._grouped.run(
+                qid,
+                partial(write, passes_woken=passes),
+                partial(write, passes_woken=passes, takes_groups=True),
+            ),
         )
 
     def claim(
@@ -212,11 +206,9 @@ class SqlMessageStore(base.MessageStore):
         lifetime = claiming.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if only is not None:
-            return self._claim_alone(request, only)
-        if self._dialect == 'mysql':
-            is_shared = self._database.takes_compounds
-            return self._claims.run(request, None if is_shared else qid)
-        return self._claim(request)
+            return self._claims.make_alone(request, only)
+
+        return self._claims.make(request)
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         if not is_claim_id(claim_id):
@@ -352,35 +344,6 @@ class SqlMessageStore(base.MessageStore):
 
     def close(self) -> None:
         self._database.close()
-
-    def _claim_together(
-        self, requests: Sequence[ClaimRequest]
-    ) -> Sequence[Claim | Sharing | None]:
-        database = self._database
-        if len({request.qid for request in requests}) > 1:
-            return database.write_or_conflict(shared_claims.claim, requests)
-        return database.write(shared_claims.claim, requests)
-
-    def _claim(self, request: ClaimRequest) -> Claim | None:
-        if self._dialect == 'postgresql':
-            read = self._database.read
-            with suppress(IncompleteSearchError):
-                return self._grouped.run(
-                    request.qid,
-                    partial(
-                        read, single_statement_claims.claim_ungrouped, request
-                    ),
-                    partial(read, single_statement_claims.claim, request),
-                )
-        return self._claim_alone(request)
-
-    def _claim_alone(
-        self, request: ClaimRequest, only: Sequence[str] | None = None
-    ) -> Claim | None:
-        try:
-            return self._database.write(claiming.claim, request, only)
-        except claiming.RepeatedClaimError:
-            return self._database.read(claiming.repeated, request)
 
     def _delete_ungrouped(self, deletion: Deletion) -> None:
         if self._dialect == 'mysql':

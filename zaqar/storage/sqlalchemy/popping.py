@@ -32,15 +32,18 @@ def pop(
     limit: int,
     *,
     takes_groups: bool = False,
+    passes_woken: bool = False,
 ) -> Sequence[Message]:
     """Take and delete free messages within a transaction.
 
+    :param passes_woken: see :class:`.claimable_rows.FreeRows`
     :raises GroupedQueueError: one has a group
+    :raises WokenGroupsError: some groups must go on before
     """
     values = {'qid': qid, 'now': now}
     if takes_groups:
         queue_state.lock_if_counted(session, qid)
-    wanted = FreeRows(values, limit)
+    wanted = FreeRows(values, limit, passes_woken=passes_woken)
     rows = claimable_group_rows.select_all(session, wanted).rows
     if (
         takes_groups

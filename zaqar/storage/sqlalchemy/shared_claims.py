@@ -86,6 +86,9 @@ def _share_out(
         ],
     )
     for group, limit, rows in zip(groups, limits, free, strict=True):
+        if rows is None:
+            left.add(group[0].qid)
+            continue
         exhausted = claiming.select_exhausted(session, group[0], rows, limit)
         if not Taken(rows, exhausted).are_all(limit):
             left.add(group[0].qid)

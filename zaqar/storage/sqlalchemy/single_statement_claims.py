@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
-from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
+from zaqar.storage.sqlalchemy.claimable_rows import (
+    FREE,
+    WOKEN,
+    WokenGroupsError,
+)
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,
     COUNT_EXHAUSTED,
@@ -59,7 +63,9 @@ c AS (
 #: The queue is q, or k, if there has been such a claim. Of the rows: a, free
 #: ones, and b, woken ones; n, those that come next in the groups of a, up to
 #: the first that is delayed; s is whether these are all, and the id of no dead
-#: claim is to be used again: else it is done in the other way.
+#: claim is to be used again: else it is done in the other way. While there are
+#: woken ones of groups nothing is locked. The expression of their group keeps
+#: them from being sought by the index on groups.
 #:
 #: Not NOT EXISTS in k: a plan that was made while there were few claims, and
 #: is kept, would read all of them. The bounds of the UPDATE are for the same
@@ -68,10 +74,13 @@ c AS (
 _STATEMENT = """
 WITH k AS (
     SELECT id, grouped, (SELECT c.expires_at FROM claim c
-        WHERE c.queue_id = q.id AND c.id = :claim_id) AS ends_at
+        WHERE c.queue_id = q.id AND c.id = :claim_id) AS ends_at,
+        (SELECT m.wake_at FROM message m WHERE m.queue_id = q.id
+        AND {is_woken} AND coalesce(m.group_key, '') <> ''
+        ORDER BY m.wake_at LIMIT 1) AS woken_at
     FROM message_queue q WHERE qid = :qid
     AND dropped_at IS NULL AND least_version <= :version),
-q AS (SELECT id, grouped FROM k WHERE ends_at IS NULL),
+q AS (SELECT id, grouped FROM k WHERE ends_at IS NULL AND woken_at IS NULL),
 a AS ({free}),
 b AS ({woken}),
 n AS (
@@ -88,7 +97,6 @@ n AS (
     WHERE x.is_visible),{exhausted}
 s AS (
     SELECT NOT EXISTS (SELECT 1 FROM k WHERE ends_at <= :now)
-        AND NOT EXISTS (SELECT 1 FROM b WHERE group_key IS NOT NULL)
         {sure}
         AND CASE WHEN (SELECT grouped FROM q) = 1 AND
             (SELECT count(*) FROM (SELECT 1 FROM a UNION ALL SELECT 1 FROM b
@@ -103,7 +111,8 @@ taken AS (
     WHERE (SELECT is_sure FROM s) ORDER BY seq LIMIT {limit}),
 """
 _RESULT = """
-SELECT u.*, s.is_sure FROM s LEFT JOIN u ON true ORDER BY u.seq
+SELECT u.*, s.is_sure, (SELECT woken_at FROM k) FROM s LEFT JOIN u ON true
+ORDER BY u.seq
 """
 #: Without groups these are all.
 _UNGROUPED = """
@@ -128,7 +137,6 @@ f AS ({woken}),
 _SURE_OF_EXHAUSTED = f"""
         AND NOT EXISTS (SELECT 1 FROM n WHERE {IS_EXHAUSTED})
         AND NOT EXISTS (SELECT 1 FROM e WHERE group_key IS NOT NULL)
-        AND NOT EXISTS (SELECT 1 FROM f WHERE group_key IS NOT NULL)
 """
 #: Before the last one taken, if as many as are wanted are.
 _ABOVE = (
@@ -150,9 +158,9 @@ _EVERY_EXHAUSTED = 'SELECT seq FROM e UNION ALL SELECT seq FROM f'
 @functools.cache
 def _statement(limit: int, counting: bool) -> str:
     sure = _SURE_OF_EXHAUSTED if counting else ''
-    head = _STATEMENT.replace('{sure}', sure).replace(
-        '{in_group}', f'{IN_GROUP}'
-    )
+    head = _STATEMENT.replace('{sure}', sure)
+    head = head.replace('{in_group}', f'{IN_GROUP}')
+    head = head.replace('{is_woken}', WOKEN)
     above = _ABOVE.format(limit=limit)
     only = 'WHERE (SELECT is_sure FROM s)'
     return _completed(head, _RESULT, limit, above if counting else '', only)
@@ -235,11 +243,15 @@ def claim_ungrouped(
 def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Claim messages; see :func:`zaqar.storage.sqlalchemy.claiming.claim`.
 
+    :raises WokenGroupsError: some groups must go on before
     :raises IncompleteSearchError: it must be done in the other way
     """
     sql = _statement(request.limit, bool(request.max_claims))
     rows = _run(session, sql, request)
-    if not rest_of(rows[0])[1]:
+    _, is_sure, woken_at = rest_of(rows[0])
+    if woken_at is not None:
+        raise WokenGroupsError
+    if not is_sure:
         raise IncompleteSearchError
     if rows[0][0] is None:
         return repeated_claim(session, request)

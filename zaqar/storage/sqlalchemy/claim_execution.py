@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims, each made in the way that is best with its database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from msgspec import structs
+
+from zaqar.models import Claim
+from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
+from zaqar.storage.sqlalchemy import (
+    claiming,
+    shared_claims,
+    single_statement_claims,
+    woken_groups,
+)
+from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
+from zaqar.storage.sqlalchemy.claiming import ClaimRequest
+from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
+
+#: What a message counts when claims share a commit: 256 of them may be read
+#: before any of these claims is answered, however long the messages are.
+_CLAIMED_SIZE = MAX_SIZE // 256
+
+
+class Claims:
+    """Makes claims.
+
+    :param window: seconds that calls wait for a commit that is under way,
+        beside its usual duration, so as to share the next one; 0 to share none
+    """
+
+    def __init__(
+        self, database: SqlDatabase, window: float, grouped: GroupedQueues
+    ) -> None:
+        self._database = database
+        self._grouped = grouped
+        self._batcher: Batcher[ClaimRequest, Claim | None] = Batcher(
+            self._make_together,
+            self.make_alone,
+            window,
+            lambda request: request.limit * _CLAIMED_SIZE,
+            owner=lambda request: request.qid,
+        )
+
+    def make(self, request: ClaimRequest) -> Claim | None:
+        """Make a claim, or repeat it; see the contract."""
+        if self._database.dialect == 'sqlite':
+            return self.make_alone(request)
+        now = request.lifetime['now']
+        make = partial(self._make, request)
+        return woken_groups.run(self._database, request.qid, now, make)
+
+    def make_alone(
+        self, request: ClaimRequest, only: Sequence[str] | None = None
+    ) -> Claim | None:
+        """Make a claim in a transaction of its own.
+
+        :param only: ids of the messages that it may get
+        """
+        try:
+            return self._database.write(claiming.claim, request, only)
+        except claiming.RepeatedClaimError:
+            return self._database.read(claiming.repeated, request)
+
+    def _make(self, request: ClaimRequest, passes_woken: bool) -> Claim | None:
+        if passes_woken:
+            request = structs.replace(request, passes_woken=True)
+            return self.make_alone(request)
+        if self._database.dialect == 'mysql':
+            is_shared = self._database.takes_compounds
+            return self._batcher.run(
+                request, None if is_shared else request.qid
+            )
+        return self._make_in_one_statement(request)
+
+    def _make_in_one_statement(self, request: ClaimRequest) -> Claim | None:
+        read = self._database.read
+        with suppress(IncompleteSearchError):
+            return self._grouped.run(
+                request.qid,
+                partial(
+                    read, single_statement_claims.claim_ungrouped, request
+                ),
+                partial(read, single_statement_claims.claim, request),
+            )
+        return self.make_alone(request)
+
+    def _make_together(
+        self, requests: Sequence[ClaimRequest]
+    ) -> Sequence[Claim | Sharing | None]:
+        database = self._database
+        if len({request.qid for request in requests}) > 1:
+            return database.write_or_conflict(shared_claims.claim, requests)
+        return database.write(shared_claims.claim, requests)
