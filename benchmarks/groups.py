@@ -28,7 +28,7 @@ from benchmarks.depth import Timer
 from benchmarks.load import Connection
 from benchmarks.report import Table
 from benchmarks.requests import Requests
-from benchmarks.target import BATCH, TTL, Queue, Target, new_message
+from benchmarks.target import BATCH, Queue, Target, new_message
 from zaqar.models import NewMessage
 
 SECTION = 'Groups'
@@ -111,14 +111,14 @@ def _batches(
 
 
 def _claim(queue: Queue, limit: int) -> str:
-    """Claim messages for longer than any run; return the id."""
+    """Claim messages, as over HTTP, for longer than any run; return the id."""
     claim_id = secrets.token_hex(16)
     claim = queue.store.claim(
         queue.qid,
         now=queue.now(),
         claim_id=claim_id,
-        ttl=TTL,
-        grace=0,
+        ttl=floor.CLAIM_TTL,
+        grace=floor.GRACE,
         limit=limit,
     )
     _check(claim.messages if claim else (), limit)

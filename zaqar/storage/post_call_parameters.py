@@ -73,8 +73,11 @@ class PostCall(msgspec.Struct, frozen=True):
 
         That of a dead letter lives as long as the message.
         """
-        lifetimes = [item.ttl * 1000 for item in self.messages if item.id]
-        return now + max([self.token_lifetime, *lifetimes])
+        longest = self.token_lifetime
+        for item in self.messages:
+            if item.id:
+                longest = max(longest, item.ttl * 1000)
+        return now + longest
 
 
 def _of_all_once(

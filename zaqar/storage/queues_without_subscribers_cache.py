@@ -24,5 +24,5 @@ class UnsubscribedQueues:
         if epoch > 0:
             if qid in self._qids:
                 self._qids.pop(qid, None)
-        else:
+        elif qid not in self._qids:
             self._qids[qid] = None

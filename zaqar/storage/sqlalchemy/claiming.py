@@ -24,6 +24,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     QUEUE,
     claimed,
     count_of,
+    expiry_of,
     hold_of,
     index_hint,
     is_free,
@@ -279,9 +280,11 @@ def _update(
     :param parts: parameters of each claim, and its rows
     """
     values: dict[str, Any] = {}
+    prolongs = False
     for place, (own, rows) in enumerate(parts):
         if not rows:
             continue
+        prolongs |= min(map(expiry_of, rows)) < own['end']
         seqs = [*map(seq_of, rows)]
         values |= {
             **own,
@@ -295,7 +298,7 @@ def _update(
     counts = tuple(len(rows) for _, rows in parts)
     # Shared ones differ too much to be made once.
     text = (_usual_update if len(counts) == 1 else _update_of)(
-        session.dialect, counts, count
+        session.dialect, counts, count, prolongs
     )
     session.later(
         text,
@@ -304,8 +307,14 @@ def _update(
     )
 
 
-def _update_of(dialect: str, counts: tuple[int, ...], count: str) -> str:
-    """Return SQL that puts so many rows into each of several claims."""
+def _update_of(
+    dialect: str, counts: tuple[int, ...], count: str, prolongs: bool
+) -> str:
+    """Return SQL that puts so many rows into each of several claims.
+
+    :param prolongs: whether one of them may expire before its claim. To set a
+        column to what it is takes SQLite as long as to change it.
+    """
     conditions: list[str] = []
     claims: list[str] = []
     for place, rows in enumerate(counts):
@@ -318,10 +327,11 @@ def _update_of(dialect: str, counts: tuple[int, ...], count: str) -> str:
     if dialect == 'mysql':
         # By another index it would wait for rows that others have locked.
         hint = index_hint(dialect, 'PRIMARY')
+    life = f', {PROLONG}' if prolongs else ''
     return (
         f'UPDATE message{hint} SET state = 1, wake_at = :end, '
-        f'claim_id = CASE {" ".join(claims)} END, claim_count = {count}, '
-        f'{PROLONG} WHERE (({") OR (".join(conditions)})) AND {STILL_FREE}'
+        f'claim_id = CASE {" ".join(claims)} END, claim_count = {count}'
+        f'{life} WHERE (({") OR (".join(conditions)})) AND {STILL_FREE}'
     )
 
 

@@ -47,6 +47,7 @@ seq_of = itemgetter(_PLACES['seq'])
 count_of = itemgetter(_PLACES['claim_count'])
 hold_of = itemgetter(*map(_PLACES.get, ('state', 'wake_at', 'claim_id')))
 group_of = itemgetter(_PLACES['group_key'])
+expiry_of = itemgetter(_PLACES['expires_at'])
 
 _STATE = _PLACES['state']
 _WAKE_AT = _PLACES['wake_at']
@@ -217,12 +218,17 @@ def claimed(
     return message(updated, values['now'])
 
 
+def first_state(message: NewMessage, now: int) -> tuple[int, int]:
+    """Return state and ``wake_at`` of a new message."""
+    wake_at = now + message.delay * 1000 if message.delay else 0
+    if message.group is not None:
+        return IN_GROUP, -wake_at
+    return DELAYED if wake_at else FREE, wake_at
+
+
 def new_row(seq: int, message: NewMessage, now: int) -> dict[str, Any]:
     """Return the parameters of an INSERT, except the queue."""
-    wake_at = now + message.delay * 1000 if message.delay else 0
-    state = DELAYED if wake_at else FREE
-    if message.group is not None:
-        state, wake_at = IN_GROUP, -wake_at
+    state, wake_at = first_state(message, now)
     return {
         'seq': seq,
         'rnd': message.rnd,

@@ -44,6 +44,11 @@ _RETRY = 0.0005
 #: each change takes room in the WAL first, which grows to 16 MiB.
 RESERVE = 32 * 2**20
 
+#: Free bytes that no writer fills within so many seconds: until then nobody
+#: looks again, which takes longer than some statements.
+PLENTY = 2 * 2**30
+GLANCE = 0.1
+
 #: The first version with RETURNING.
 OLDEST = (3, 35)
 
@@ -60,6 +65,8 @@ class SqliteDatabase(SqlDatabase):
     def __init__(self, url: sa.URL, synchronous: str) -> None:
         self._path = _checked_path(url)
         self._folder = os.path.dirname(self._path)
+        #: Until when there is room, by the monotonic clock.
+        self._has_room_until = 0.0
         self._synchronous = synchronous
         self._create()
         self._writer = _Writer(self._connect())
@@ -83,8 +90,13 @@ class SqliteDatabase(SqlDatabase):
             self._readers.append(reader)
 
     def check_room(self) -> None:
+        now = time.monotonic()
+        if now < self._has_room_until:
+            return
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
+        if free > PLENTY:
+            self._has_room_until = now + GLANCE
         if free < RESERVE:
             LOG.error(
                 'SQLite: only %d KiB are free in %s; no messages are stored',

@@ -12,31 +12,29 @@ from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_posting, queue_state
-from zaqar.storage.sqlalchemy.message_rows import new_row
+from zaqar.storage.sqlalchemy.message_rows import first_state
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 _SELECT = (
     'SELECT id, next_seq, subscribed, least_version FROM message_queue '
-    'WHERE qid = :qid AND dropped_at IS NULL'
+    'WHERE qid = ? AND dropped_at IS NULL'
 )
 #: That a token is new shows here.
 _INSERT_TOKEN = (
     'INSERT INTO post_token (queue_id, token, ids, keep_until) '
-    'VALUES (:id, :token, :ids, :keep_until) ON CONFLICT DO NOTHING'
+    'VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING'
 )
-_INSERT = (
+_INSERT_PLAIN = (
     'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
-    'created_at, ttl, client, claim_count, checksum, body{columns}) VALUES '
-    '(:queue_id, :seq, :rnd, :state, :wake_at, :expires_at, '
-    ':created_at, :ttl, :client, 0, :checksum, :body{values})'
+    'created_at, ttl, client, claim_count, checksum, body) '
+    'VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)'
 )
-_INSERT_PLAIN = _INSERT.format(columns='', values='')
-_INSERT_MORE = _INSERT.format(
-    columns=', public_id, extras', values=', :public_id, :extras'
-)
+_INSERT_MORE = _INSERT_PLAIN.replace(
+    'body) ', 'body, public_id, extras) '
+).replace('?)', '?, ?, ?)')
 _ADVANCE = (
-    'UPDATE message_queue SET next_seq = :next, live = live + :count, '
-    'bytes = bytes + :size WHERE qid = :qid'
+    'UPDATE message_queue SET next_seq = ?, live = live + ?, '
+    'bytes = bytes + ? WHERE qid = ?'
 )
 
 
@@ -51,46 +49,53 @@ def post(
     """
     messages, now = post.messages, post.now
     is_plain = True
+    size = 0
     for item in messages:
         if item.group is not None:
             return None
+        size += item.size
         is_plain = is_plain and item.id is None and item.extras is None
     if not post.is_ordinary:
         return None
-    row = session.one(_SELECT, {'qid': post.qid})
+    row = session.in_order(_SELECT, (post.qid,)).fetchone()
     if row is None:
         return None
     queue_id, first, subscribed, least_version = row
     queue_state.check_version(post.version, least_version)
     ids = [id_of(item, seq) for seq, item in enumerate(messages, first)]
-    is_new = session.run(
-        _INSERT_TOKEN,
-        {
-            'id': queue_id,
-            'token': post.token,
-            'ids': ''.join(ids).encode(),
-            'keep_until': post.token_expiry(now),
-        },
+    token = (
+        queue_id,
+        post.token,
+        ''.join(ids).encode(),
+        post.token_expiry(now),
     )
-    if not is_new:
+    if not session.in_order(_INSERT_TOKEN, token).rowcount:
         return None
     unsubscribed.update(post.qid, subscribed)
-    session.many(
-        _INSERT_PLAIN if is_plain else _INSERT_MORE,
-        [
-            {'queue_id': queue_id, **new_row(seq, item, now)}
-            for seq, item in enumerate(messages, first)
-        ],
-    )
-    session.run(
-        _ADVANCE,
-        {
-            'qid': post.qid,
-            'next': first + len(messages),
-            'count': len(messages),
-            'size': sum(item.size for item in messages),
-        },
-    )
+    rows = [
+        (
+            queue_id,
+            seq,
+            item.rnd,
+            *first_state(item, now),
+            now + item.ttl * 1000,
+            now,
+            item.ttl,
+            item.client,
+            item.checksum,
+            item.body,
+        )
+        for seq, item in enumerate(messages, first)
+    ]
+    if is_plain:
+        session.many_in_order(_INSERT_PLAIN, rows)
+    else:
+        more = ((item.id, item.extras) for item in messages)
+        session.many_in_order(
+            _INSERT_MORE, [a + b for a, b in zip(rows, more, strict=True)]
+        )
+    count = len(messages)
+    session.in_order(_ADVANCE, (first + count, count, size, post.qid))
     if post.notice and subscribed > 0:
         outbox_posting.add_notice(session, post.notice(), now)
     return ids
