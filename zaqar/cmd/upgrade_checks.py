@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the stores before an upgrade.
+"""Checks before an upgrade: of the stores, and of subscribers.
 
 Reads databases directly where it can, since what is checked may be older
 than this code; makes and changes nothing.
@@ -7,17 +7,21 @@ than this code; makes and changes nothing.
 
 import collections
 import contextlib
+import ipaddress
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from oslo_config import cfg
 
+from zaqar.controllers.subscription_records import SUBSCRIPTION
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.models import Kind
+from zaqar.notification.settings import NotificationSettings
 from zaqar.pools import (
     all_pools,
     flavor_records,
@@ -32,6 +36,12 @@ from zaqar.storage.sqlalchemy import (
     schema_revision,
     tables,
 )
+from zaqar.webhook_client.webhook_address_guard import (
+    PORTS,
+    AddressRefused,
+    Guard,
+    port_of,
+)
 
 #: What the planes are called, for people.
 TITLES: dict[configured_stores.Plane, str] = {
@@ -41,6 +51,12 @@ TITLES: dict[configured_stores.Plane, str] = {
 
 #: Metadata of queues whose messages are kept encrypted.
 ENCRYPTED = '_enable_encrypt_messages'
+
+#: Fault of mail addresses that were subscribed without a confirmation.
+_UNCONFIRMED = (
+    'by mail are not confirmed, so nothing is sent to them as long as '
+    '[notification] confirm_mail is on'
+)
 
 
 class Unseen(Exception):
@@ -246,3 +262,59 @@ def _seen(place: Place) -> Iterator[None]:
     except (ConfigurationError, sa.exc.SQLAlchemyError) as error:
         reason = one_line(getattr(error, 'orig', None) or error)
         raise Unseen(f'the {place.title} cannot be read: {reason}') from None
+
+
+def refused_subscribers(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return the faults of addresses of subscribers, with their number.
+
+    Names are not resolved: their addresses may change.
+
+    :raises Unseen: subscriptions cannot be listed
+    """
+    settings = NotificationSettings.from_conf(conf)
+    guard = Guard(settings.allowed_networks, settings.allowed_ports)
+    faults: collections.Counter[str] = collections.Counter()
+    for entry in entries(conf, SUBSCRIPTION):
+        if settings.confirm_mail and _is_unconfirmed_mail(entry.data):
+            faults[_UNCONFIRMED] += 1
+        fault = _subscriber_fault(guard, entry.data['subscriber'])
+        if fault is not None:
+            faults[fault] += 1
+    return [
+        f'{count} subscriptions {fault}' for fault, count in faults.items()
+    ]
+
+
+def _is_unconfirmed_mail(data: Mapping[str, Any]) -> bool:
+    is_mail = data['subscriber'].lower().startswith('mailto:')
+    return is_mail and not data['confirmed']
+
+
+def _subscriber_fault(guard: Guard, uri: str) -> str | None:
+    parts = urlsplit(uri)
+    # Hosts of ``trust+`` schemes are checked against the service catalogue.
+    if parts.scheme not in PORTS or not parts.hostname:
+        return None
+    port = port_of(parts)
+    place = f'lead to {parts.hostname} port {port}'
+    try:
+        guard.check_port(port)
+    except AddressRefused:
+        return f'{place}, which [notification] allowed_ports does not hold'
+    address = _address(parts.hostname)
+    if address is None or guard.admits(address):
+        return None
+    return (
+        f'{place}, which is not public and not in [notification] '
+        'allowed_networks'
+    )
+
+
+def _address(host: str) -> str | None:
+    """Return a host as an IP address, None if it is a name."""
+    if host.lower() == 'localhost':
+        return '127.0.0.1'
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return None
