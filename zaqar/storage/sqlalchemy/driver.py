@@ -6,7 +6,7 @@ Nothing here imports SQLAlchemy: a service that uses another driver needs none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from zaqar.storage.sqlalchemy.database import SqlDatabase
-    from zaqar.storage.sqlalchemy.management_store import SqlManagementStore
-    from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
 
 _SYNCHRONOUS = cfg.StrOpt(
     'sqlite_synchronous',
@@ -104,46 +102,23 @@ MESSAGE_OPTS = [
 ]
 
 
-def open_messages(uri: str, options: Mapping[str, Any]) -> SqlMessageStore:
-    from zaqar.storage.sqlalchemy import store_factory
+def _lazily(name: str) -> Callable[..., Any]:
+    """Return a function of :mod:`.store_factory`, which is imported late."""
 
-    return store_factory.open_messages(uri, options)
+    def run(*arguments: Any) -> Any:
+        from zaqar.storage.sqlalchemy import store_factory
 
+        return getattr(store_factory, name)(*arguments)
 
-def open_management(
-    uri: str, options: Mapping[str, Any]
-) -> SqlManagementStore:
-    from zaqar.storage.sqlalchemy import store_factory
-
-    return store_factory.open_management(uri, options)
+    return run
 
 
-def default_uri(folder: str) -> str:
-    """Return the URI of the embedded database in a folder."""
-    from zaqar.storage.sqlalchemy import store_factory
-
-    return store_factory.default_uri(folder)
-
-
-def parse(uri: str) -> sa.URL:
-    """Parse a URI and select the DBAPI driver."""
-    from zaqar.storage.sqlalchemy import store_factory
-
-    return store_factory.parse(uri)
-
-
-def check_pool(uri: str, folder: str) -> None:
-    from zaqar.storage.sqlalchemy import store_factory
-
-    store_factory.check_pool(uri, folder)
-
-
-def open_database(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
-    """Open what a store keeps its rows in."""
-    from zaqar.storage.sqlalchemy import store_factory
-
-    return store_factory.open_database(uri, options)
-
+parse: Callable[[str], sa.URL] = _lazily('parse')
+open_database: Callable[[str, Mapping[str, Any]], SqlDatabase] = _lazily(
+    'open_database'
+)
+open_messages = _lazily('open_messages')
+open_management = _lazily('open_management')
 
 DRIVER = Driver(
     name='sqlalchemy',
@@ -158,6 +133,6 @@ DRIVER = Driver(
     open_management=open_management,
     message_opts=MESSAGE_OPTS,
     management_opts=MANAGEMENT_OPTS,
-    default_uri=default_uri,
-    check_pool=check_pool,
+    default_uri=_lazily('default_uri'),
+    check_pool=_lazily('check_pool'),
 )
