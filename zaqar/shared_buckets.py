@@ -19,6 +19,7 @@ from zaqar.controllers.rates import (
     CACHED,
     NAMES,
     Amounts,
+    Lack,
     OwnBuckets,
     RateSettings,
 )
@@ -94,7 +95,7 @@ class SharedBuckets:
         self._rates = settings.limits
         self._burst = settings.burst
         self._timer = timer
-        self._own = OwnBuckets(settings, timer)
+        self._own = OwnBuckets(settings)
         self._lock = threading.Lock()
         #: By the project and the name of the rate.
         self._leases: BoundedCache[tuple[str, str], _Lease] = BoundedCache(
@@ -102,7 +103,7 @@ class SharedBuckets:
         )
         self._silent_until = 0.0
 
-    def take(self, project: str, amounts: Amounts) -> tuple[str, float] | None:
+    def take(self, project: str, amounts: Amounts, now: float) -> Lack | None:
         taken: list[tuple[_Lease, float]] = []
         for name, amount in amounts:
             if name not in self._rates or not amount:
@@ -152,7 +153,7 @@ class SharedBuckets:
         return wait
 
     def _take_own(self, project: str, name: str, amount: float) -> float:
-        lack = self._own.take(project, ((name, amount),))
+        lack = self._own.take(project, ((name, amount),), self._timer())
         return 0.0 if lack is None else lack[1]
 
     def _ask_for_some(

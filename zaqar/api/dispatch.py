@@ -18,7 +18,7 @@ from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.api_versions import V2_1, Version
-from zaqar.controllers import idempotency_key, subscriptions
+from zaqar.controllers import idempotency_key, rates, subscriptions
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
@@ -224,7 +224,11 @@ class Dispatcher:
         if self.throttle is not None and (
             request is None or request.ticket is None
         ):
-            self.throttle.check_request(identity.project)
+            lack = self.throttle.take(
+                identity.project, rates.ONE_REQUEST, time.monotonic()
+            )
+            if lack is not None:
+                raise self.throttle.exceeded(identity.project, lack)
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
         if scope is not None:

@@ -27,6 +27,12 @@ LOG = logging.getLogger(__name__)
 #: failed is repeated.
 AGAIN = 5.0
 
+#: Seconds for which the limits of a project are not looked up, nor how old
+#: what is known of it is, as long as it has plenty of room: so many times what
+#: it takes.
+UNCHECKED = 1.0
+PLENTY = 64
+
 
 class Resource(msgspec.Struct, frozen=True):
     """A resource that is read once in a while.
@@ -62,14 +68,18 @@ class _Project(msgspec.Struct):
     """What is known of a project.
 
     :ivar counts: of what these limits limit
+    :ivar check_at: when to look them up again
     """
 
     limits: Limits
     counts: Sequence[_Count]
+    check_at: float = -math.inf
 
 
 #: Numbers by the names of resources.
 Sizes = Mapping[str, int]
+
+NOTHING: Sizes = {}
 
 
 class ApproximateUsage:
@@ -95,30 +105,78 @@ class ApproximateUsage:
         self,
         project: str,
         sizes: Sizes,
-        applies: Callable[[str], bool] = lambda _: True,
+        later: Sizes,
+        now: float,
+        is_used: Callable[[], bool] = lambda: True,
     ) -> Sizes:
         """Check that a project may have more, and count that.
 
-        :param sizes: of all resources
-        :param applies: tells whether a resource will be used; called only if
-            there is no room
-        :returns: what is counted now
+        Pass what is returned to :meth:`settle`, unless it is what the project
+        gets.
+
+        :param sizes: what it gets if nothing fails
+        :param later: what it may get as well; where it has plenty of room, it
+            is not counted yet
+        :param now: the time, as by the timer
+        :param is_used: tells whether it gets that; called only if there is no
+            room
+        :returns: what is counted now, ``sizes`` itself if that is all
         :raises QuotaExceeded: there is no room; then nothing is counted
         """
-        limits = self._quotas.limits(project)
-        # For every post: hence few calls.
+        # For every post: hence few calls, and no lock. Threads that meet here
+        # exceed a limit by a small part of the room at worst.
         try:
             known = self._known[project]
         except KeyError:
-            known = self._resolve(project, limits)
-        if known.limits is not limits:
-            known = self._resolve(project, limits)
-        now = self._timer()
-        lacking: _Count | None = None
-        stale: list[_Count] | None = None
+            return self._take_exactly(project, sizes, later, now, is_used)
+        if now < known.check_at:
+            for count in known.counts:
+                name = count.name
+                size = sizes[name] if name in sizes else later[name]
+                if size * PLENTY > count.limit - count.read - count.added:
+                    break
+            else:
+                for count in known.counts:
+                    if count.name in sizes:
+                        count.added += sizes[count.name]
+                return sizes
+        return self._take_exactly(project, sizes, later, now, is_used)
+
+    def settle(self, project: str, counted: Sizes, gets: Sizes) -> None:
+        """Count what a project gets instead of what was counted for it."""
+        try:
+            known = self._known[project]
+        except KeyError:
+            return
         with self._lock:
             for count in known.counts:
-                size, room = sizes[count.name], count.limit - count.read
+                name, left = count.name, count.added
+                if name in gets:
+                    left += gets[name]
+                if name in counted:
+                    left -= counted[name]
+                # It may have been read meanwhile.
+                count.added = left if left > 0 else 0
+
+    def _take_exactly(
+        self,
+        project: str,
+        sizes: Sizes,
+        later: Sizes,
+        now: float,
+        is_used: Callable[[], bool],
+    ) -> Sizes:
+        """Do so where there may be little room, or what is known is old."""
+        limits = self._quotas.limits(project)
+        known = self._known.get(project)
+        if known is None or known.limits is not limits:
+            known = self._resolve(project, limits)
+        wanted = {**sizes, **later}
+        lacking: _Count | None = None
+        stale: list[_Count] = []
+        with self._lock:
+            for count in known.counts:
+                size, room = wanted[count.name], count.limit - count.read
                 count.added += size
                 if size and count.added > room:
                     lacking = count
@@ -126,34 +184,23 @@ class ApproximateUsage:
                 if age >= AGAIN and (
                     age >= count.resource.fresh or 2 * count.added > room
                 ):
-                    stale = [*(stale or ()), count]
+                    stale.append(count)
             if lacking is not None:
                 for count in known.counts:
-                    count.added -= sizes[count.name]
-        for count in stale or ():
+                    count.added -= wanted[count.name]
+            known.check_at = now + UNCHECKED
+        for count in stale:
             self._reads.later(count)
         if lacking is None:
-            return sizes
+            return wanted
         name = lacking.name
-        if not applies(name):
-            return self.take(project, {**sizes, name: 0}, applies)
+        if name in later and not is_used():
+            unused = {**later, name: 0}
+            return self._take_exactly(project, sizes, unused, now, is_used)
         used = lacking.read + lacking.added
         raise self._quotas.exceeded(
-            project, name, lacking.limit, used, sizes[name]
+            project, name, lacking.limit, used, wanted[name]
         )
-
-    def give_back(self, project: str, sizes: Sizes) -> None:
-        """Count no longer what a project has not got after all."""
-        try:
-            known = self._known[project]
-        except KeyError:
-            return
-        with self._lock:
-            for count in known.counts:
-                if count.name in sizes:
-                    left = count.added - sizes[count.name]
-                    # It may have been read meanwhile.
-                    count.added = left if left > 0 else 0
 
     def close(self) -> None:
         self._reads.close()
@@ -198,6 +245,8 @@ class ApproximateUsage:
             count.read_at = self._timer()
             if read is not None:
                 # What was added meanwhile may count twice until the next look.
-                count.read, count.added = read, max(0, count.added - before)
+                count.read = read
+                left = count.added - before
+                count.added = left if left > 0 else 0
             elif is_first:
                 count.read_at -= max(0.0, count.resource.fresh - AGAIN)

@@ -25,7 +25,7 @@ def of_post(
     It takes the places of the messages that were stored.
 
     :param messages: with bodies in the clear
-    :param made: takes the notice, too
+    :param made: takes the last notice that was made, too
     """
     if not ctx.pipeline.notifies:
         return None
@@ -50,7 +50,7 @@ def of_post(
         )
         item = outbox_notices.encode(ctx.cipher if sealed else None, notice)
         if made is not None:
-            made.append(item)
+            made[:] = [item]
         return item
 
     return make

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Post messages to queues and topics."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,9 @@ from zaqar.controllers import (
     message_quotas,
     post_notices,
     queue_existence_check,
+    rates,
 )
-from zaqar.controllers.approximate_usage import Sizes
+from zaqar.controllers.approximate_usage import NOTHING, Sizes
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
 from zaqar.controllers.message_extras import Extras
@@ -98,20 +100,11 @@ def post(
 
     # Before the queue is created: an invalid post changes nothing.
     first = _first_draft(ctx, scope, make_draft)
-    if ctx.throttle is not None and is_bounded:
-        ctx.throttle.check_post(scope.project, len(first.stored), ctx.size)
-    # What counts for the project until it turns out not to be stored.
-    unused: Sizes | None = None
-    if ctx.usage is not None and is_bounded:
-        unused = ctx.usage.take(
-            scope.project,
-            _sizes(first),
-            # Deliveries there are only for subscribers.
-            lambda name: (
-                name != delivery_quotas.RESOURCE
-                or post_notices.are_sent(ctx, scope)
-            ),
-        )
+    counted = stored = pending = NOTHING
+    if is_bounded and (ctx.throttle is not None or ctx.usage is not None):
+        counted, stored, pending = _count(ctx, scope, first)
+    # What the project gets of that.
+    gets = NOTHING
     call: dict[str, Any] = {'token': token_hex(16)}
     knows_duplicates = ctx.version >= V2_1
     if key is not None:
@@ -140,7 +133,7 @@ def post(
             now=store.clock.now(),
             limit=most,
             notice=post_notices.of_post(
-                ctx, queue, draft.clear, notices if unused else None
+                ctx, queue, draft.clear, notices if counted else None
             ),
             version=queue.version,
             **call,
@@ -157,38 +150,64 @@ def post(
                 needs_room=is_bounded,
             )
         is_replayed = key is not None and isinstance(ids, RepeatedIds)
-        if unused is not None and not is_replayed:
-            name = delivery_quotas.RESOURCE
-            unused = None if notices else {name: unused[name]}
+        if not is_replayed:
+            gets = {**stored, **pending} if notices else stored
     except TokenReused:
         raise KeyReused from None
     finally:
-        if unused is not None and ctx.usage is not None:
-            ctx.usage.give_back(scope.project, unused)
+        if counted is not gets and ctx.usage is not None:
+            ctx.usage.settle(scope.project, counted, gets)
     return Posted(ids, is_replayed)
 
 
-def _sizes(draft: _Draft) -> Sizes:
-    """Return what a draft needs from the quotas of its project."""
-    size = _size(draft.stored)
-    pending = size if draft.clear is draft.stored else _size(draft.clear)
-    return {message_quotas.RESOURCE: size, delivery_quotas.RESOURCE: pending}
+def _count(
+    ctx: Context, scope: Scope, draft: _Draft
+) -> tuple[Sizes, Sizes, Sizes]:
+    """Count a post for the rates and quotas of its project.
 
-
-def _size(messages: Sequence[NewMessage]) -> int:
-    """Return the bytes of all bodies."""
-    size = 0
-    for item in messages:
+    :returns: what is counted of quotas now, what it needs if it is stored, and
+        what if it is delivered as well
+    :raises RateExceeded: the project posts too much
+    :raises QuotaExceeded: it has too much
+    """
+    project, now = scope.project, time.monotonic()
+    # For every post: hence few calls.
+    count = size = 0
+    for item in draft.stored:
+        count += 1
         size += len(item.body)
-    return size
+    if ctx.throttle is not None:
+        amounts = (rates.MESSAGES, count), (rates.MESSAGE_BYTES, ctx.size)
+        lack = ctx.throttle.take(project, amounts, now)
+        if lack is not None:
+            raise ctx.throttle.exceeded(project, lack)
+    if ctx.usage is None:
+        return NOTHING, NOTHING, NOTHING
+    stored = {message_quotas.RESOURCE: size}
+    if draft.clear is not draft.stored:
+        size = sum(len(item.body) for item in draft.clear)
+    pending = {delivery_quotas.RESOURCE: size}
+    counted = ctx.usage.take(
+        project,
+        stored,
+        pending,
+        now,
+        lambda: post_notices.are_sent(ctx, scope),
+    )
+    if counted is not stored:
+        # Nothing where there turned out to be no subscribers, though the store
+        # may not know that and have a notice made.
+        pending = {name: counted[name] for name in pending}
+    return counted, stored, pending
 
 
 def _check_groups(store: MessageStore, messages: Sequence[NewMessage]) -> None:
     """Refuse messages with groups where claims would not obey them."""
-    if not store.has_groups and any(item.group for item in messages):
-        raise InvalidRequest(
-            'The store of the queue does not support "group".'
-        )
+    for item in messages:
+        if item.group and not store.has_groups:
+            raise InvalidRequest(
+                'The store of the queue does not support "group".'
+            )
 
 
 def _first_draft(

@@ -46,7 +46,10 @@ _LEAST_PAUSE = 1.0
 #: What is to be taken: names of rates, each with a number.
 Amounts = Sequence[tuple[str, float]]
 
-_ONE_REQUEST: Amounts = ((REQUESTS, 1),)
+ONE_REQUEST: Amounts = ((REQUESTS, 1),)
+
+#: A rate of which there is too little, and the seconds until there is enough.
+Lack = tuple[str, float]
 
 
 def _rate(what: str, sane: float) -> Any:
@@ -109,60 +112,54 @@ OPTS = options_as_dataclass_fields.options(RateSettings)[GROUP]
 class Buckets(Protocol):
     """Token buckets of projects."""
 
-    def take(self, project: str, amounts: Amounts) -> tuple[str, float] | None:
+    def take(self, project: str, amounts: Amounts, now: float) -> Lack | None:
         """Take from several buckets of a project, or from none.
 
         A full bucket has enough for anything, and may owe some then. What has
         no rate is not counted.
 
-        :returns: which one has too little, and the seconds until it has
-            enough; None if all have
+        :param now: seconds by a clock that never goes back
+        :returns: None if all have enough
         """
 
 
 class OwnBuckets:
     """The buckets of this process.
 
-    :param timer: seconds by a clock that never goes back
+    They have no lock: threads that take at the same moment may lose a change,
+    and a project then has as much more, once.
     """
 
-    def __init__(
-        self,
-        settings: RateSettings,
-        timer: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: RateSettings) -> None:
         self._rates = settings.limits
         self._burst = settings.burst
-        self._timer = timer
-        self._lock = threading.Lock()
         #: When each bucket of a project will be full, or was.
         self._full_at: BoundedCache[str, dict[str, float]] = BoundedCache(
             CACHED
         )
 
-    def take(self, project: str, amounts: Amounts) -> tuple[str, float] | None:
+    def take(self, project: str, amounts: Amounts, now: float) -> Lack | None:
+        # For every request: hence few calls and no new objects.
         rates, burst = self._rates, self._burst
-        now = self._timer()
-        with self._lock:
-            # For every request: hence few calls and no new objects.
-            try:
-                full_at = self._full_at[project]
-            except KeyError:
-                full_at = self._full_at[project] = dict.fromkeys(rates, now)
-            for name, amount in amounts:
-                if name not in full_at or not amount:
-                    continue
-                cost = amount / rates[name]
-                ahead = full_at[name] - now
-                if ahead < 0.0:
-                    ahead = 0.0
-                # All that is wanted, or as much as a full bucket has.
-                wait = ahead + (cost if cost < burst else burst) - burst
-                # Sums of fractions are not exact.
-                if wait > 1e-6:
-                    self._put_back(full_at, amounts, name)
-                    return name, wait
-                full_at[name] = now + ahead + cost
+        try:
+            full_at = self._full_at[project]
+        except KeyError:
+            full_at = dict.fromkeys(rates, -math.inf)
+            self._full_at[project] = full_at
+        for name, amount in amounts:
+            if name not in full_at or not amount:
+                continue
+            cost = amount / rates[name]
+            ahead = full_at[name] - now
+            if ahead < 0.0:
+                ahead = 0.0
+            # All that is wanted, or as much as a full bucket has.
+            wait = ahead + (cost if cost < burst else burst) - burst
+            # Sums of fractions are not exact.
+            if wait > 1e-6:
+                self._put_back(full_at, amounts, name)
+                return name, wait
+            full_at[name] = now + ahead + cost
         return None
 
     def _put_back(
@@ -180,6 +177,8 @@ class Throttle:
     """Keeps projects to their rates.
 
     :ivar is_shared: whether a server may have to be waited for
+    :ivar take: see :class:`Buckets`; without a function around it, since it
+        is called for every request
     :param timer: seconds by a clock that never goes back
     """
 
@@ -192,7 +191,7 @@ class Throttle:
         self._rates = settings.limits
         self._burst = settings.burst
         self.is_shared = buckets is not None
-        self._buckets = buckets or OwnBuckets(settings, timer)
+        self.take = (buckets or OwnBuckets(settings)).take
         self._timer = timer
         self._lock = threading.Lock()
         #: Until when what was deferred for a project returns, one by one.
@@ -204,25 +203,6 @@ class Throttle:
         """Tell whether there is such a rate."""
         return name in self._rates
 
-    def check_request(self, project: str) -> None:
-        """Count a request.
-
-        :raises RateExceeded: it is one too many
-        """
-        lack = self._buckets.take(project, _ONE_REQUEST)
-        if lack is not None:
-            raise self._exceeded(project, *lack)
-
-    def check_post(self, project: str, messages: int, size: int) -> None:
-        """Count messages of a post, with the bytes of its body.
-
-        :raises RateExceeded: there are too many
-        """
-        amounts = (MESSAGES, messages), (MESSAGE_BYTES, size)
-        lack = self._buckets.take(project, amounts)
-        if lack is not None:
-            raise self._exceeded(project, *lack)
-
     def pause(
         self, project: str, names: Sequence[str], amount: int = 1
     ) -> float:
@@ -233,7 +213,7 @@ class Throttle:
         :param names: what it counts as
         """
         amounts = [(name, amount) for name in names]
-        lack = self._buckets.take(project, amounts)
+        lack = self.take(project, amounts, self._timer())
         if lack is None:
             return 0.0
         name, _ = lack
@@ -248,11 +228,12 @@ class Throttle:
             self._booked[key] = turn
         return max(turn - now, _LEAST_PAUSE)
 
-    def _exceeded(self, project: str, name: str, wait: float) -> RateExceeded:
-        """Return the error, with the fields of the IETF's draft.
+    def exceeded(self, project: str, lack: Lack) -> RateExceeded:
+        """Return the error to be raised, with the fields of the IETF's draft.
 
         :source: draft-ietf-httpapi-ratelimit-headers-10
         """
+        name, wait = lack
         rate, burst = self._rates[name], self._burst
         seconds = math.ceil(wait)
         most = max(1, math.floor(rate * burst))

@@ -12,13 +12,15 @@ from zaqar.controllers.rates import RateSettings
 from zaqar.shared_buckets import SharedBuckets
 from zaqar.tests.servers.redis import Redis
 
+_AMOUNTS = (('requests', 1),)
+
 
 def _taken(*processes: SharedBuckets) -> int:
     """Return how often they can take one token in turns."""
     count = 0
     for number in range(60):
         buckets = processes[number % len(processes)]
-        count += buckets.take('p', (('requests', 1),)) is None
+        count += buckets.take('p', _AMOUNTS, 0.0) is None
     return count
 
 
@@ -29,13 +31,12 @@ def test_a_clock_that_was_set_back_keeps_nobody_waiting(
     settings = RateSettings(
         requests=10, redis_uri=f'redis://127.0.0.1:{server.port}'
     )
-    amounts = (('requests', 1),)
-    assert SharedBuckets(settings).take('p', amounts) is None
+    assert SharedBuckets(settings).take('p', _AMOUNTS, 0.0) is None
     client = server.client()
     (key,) = client.keys()
     ahead = [float(moment) + 3600 for moment in client.get(key).split()]
     client.set(key, ' '.join(map(str, ahead)))
-    assert SharedBuckets(settings).take('p', amounts) is None
+    assert SharedBuckets(settings).take('p', _AMOUNTS, 0.0) is None
 
 
 def test_processes_share_a_bucket_while_there_is_a_server(

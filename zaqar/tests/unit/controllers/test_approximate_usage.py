@@ -9,6 +9,9 @@ import pytest
 
 from zaqar.controllers.approximate_usage import (
     AGAIN,
+    NOTHING,
+    PLENTY,
+    UNCHECKED,
     ApproximateUsage,
     Resource,
     Sizes,
@@ -22,19 +25,19 @@ FRESH = 60.0
 
 
 def _sizes(size: int) -> Sizes:
-    return {'message_bytes': size, 'delivery_bytes': size}
+    return {'message_bytes': size}
 
 
 class Rig:
-    """A usage with a limit of 100 of which reads and the time are ours."""
+    """A usage with a limit of which reads and the time are ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 100) -> None:
         self.now = 0.0
         self.stored: int | None = 90
         self.was_read = threading.Semaphore(0)
         self.together = threading.Barrier(1)
         self.usage = ApproximateUsage(
-            Quotas(QuotaSettings(message_bytes=100)),
+            Quotas(QuotaSettings(message_bytes=limit)),
             [
                 Resource('message_bytes', self._read, FRESH),
                 # Not limited, hence never read.
@@ -50,9 +53,12 @@ class Rig:
             raise StoreUnavailable
         return self.stored
 
+    def take(self, now: Sizes, later: Sizes = NOTHING) -> Sizes:
+        return self.usage.take('p', now, later, self.now, lambda: False)
+
     def is_refused(self, size: int = 10) -> bool:
         try:
-            self.usage.take('p', _sizes(size))
+            self.take(_sizes(size))
         except QuotaExceeded:
             return True
         return False
@@ -88,16 +94,27 @@ def test_what_is_added_counts_until_the_next_look() -> None:
 def test_what_is_given_back_does_not_count() -> None:
     rig = Rig()
     for _ in range(2):
-        taken = rig.usage.take('p', _sizes(10))
+        taken = rig.take(_sizes(10))
         assert taken == _sizes(10)
-        rig.usage.give_back('p', taken)
+        rig.usage.settle('p', taken, NOTHING)
     assert not rig.is_refused()
     # It would get nothing of it anyway.
-    assert rig.usage.take('p', _sizes(10), lambda _: False) == {
-        'message_bytes': 0,
-        'delivery_bytes': 10,
-    }
+    assert rig.take(NOTHING, _sizes(10)) == _sizes(0)
     assert rig.is_refused()
+
+
+def test_what_may_not_be_used_counts_later_where_there_is_plenty() -> None:
+    rig = Rig(limit=90 + 2 * PLENTY)
+    for _ in range(2):
+        # Looked at closely from time to time.
+        assert rig.take(NOTHING, _sizes(1)) == _sizes(1)
+        rig.usage.settle('p', _sizes(1), NOTHING)
+        assert rig.take(NOTHING, _sizes(2)) is NOTHING
+        rig.now += UNCHECKED
+    rig.take(NOTHING, _sizes(1))
+    rig.usage.settle('p', NOTHING, _sizes(1))
+    # Now there is little room.
+    assert rig.take(NOTHING, _sizes(2)) == _sizes(2)
 
 
 def test_half_of_the_room_is_used_before_the_next_look() -> None:

@@ -453,7 +453,7 @@ def test_messages_of_streams_count_as_deliveries(is_shared: bool) -> None:
         return now
 
     settings = RateSettings(deliveries=10, burst=2)
-    buckets = OwnBuckets(settings, timer) if is_shared else None
+    buckets = OwnBuckets(settings) if is_shared else None
     house = House(Throttle(settings, buckets, timer))
     client, events = Client(house), Events(house)
     client.follow()
