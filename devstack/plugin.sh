@@ -250,6 +250,12 @@ function _configure_zaqar_service {
     if is_service_enabled zaqar-notifier; then
         iniset "$ZAQAR_CONF" notification embedded False
     fi
+    if is_service_enabled zaqar-websocket; then
+        # "http" and "https" become "ws" and "wss".
+        iniset "$ZAQAR_CONF" console websocket_url \
+            "ws${ZAQAR_SERVICE_PROTOCOL#http}://\
+$ZAQAR_SERVICE_HOST:$ZAQAR_WEBSOCKET_PORT"
+    fi
     _configure_zaqar_limits
 }
 
@@ -272,6 +278,8 @@ function _configure_zaqar_identity {
     configure_keystone_authtoken_middleware "$ZAQAR_CONF" zaqar
     # Without Keystone, callers have no roles.
     iniset "$ZAQAR_CONF" oslo_policy enforce_new_defaults True
+    # At the same web server as the console, which Keystone need not allow.
+    iniset "$ZAQAR_CONF" console identity_url "$KEYSTONE_AUTH_URI/v3"
     iniset "$ZAQAR_CONF" trustee auth_type password
     iniset "$ZAQAR_CONF" trustee auth_url "$KEYSTONE_AUTH_URI"
     iniset "$ZAQAR_CONF" trustee username "$ZAQAR_TRUSTEE_USER"

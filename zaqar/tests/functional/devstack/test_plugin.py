@@ -204,6 +204,10 @@ def _general(devstack: Devstack) -> dict[str, dict[str, str]]:
         'keystone_authtoken': {'auth_type': 'password'},
         'drivers:transport:sqs': {'enabled': 'True'},
         'oslo_policy': {'enforce_new_defaults': 'True'},
+        'console': {
+            'identity_url': 'http://127.0.0.1/identity/v3',
+            'websocket_url': 'ws://127.0.0.1:9000',
+        },
         'trustee': {
             'auth_type': 'password',
             'auth_url': 'http://127.0.0.1/identity',
@@ -302,12 +306,14 @@ def test_another_machine_has_another_key(
 def test_an_address_in_brackets_is_bound_to_without_them(
     devstack: Devstack,
 ) -> None:
-    devstack.env['SERVICE_HOST'] = '[::1]'
+    devstack.env |= {'SERVICE_HOST': '[::1]', 'SERVICE_PROTOCOL': 'https'}
     calls = devstack.phase('stack', 'post-config')
-    assert devstack.options()['drivers:transport:websocket']['bind'] == '::1'
+    options = devstack.options()
+    assert options['drivers:transport:websocket']['bind'] == '::1'
+    assert options['console']['websocket_url'] == 'wss://[::1]:9000'
     assert (
         'get_or_create_endpoint messaging-websocket RegionOne '
-        'http://[::1]:9000' in calls
+        'https://[::1]:9000' in calls
     )
 
 
@@ -415,6 +421,7 @@ def test_without_keystone_no_account_is_made(devstack: Devstack) -> None:
     assert 'auth_strategy' not in options['DEFAULT']
     assert 'trustee' not in options
     assert 'oslo_policy' not in options
+    assert 'identity_url' not in options['console']
 
 
 # Heat.

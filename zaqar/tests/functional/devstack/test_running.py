@@ -54,7 +54,7 @@ def cloud(
         # As devstack writes it.
         'DATABASE_URL': f'{mariadb.database()}?charset=utf8',
         'ZAQAR_WEBSOCKET_PORT': str(process.free_port()),
-        'KEYSTONE_AUTH_URI': keystone.url,
+        'KEYSTONE_AUTH_URI': keystone.origin,
         'WEB_PORT': str(web.port),
         'OS_AUTH_URL': keystone.url,
         'OS_USERNAME': keystone.admin.name,
@@ -103,6 +103,11 @@ def test_what_is_stacked_serves_and_what_is_unstacked_does_not(
     assert answer.status_code == 201
     assert answer.headers['Location'] == '/v2/queues/q'
     assert requests.put(url, headers=HEADERS, timeout=30).status_code == 401
+    console = f'{_url(cloud).removesuffix("/v2")}/console/settings.json'
+    settings = requests.get(console, timeout=30).json()
+    assert settings['identity_url'] == keystone.url
+    socket_url = f'ws://127.0.0.1:{cloud.env["ZAQAR_WEBSOCKET_PORT"]}'
+    assert settings['websocket_url'] == socket_url
     pids = [cloud.pid(name) for name in ('zaqar-wsgi', 'zaqar-websocket')]
     assert all(pids)
     port = int(cloud.env['ZAQAR_WEBSOCKET_PORT'])
