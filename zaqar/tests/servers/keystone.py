@@ -166,6 +166,11 @@ class Keystone:
             self.grant(user, project, *roles)
         return user
 
+    def ensure_role(self, name: str) -> None:
+        """Make a role that Keystone does not come with, if it is missing."""
+        if name not in self._roles:
+            self._roles[name] = self._post('role', {'name': name})['id']
+
     def grant(self, user: User, project: str, *roles: str) -> None:
         """Give a user roles in a project."""
         for role in roles:

@@ -6,23 +6,18 @@ What is expected is the table of the guide, configuration/policy.
 
 from __future__ import annotations
 
-import csv
-import datetime
 import json
 import pathlib
-import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from zaqar.api import operation_table, policy_personas
 from zaqar.api.microversions import HEADER, MAX
 from zaqar.api.operation import Operation
-from zaqar.api.policy_personas import PERSONAS, Persona
-from zaqar.controllers.url_signatures import Grant, Signer, shown
+from zaqar.api.policy_personas import Persona
+from zaqar.tests.functional import persona_matrix
 from zaqar.tests.functional.http.client import CLIENT, PATCH, PROJECT, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 from zaqar.transport.websocket.frame_authentication import Authenticator
@@ -32,8 +27,6 @@ from zaqar.transport.websocket.frames_and_effects import Frame
 # Nothing of this is a matter of the database.
 pytestmark = pytest.mark.sqlite
 
-_GUIDE = pathlib.Path(__file__).parents[4] / 'doc/source/configuration'
-
 NEW = """
 [signed_url]
 secret_key = a key of some length
@@ -41,57 +34,23 @@ secret_key = a key of some length
 enforce_new_defaults = true
 """
 
-_REFUSED = 'You are not authorized to complete this action.'
-
 
 @pytest.fixture
 def api(make_api: MakeApi) -> Api:
     return make_api(POOLED + VIRTUAL + NEW)
 
 
-def _expected() -> Mapping[tuple[str, str], bool]:
-    """Return what the guide says, by operation and persona."""
-    lines = csv.DictReader((_GUIDE / 'roles.csv').read_text().splitlines())
-    return {
-        (line['Action'], persona.name): line[persona.name] == 'yes'
-        for line in lines
-        for persona in PERSONAS
-    }
-
-
-def _path(row: Operation) -> str:
-    return re.sub(r'{\w+}', 'x', row.target)
-
-
-def _signed(
-    signer: Signer, paths: Sequence[str], methods: Sequence[str]
-) -> dict[str, str]:
-    expires = shown(signer.now() + datetime.timedelta(hours=1))
-    grant = Grant(paths, methods, PROJECT, expires)
-    return {
-        'URL-Signature': signer.sign(grant),
-        'URL-Expires': expires,
-        'URL-Methods': ','.join(methods),
-        'URL-Paths': ','.join(paths),
-    }
-
-
 def _over_http(api: Api, row: Operation, persona: Persona) -> bool:
     """Tell whether a request passes the policy."""
-    path = _path(row)
     headers: dict[str, str] = {'Content-Type': PATCH, HEADER: MAX.header}
     if persona.is_signed:
         signer = api.service.dispatcher.signer
-        headers |= _signed(signer, [path], [row.method])
+        headers |= persona_matrix.signed_request(signer, PROJECT, row)
     else:
         headers['X-Roles'] = ','.join(persona.roles)
-    answer = api(row.method, path, headers=headers)
-    assert answer.status < 500, (row.name, answer)
-    if answer.status == 403 and answer.title == 'Not authorized':
-        return False
-    # Its signature counts, and so does what it is sent to.
-    assert answer.body != b'{"title":"404 Not Found"}', (row.name, answer)
-    return True
+    answer = api(row.method, persona_matrix.path(row), headers=headers)
+    said = json.loads(answer.body) if answer.status >= 400 else None
+    return persona_matrix.request_passes(row, answer.status, said)
 
 
 def _over_websocket(
@@ -104,54 +63,25 @@ def _over_websocket(
         HEADER: MAX.header,
     }
     if persona.is_signed:
-        folder = '/'.join(_path(row).split('/')[:5])
-        method = row.method or 'GET'
         signer = handler.dispatcher.signer
-        headers |= _signed(signer, [folder], [method])
+        headers |= persona_matrix.signed_frame(signer, PROJECT, row)
     else:
         headers['X-Roles'] = ','.join(persona.roles)
-    names = re.findall(r'{(\w+)}', row.target)
-    body = dict.fromkeys([row.member, *names] if row.member else names, 'x')
+    body = persona_matrix.body(row)
     frame = {'action': row.name, 'headers': headers, 'body': body}
     session = handler.session(str(uuid.uuid4()))
     answer = handler.answer(session, Frame(json.dumps(frame).encode()))
     said = json.loads(answer.data)
     status = said['headers']['status']
-    assert status < 500, (row.name, said)
-    if status != 403:
-        return True
-    assert said['body']['error'] == _REFUSED, (row.name, said)
-    return False
-
-
-def _differences(
-    asked: Iterator[tuple[Operation, Persona, bool]],
-) -> list[tuple[str, str, bool]]:
-    expected = _expected()
-    return [
-        (row.name, persona.name, may)
-        for row, persona, may in asked
-        if expected[row.name, persona.name] is not may
-    ]
-
-
-def _pairs() -> Iterator[tuple[Operation, Persona]]:
-    """Yield each operation with whoever can ask for it at all."""
-    for row in operation_table.OPERATIONS:
-        for persona in PERSONAS:
-            if policy_personas.is_within_reach(persona, row):
-                yield row, persona
+    return persona_matrix.frame_passes(row, status, said['body'])
 
 
 @pytest.mark.proves('roles')
 def test_over_http_everyone_may_what_the_guide_says(api: Api) -> None:
-    asked = [
+    assert not persona_matrix.differences(
         (row, persona, _over_http(api, row, persona))
-        for row, persona in _pairs()
-        if row.http
-    ]
-    assert len(asked) > 400
-    assert not _differences(iter(asked))
+        for row, persona in persona_matrix.over_http()
+    )
 
 
 @pytest.mark.proves('roles')
@@ -164,15 +94,10 @@ def test_over_websocket_everyone_may_what_the_guide_says(api: Api) -> None:
             service.conf, dispatcher.limits, dispatcher.signer
         ),
     )
-    asked = [
+    assert not persona_matrix.differences(
         (row, persona, _over_websocket(handler, row, persona))
-        for row, persona in _pairs()
-        # Frames cannot be signed for topics; what is the connection's own
-        # is not there.
-        if not (persona.is_signed and ('/topics/' in row.target or row.member))
-    ]
-    assert len(asked) > 400
-    assert not _differences(iter(asked))
+        for row, persona in persona_matrix.over_websocket()
+    )
 
 
 def test_a_caller_without_a_role_of_ours_may_nothing(api: Api) -> None:
@@ -260,7 +185,8 @@ def test_a_confirmation_link_needs_no_role(api: Api) -> None:
     document = {'subscriber': 'https://a.example/hook'}
     made = member('POST', path, document)
     path = f'{path}/{made.json["subscription_id"]}/confirm'
-    signed = _signed(api.service.dispatcher.signer, [path], ['PUT'])
+    signer = api.service.dispatcher.signer
+    signed = persona_matrix.signed(signer, PROJECT, [path], ['PUT'])
     values = {name.removeprefix('URL-'): text for name, text in signed.items()}
     form = urlencode({**values, 'Project': PROJECT, 'confirmed': 'true'})
     answer = api('POST', '/confirm', raw=form.encode())

@@ -1,58 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The new defaults, and tokens with the roles of a real Keystone.
+"""Every operation, persona and transport, with tokens of a real Keystone.
 
-Every operation is in http/test_personas.py; here are a few of each kind.
+What is expected is the table of the guide, configuration/policy.
 """
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pytest
 
+from zaqar.api.microversions import HEADER, MAX
+from zaqar.api.operation import Operation
+from zaqar.api.policy_personas import PERSONAS, Persona
+from zaqar.controllers.url_signatures import Signer
+from zaqar.tests.functional import persona_matrix
+from zaqar.tests.functional.http.client import PATCH
+from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
 from zaqar.tests.functional.keystone.callers import Caller, queue_name
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.servers.keystone import Keystone
 from zaqar.tests.servers.zaqar import Zaqar
 
-_REST = """
+_KEY = 'a key of enough length'
+
+_REST = f"""
+{VIRTUAL}
 [signed_url]
-secret_key = a key of enough length
+secret_key = {_KEY}
 [oslo_policy]
 enforce_new_defaults = true
-{token}
 """
 
 _MESSAGES = {'messages': [{'body': 'x'}]}
 
-#: Request, action and document of some operations, and who may: readers,
-#: members.
-ROWS: tuple[tuple[str, str, Any, bool, bool], ...] = (
-    ('PUT /v2/queues/{q}', 'queue_create', None, False, True),
-    ('GET /v2/queues', 'queue_list', None, True, True),
-    ('POST /v2/queues/{q}/messages', 'message_post', _MESSAGES, False, True),
-    ('GET /v2/queues/{q}/messages', 'message_list', None, True, True),
-    ('POST /v2/queues/{q}/claims', 'claim_create', None, False, True),
-    (
-        'POST /v2/queues/{q}/subscriptions',
-        'subscription_create',
-        {'subscriber': 'http://example.org/'},
-        False,
-        True,
-    ),
-    ('POST /v2/queues/{q}/share', 'queue_share', {}, True, True),
-    (
-        'POST /v2/queues/{q}/share',
-        'queue_share',
-        {'methods': ['POST']},
-        False,
-        True,
-    ),
-    ('DELETE /v2/queues/{q}', 'queue_delete', None, False, True),
-)
-
+#: By the names of personas.
 Tokens = Mapping[str, str]
 
 
@@ -61,63 +44,74 @@ def server(
     keystone: Keystone, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Zaqar]:
     folder: pathlib.Path = tmp_path_factory.mktemp('personas')
-    token = keystone.authtoken_section()
     zaqar = Zaqar(
         folder,
-        general='auth_strategy = keystone\n',
-        rest=_REST.format(token=token),
+        general=f'auth_strategy = keystone\n{POOLED}',
+        rest=_REST + keystone.authtoken_section(),
     ).start()
     yield zaqar
     zaqar.stop()
 
 
 @pytest.fixture(scope='module')
+def signer() -> Signer:
+    """What signs as the server does."""
+    return Signer(_KEY)
+
+
+@pytest.fixture(scope='module')
 def tokens(keystone: Keystone, project: str) -> Tokens:
-    """A token of each role in the project."""
-    roles = ('reader', 'member', 'manager', 'admin', 'service')
+    """A token of each role in the project; Keystone implies further ones."""
+    keystone.ensure_role('heat_stack_user')
+    names = [one.name for one in PERSONAS if not one.is_signed]
     return {
-        role: keystone.token(keystone.user(project, role), project)
-        for role in roles
+        name: keystone.token(keystone.user(project, name), project)
+        for name in names
     }
 
 
-def _over_http(
-    server: Zaqar, token: str, row: tuple[Any, ...], queue: str
-) -> bool:
-    method, path = row[0].format(q=queue).split(' ')
-    more = {} if row[2] is None else {'json': row[2]}
-    status = Caller(server.url, token).ask(method, path, **more).status_code
-    assert status in (200, 201, 204, 403), (row, status)
-    return status != 403
-
-
-def _over_websocket(talk: Talk, row: tuple[Any, ...], queue: str) -> bool:
-    name = {'queue_name': queue} if '{q}' in row[0] else {}
-    said = talk.ask(row[1], {**name, **(row[2] or {})})
-    assert said.status in (200, 201, 204, 403), (row, said)
-    return said.status != 403
-
-
-@pytest.mark.parametrize('role', ['reader', 'member', 'manager', 'service'])
-def test_a_role_of_keystone_may_what_it_should(
-    server: Zaqar, tokens: Tokens, project: str, role: str
+def test_over_http_everyone_may_what_the_guide_says(
+    server: Zaqar, tokens: Tokens, project: str, signer: Signer
 ) -> None:
-    queue, other = queue_name(), queue_name()
-    with Talk(server.socket_url, project) as talk:
-        headers = {'X-Auth-Token': tokens[role]}
-        assert talk.ask('authenticate', headers=headers).status == 200
-        for row in ROWS:
-            may = row[3] if role == 'reader' else row[4]
-            assert _over_http(server, tokens[role], row, queue) is may, row
-            assert _over_websocket(talk, row, other) is may, row
+    def passes(row: Operation, persona: Persona) -> bool:
+        headers = {'Content-Type': PATCH, HEADER: MAX.header}
+        if persona.is_signed:
+            headers |= persona_matrix.signed_request(signer, project, row)
+            headers['X-Project-ID'] = project
+        caller = Caller(server.url, tokens.get(persona.name))
+        answer = caller.ask(row.method, persona_matrix.path(row), headers)
+        said = answer.json() if answer.status_code >= 400 else None
+        return persona_matrix.request_passes(row, answer.status_code, said)
+
+    assert not persona_matrix.differences(
+        (row, persona, passes(row, persona))
+        for row, persona in persona_matrix.over_http()
+    )
 
 
-def test_an_administrator_may_what_members_may(
-    server: Zaqar, tokens: Tokens
+def test_over_websocket_everyone_may_what_the_guide_says(
+    server: Zaqar, tokens: Tokens, project: str, signer: Signer
 ) -> None:
-    queue = queue_name()
-    for row in ROWS:
-        assert _over_http(server, tokens['admin'], row, queue), row
+    def passes(talk: Talk, row: Operation, persona: Persona) -> bool:
+        headers = {HEADER: MAX.header}
+        if persona.is_signed:
+            headers |= persona_matrix.signed_frame(signer, project, row)
+        said = talk.ask(row.name, persona_matrix.body(row), headers)
+        return persona_matrix.frame_passes(row, said.status, said.body)
+
+    def asked() -> Iterator[tuple[Operation, Persona, bool]]:
+        pairs = list(persona_matrix.over_websocket())
+        for persona in PERSONAS:
+            with Talk(server.socket_url, project) as talk:
+                if not persona.is_signed:
+                    token = {'X-Auth-Token': tokens[persona.name]}
+                    said = talk.ask('authenticate', headers=token)
+                    assert said.status == 200
+                for row, other in pairs:
+                    if other is persona:
+                        yield row, persona, passes(talk, row, persona)
+
+    assert not persona_matrix.differences(asked())
 
 
 def test_a_url_of_a_member_lets_posts_in(
