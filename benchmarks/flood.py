@@ -5,7 +5,8 @@ Clients of one project post and list at a modest pace: first alone, then while
 another project sends as many requests as are answered, over HTTP, over
 WebSocket, or posts to a queue with many subscribers. The exit code is 1 if the
 p99 of the modest project is five times what it was alone or more, or if one of
-its requests failed.
+its requests failed. With ``--base`` another build is flooded as well, for
+comparison only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from benchmarks import (
+    compare,
     load,
     machine,
     paced,
@@ -35,7 +37,6 @@ from benchmarks.load import Connection, Step
 from benchmarks.paced import Client
 from benchmarks.receiver import Receiver
 from benchmarks.target import BODY, POSTER, TTL
-from zaqar.tests.servers.zaqar import Zaqar
 
 SECTION = 'One project at full speed beside another'
 
@@ -139,18 +140,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f'{options.seconds:g} s, one worker',
         _HEAD,
     )
+    builds = {'': compare.Server.root}
+    if options.base is not None:
+        builds = {'base, ': options.base, 'new, ': compare.Server.root}
     failed = False
     for name in options.name or FLOODS:
-        with _server(options.conf) as server:
-            _ask(server, 2.0)
-            quiet = _ask(server, options.seconds)
-            table.rows.append(_row(f'(alone before {name})', quiet))
-            with _beside(name, server, options.seconds) as rates:
-                loud = _ask(server, options.seconds)
+        for title, root in builds.items():
+            with _server(root, options.conf) as server:
+                _ask(server, 2.0)
+                quiet = _ask(server, options.seconds)
+                alone = f'({title}alone before {name})'
+                table.rows.append(_row(alone, quiet))
+                with _beside(name, server, options.seconds) as rates:
+                    loud = _ask(server, options.seconds)
             growth = paced.p99(loud) / paced.p99(quiet)
             bad = growth >= MOST or any(one.failures for one in loud)
-            table.rows.append(_row(name, loud, growth, rates[0], bad))
-            failed = failed or bad
+            table.rows.append(
+                _row(f'{title}{name}', loud, growth, rates[0], bad)
+            )
+            failed = failed or (bad and root == compare.Server.root)
         print(table.text(), flush=True)
     report.write_section(
         options.markdown, SECTION, report.facts(facts), table.markdown()
@@ -164,15 +172,23 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('name', nargs='*', choices=[[], *FLOODS])
     add('--seconds', type=float, default=20.0, help='of each row (20)')
     add('--conf', default='', help='further lines of the configuration')
+    add(
+        '--base',
+        type=pathlib.Path,
+        metavar='FOLDER',
+        help='top of the tree of another build',
+    )
     add('--as-flood', type=int, nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
 @contextlib.contextmanager
-def _server(more: str) -> Iterator[Zaqar]:
+def _server(root: pathlib.Path, more: str) -> Iterator[compare.Server]:
     rest = _REST + more.replace('\\n', '\n')
     with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
-        server = Zaqar(pathlib.Path(folder), rest=rest).start()
+        server = compare.Server(pathlib.Path(folder), rest=rest)
+        server.root = root
+        server.start()
         try:
             yield server
         finally:
@@ -180,7 +196,9 @@ def _server(more: str) -> Iterator[Zaqar]:
 
 
 @contextlib.contextmanager
-def _beside(name: str, server: Zaqar, seconds: float) -> Iterator[list[str]]:
+def _beside(
+    name: str, server: compare.Server, seconds: float
+) -> Iterator[list[str]]:
     """Have a process of its own flood the service meanwhile.
 
     :returns: a list that has its rate afterwards
@@ -203,7 +221,7 @@ def _beside(name: str, server: Zaqar, seconds: float) -> Iterator[list[str]]:
         process.wait()
 
 
-def _ask(server: Zaqar, seconds: float) -> list[Client]:
+def _ask(server: compare.Server, seconds: float) -> list[Client]:
     project = f'bench-{secrets.token_hex(6)}'
     steps = _post(project), _list(project)
     clients = [
