@@ -18,6 +18,7 @@ from zaqar.controllers import (
     subscriptions,
 )
 from zaqar.controllers.outbox_notices import FANNED_OUT
+from zaqar.controllers.rates import DELIVERIES, RateSettings, Throttle
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Scope
 from zaqar.notification import referenced_notices
@@ -281,11 +282,15 @@ class Server:
 
 
 def _sockets(
-    make_rig: MakeRig, **outcomes: list[Outcome]
+    make_rig: MakeRig,
+    throttle: Throttle | None = None,
+    **outcomes: list[Outcome],
 ) -> tuple[Rig, Server, list[str]]:
     """Return a notifier with three connections of one server, by their ids."""
     server = Server(outcomes)
-    rig = make_rig(running=False, senders={'websocket': server})
+    rig = make_rig(
+        running=False, senders={'websocket': server}, throttle=throttle
+    )
     ids = []
     for name in 'abc':
         # As a request by that connection.
@@ -306,7 +311,8 @@ def _count(rig: Rig) -> int:
 def test_connections_of_a_server_are_handed_over_together(
     make_rig: MakeRig, body: str
 ) -> None:
-    rig, server, ids = _sockets(make_rig)
+    throttle = Throttle(RateSettings(deliveries=0.01, burst=1000.0))
+    rig, server, ids = _sockets(make_rig, throttle)
     rig.post_raw(json.dumps(body).encode(), b'"other"')
     rig.start()
     rig.rests()
@@ -316,6 +322,9 @@ def test_connections_of_a_server_are_handed_over_together(
     assert server.sent == []
     rig.stop()
     assert [rig.deliveries(one)['delivered'] for one in ids] == [2, 2, 2]
+    # Of the ten that the project had.
+    pauses = [throttle.pause('p', [DELIVERIES]) for _ in range(5)]
+    assert [bool(pause) for pause in pauses] == [False] * 4 + [True]
 
 
 def test_what_one_does_not_take_is_its_own_delivery(
