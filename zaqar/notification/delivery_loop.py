@@ -25,7 +25,6 @@ from zaqar.notification.decision import (
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.host_fair_scheduler import (
-    SLOW_SECONDS,
     Attempt,
     Scheduler,
 )
@@ -35,6 +34,9 @@ from zaqar.notification.socket_deliveries import SocketDeliveries
 from zaqar.notification.subscription_cache import SubscriptionCache
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks at attempts that may be slow.
+CHECK_SECONDS = 0.05
 
 #: Seconds after which an attempt is repeated if what follows from it could not
 #: be found out.
@@ -71,7 +73,6 @@ class DeliveryLoop:
         self._writers: dict[str, DecisionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._check: asyncio.TimerHandle | None = None
-        self._check_at = math.inf
         self._thread = threading.Thread(
             target=self._run, name='deliveries', daemon=True
         )
@@ -130,16 +131,8 @@ class DeliveryLoop:
     def _begin_attempts(self) -> None:
         while (attempt := self.scheduler.take()) is not None:
             self._begin(self._work(attempt))
-        now = self._loop.time()
-        if self._check is not None and self._check_at - now <= SLOW_SECONDS:
-            # Nothing that has begun since then is slow earlier.
-            return
-        wait = self.scheduler.check_in()
-        if wait is not None:
-            if self._check is not None:
-                self._check.cancel()
-            self._check_at = now + wait
-            self._check = self._loop.call_later(wait, self._look)
+        if self._check is None and self.scheduler.held:
+            self._check = self._loop.call_later(CHECK_SECONDS, self._look)
 
     def _look(self) -> None:
         self._check = None

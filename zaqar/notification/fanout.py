@@ -66,7 +66,6 @@ class Expansion:
     :ivar count: the number of all that were claimed
     :ivar fresh: of those that are fanned out now
     :ivar ended: those that nothing refers to
-    :ivar deliveries: how many are stored
     :ivar claim_id: that of the notices
     :ivar since: when they were claimed, in milliseconds
     :ivar unstored: the deliveries that the caller has to make, by the id of
@@ -77,7 +76,6 @@ class Expansion:
     count: int
     fresh: int
     ended: Sequence[str]
-    deliveries: int
     claim_id: str
     since: int
     unstored: Mapping[str, Sequence[PendingDelivery]]
@@ -209,7 +207,6 @@ class Fanout:
             len(claim.messages),
             len(done),
             [one for one in done if not (one in stay or one in unstored)],
-            len(ids),
             claim.id,
             since,
             unstored,

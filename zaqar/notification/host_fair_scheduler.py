@@ -20,7 +20,6 @@ from typing import Generic
 from zaqar.notification.host_queue import (
     CIRCUIT_FAILURES,
     DEFER_FAILING,
-    DEFER_HEALTHY,
     HostQueue,
     Job,
     Turn,
@@ -132,8 +131,6 @@ class Scheduler(Generic[Job]):
         queue = self._queue(job.host)
         wait = self._wait_for_room(queue, job.project)
         if wait is not None:
-            if not queue.is_failing:
-                wait = queue.book(self._timer())
             self._defer(job, wait)
             return
         queue.waiting.append(job)
@@ -238,24 +235,6 @@ class Scheduler(Generic[Job]):
                 attempt.queue.is_hanging = True
                 self._defer_surplus(attempt.queue)
 
-    def check_in(self) -> float | None:
-        """Return the seconds until :meth:`check` or :meth:`take` may do more.
-
-        None while they cannot.
-        """
-        now = self._timer()
-        moments = [queue.open_until for queue in self._in_turn()]
-        if self._quick:
-            moments.append(next(iter(self._quick)).began + SLOW_SECONDS)
-        moments += [
-            attempt.began + HANG_SECONDS
-            for attempt in self._slow
-            if not (attempt.queue.is_hanging or attempt.queue.successes)
-        ]
-        later = [moment - now for moment in moments if moment > now]
-        # While too many are slow, the next check stays overdue.
-        return min(later, default=SLOW_SECONDS if self._quick else None)
-
     def close(self) -> Sequence[Job]:
         """Hand out no more jobs; return those that are queued."""
         self._is_closed = True
@@ -353,7 +332,7 @@ class Scheduler(Generic[Job]):
             waiting.share(project, min(room, own)) > 0
         ):
             return None
-        return DEFER_FAILING if queue.is_failing else DEFER_HEALTHY
+        return DEFER_FAILING if queue.is_failing else queue.book(self._timer())
 
     def _room(self, queue: HostQueue[Job]) -> int:
         if not queue.is_failing:

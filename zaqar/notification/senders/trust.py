@@ -46,7 +46,7 @@ class TrustSender:
         self._keystone = keystone
         self._threads = DaemonThreads(THREADS, 'keystone')
         self._exempt: frozenset[HostPort] = frozenset()
-        self._client = WebhookClient(
+        client = WebhookClient(
             # Services of a cloud may listen at any port.
             Guard(settings.allowed_networks),
             connect=settings.connect_timeout,
@@ -54,40 +54,27 @@ class TrustSender:
             per_host=settings.max_in_flight_per_host,
             is_exempt=self._is_exempt,
         )
+        self._webhooks = webhook.WebhookSender(
+            client, settings.signing_secret, settings.max_rendered_size
+        )
 
     async def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt, a second one with another token after a 401."""
-        url = delivery.subscriber[len(_PREFIX) :]
-        try:
-            headers, body = webhook.request(
-                delivery,
-                now,
-                self._settings.signing_secret,
-                self._settings.max_rendered_size,
-            )
-        except webhook.TooLarge as error:
-            return Outcome(Verdict.REFUSED, str(error))
         trust_id = trust_interface.used(delivery.options)
         if self._keystone is None or not trust_id:
             return Outcome(Verdict.REFUSED, 'there is no trust')
-        parts = delivery, headers, body, url, trust_id
-        outcome = await self._with_token(*parts)
+        outcome = await self._with_token(delivery, now, trust_id)
         if outcome.status == 401:
             self._keystone.drop(trust_id)
-            outcome = await self._with_token(*parts)
+            outcome = await self._with_token(delivery, now, trust_id)
         return outcome
 
     def close(self) -> None:
-        self._client.close()
+        self._webhooks.close()
         self._threads.shutdown()
 
     async def _with_token(
-        self,
-        delivery: Delivery,
-        headers: dict[str, str],
-        body: bytes,
-        url: str,
-        trust_id: str,
+        self, delivery: Delivery, now: int, trust_id: str
     ) -> Outcome:
         from keystoneauth1 import exceptions
 
@@ -106,19 +93,15 @@ class TrustSender:
         except exceptions.ClientException:
             return Outcome(Verdict.RETRY, 'Keystone does not answer')
         self._exempt = self._exempt | token.exempt
-        if delivery.confirmation:
-            # The token is only for its catalogue: nothing shows yet that the
-            # receiver wants it.
-            return await webhook.attempt(
-                self._client, delivery, headers, body, url
-            )
-        fault = self._fault(url, token)
-        if fault is not None:
-            return Outcome(Verdict.REFUSED, fault)
-        headers = {'X-Auth-Token': token.text, **headers}
-        return await webhook.attempt(
-            self._client, delivery, headers, body, url
-        )
+        url, headers = delivery.subscriber[len(_PREFIX) :], {}
+        # The token is only for its catalogue, and for messages: nothing shows
+        # yet that the receiver of a request for confirmation wants it.
+        if not delivery.confirmation:
+            fault = self._fault(url, token)
+            if fault is not None:
+                return Outcome(Verdict.REFUSED, fault)
+            headers = {'X-Auth-Token': token.text}
+        return await self._webhooks.attempt(delivery, now, url, headers)
 
     def _is_exempt(self, host: str, port: int) -> bool:
         host = host.lower()

@@ -55,13 +55,35 @@ class WebhookSender:
         self._max_rendered_size = max_rendered_size
 
     async def send(self, delivery: Delivery, *, now: int) -> Outcome:
+        return await self.attempt(delivery, now, delivery.subscriber, {})
+
+    async def attempt(
+        self, delivery: Delivery, now: int, url: str, extra: Mapping[str, str]
+    ) -> Outcome:
+        """Send a request; return what its response means.
+
+        :param extra: headers to add, unless the subscription has them
+        """
         try:
             headers, body = request(
                 delivery, now, self._secret, self._max_rendered_size
             )
         except TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
-        return await attempt(self._client, delivery, headers, body)
+        target, login = _login(url)
+        if extra:
+            headers = {**extra, **headers}
+        if login is not None and 'authorization' not in map(
+            str.lower, headers
+        ):
+            headers['Authorization'] = login
+        try:
+            response = await self._client.post(target, headers, body)
+        except NoResponse as error:
+            return Outcome(Verdict.RETRY, str(error), detail=error.detail)
+        except AddressRefused as error:
+            return Outcome(Verdict.REFUSED, str(error))
+        return outcome_of(response, delivery)
 
     def close(self) -> None:
         self._client.close()
@@ -83,26 +105,6 @@ def create(settings: NotificationSettings) -> WebhookSender:
     return WebhookSender(
         client, settings.signing_secret, settings.max_rendered_size
     )
-
-
-async def attempt(
-    client: WebhookClient,
-    delivery: Delivery,
-    headers: Mapping[str, str],
-    body: bytes,
-    url: str | None = None,
-) -> Outcome:
-    """Send a request; return what its response means."""
-    target, login = _login(url or delivery.subscriber)
-    if login is not None and 'authorization' not in map(str.lower, headers):
-        headers = {**headers, 'Authorization': login}
-    try:
-        response = await client.post(target, headers, body)
-    except NoResponse as error:
-        return Outcome(Verdict.RETRY, str(error), detail=error.detail)
-    except AddressRefused as error:
-        return Outcome(Verdict.REFUSED, str(error))
-    return outcome_of(response, delivery)
 
 
 def request(

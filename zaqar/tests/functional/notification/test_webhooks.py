@@ -13,7 +13,7 @@ import pytest
 
 from zaqar.controllers import posting, queues, subscriptions
 from zaqar.controllers.body_encryption import is_encrypted
-from zaqar.models import Identity, Kind, Scope
+from zaqar.models import Kind, Scope
 from zaqar.notification import subscription_cache
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
@@ -103,13 +103,12 @@ def test_a_template_without_the_marker_is_sent_as_it_is(
     assert receiver.wait(1)[0].body == b'$zaqar_message$ is missing'
 
 
-@pytest.mark.parametrize('scheme', ['', 'trust+'])
 def test_a_template_that_makes_too_much_is_given_up_with_a_reason(
-    make_rig: MakeRig, receiver: Receiver, scheme: str
+    make_rig: MakeRig, receiver: Receiver
 ) -> None:
-    rig = make_rig(max_rendered_size=20_000, trusts=AnyTrust())
+    rig = make_rig(max_rendered_size=20_000)
     one = rig.subscribe(
-        f'{scheme}{receiver.url}',
+        receiver.url,
         post_data='["$zaqar_message$", "$zaqar_message$"]',
         _dead_letter_queue='dead',
     )
@@ -122,19 +121,6 @@ def test_a_template_that_makes_too_much_is_given_up_with_a_reason(
     (letter,) = rig.bodies('dead')
     assert letter['reason'] == reason
     assert not receiver.got
-
-
-class AnyTrust:
-    """Makes trusts that are none."""
-
-    def create(self, identity: Identity, seconds: int) -> tuple[str, None]:
-        return 'a trust', None
-
-    def check(self, identity: Identity, trust_id: str) -> None:
-        pass
-
-    def delete(self, trust_id: str) -> bool:
-        return True
 
 
 def test_headers_of_the_user_go_before_ours(

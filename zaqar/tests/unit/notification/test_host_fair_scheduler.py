@@ -86,24 +86,6 @@ class Bench:
             self.end(self.take(), False)
 
 
-def test_when_to_look_again_is_known() -> None:
-    bench = Bench()
-    assert bench.scheduler.check_in() is None
-    bench.offer('a', 'a')
-    assert bench.scheduler.check_in() is None
-    attempt = bench.take()
-    assert bench.scheduler.check_in() == pytest.approx(SLOW_SECONDS)
-    bench.at += SLOW_SECONDS
-    bench.scheduler.check()
-    left = HANG_SECONDS - SLOW_SECONDS
-    assert bench.scheduler.check_in() == pytest.approx(left)
-    bench.at += left
-    bench.scheduler.check()
-    assert bench.scheduler.check_in() is None
-    bench.end(attempt)
-    assert bench.take()
-
-
 def test_what_waits_for_a_slow_host_is_stored() -> None:
     bench = Bench()
     bench.offer('a')
@@ -139,8 +121,6 @@ def test_no_more_attempts_are_slow_than_allowed() -> None:
     assert bench.scheduler.slow == SLOW_PER_PERMIT
     assert bench.wait('late', 'late') is None
     assert bench.scheduler.take() is None
-    # It is looked at again and again, for as long as that is so.
-    assert bench.scheduler.check_in() is not None
 
 
 def test_new_hosts_that_hang_keep_no_other_project_waiting() -> None:
