@@ -24,7 +24,7 @@ from benchmarks import (
 from benchmarks.operations import OPERATIONS
 from benchmarks.report import Table
 from benchmarks.target import Target
-from zaqar.transport.wsgi import granian_server
+from zaqar.transport.wsgi.server import http_server
 
 #: Settings of ``--short``, for continuous integration.
 SHORT = {'seconds': 0.1, 'depth': 20_000, 'rounds': 20}
@@ -129,7 +129,7 @@ def _threads() -> int:
     """Return how many requests a worker runs at a time, unless configured."""
     return next(
         int(option.default)
-        for option in granian_server.OPTS
+        for option in http_server.OPTS
         if option.name == 'threads'
     )
 

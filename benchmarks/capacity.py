@@ -185,7 +185,7 @@ def forecast(known: Slice, workers: int, stores: int, others: float) -> float:
     :param others: cores that other work of the machine takes
     """
     cpu = known.cpu
-    # A worker is one core, and what granian does beside it.
+    # A worker is one core, and what its threads do beside it.
     worker = max(1.0, known.rate * cpu[API])
     cores = (os.cpu_count() or 1) - others
     return min(

@@ -21,7 +21,7 @@ from zaqar import service_assembly
 from zaqar.models import Message, MessageSpan
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.transport import listening_socket
-from zaqar.transport.wsgi import granian_server
+from zaqar.transport.wsgi.server import http_server
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
 #: Seconds of a claim and of its grace period.
@@ -198,15 +198,15 @@ def main(words: Sequence[str]) -> None:
         of our own
     """
     conf = target.configuration(words)
-    conf.register_opts(granian_server.OPTS, granian_server.GROUP)
+    conf.register_opts(http_server.OPTS, http_server.GROUP)
     opened = service_assembly.Service(conf)
-    settings = conf[granian_server.GROUP]
-    granian_server.serve(
+    settings = conf[http_server.GROUP]
+    http_server.serve(
         listening_socket.listen(
             settings.bind,
             settings.port,
             settings.backlog,
-            granian_server.GROUP,
+            http_server.GROUP,
         ),
         Floor(opened.catalogue),
         settings,

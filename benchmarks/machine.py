@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 
 #: Packages whose versions move the figures.
 PACKAGES = (
-    'granian',
     'pecan',
     'msgspec',
     'SQLAlchemy',

@@ -12,7 +12,6 @@ from zaqar.control_character_patterns import RANGES
 
 #: Libraries whose log is too detailed by default.
 QUIET = (
-    '_granian=WARN',
     'alembic=WARN',
     'autobahn=WARN',
     'keystoneauth=WARN',

@@ -30,7 +30,7 @@ from zaqar.transport.wsgi import (
     v1_1_compat,
     waiting_requests_in_threads,
 )
-from zaqar.transport.wsgi import granian_server as wsgi_server
+from zaqar.transport.wsgi.server import http_server as wsgi_server
 
 Group = tuple[str, Sequence[cfg.Opt]]
 

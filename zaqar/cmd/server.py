@@ -2,8 +2,10 @@
 """``zaqar-server``: the whole service, in the foreground."""
 
 import contextlib
+import functools
 import gc
 import importlib
+import mmap
 import os
 import signal
 import socket
@@ -23,11 +25,14 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.configured_stores import choices, state_path
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as websocket
-from zaqar.transport.wsgi import granian_server
+from zaqar.transport.wsgi.server import http_server
 
 LOG = log.getLogger(__name__)
 
 T = TypeVar('T')
+
+#: Bytes of a number that processes share.
+_COUNT = 4
 
 PROG = 'zaqar-server'
 
@@ -89,7 +94,7 @@ DRIVERS_OPTS = [
 #: What decides which processes there are, by group.
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     'drivers': DRIVERS_OPTS,
-    granian_server.GROUP: granian_server.OPTS,
+    http_server.GROUP: http_server.OPTS,
     metrics.GROUP: metrics.OPTS,
     websocket.GROUP: websocket.OPTS,
 }
@@ -143,17 +148,19 @@ def _children(conf: cfg.ConfigOpts, words: Sequence[str]) -> Sequence[Child]:
 def _api_workers(
     conf: cfg.ConfigOpts, words: Sequence[str]
 ) -> Sequence[Child]:
-    settings = conf[granian_server.GROUP]
-    listener = _listen(conf, granian_server.GROUP, settings.backlog, 'HTTP')
+    settings = conf[http_server.GROUP]
+    listener = _listen(conf, http_server.GROUP, settings.backlog, 'HTTP')
     count = settings.workers or os.cpu_count() or 1
+    # Each worker takes its share of the connections.
+    counts = memoryview(mmap.mmap(-1, count * _COUNT)).cast('i')
     return [
         Child(
-            f'API worker {number}',
-            lambda ready: _work(words, listener, ready),
+            f'API worker {number + 1}',
+            functools.partial(_work, words, listener, counts, number),
             listener,
             retire=signal.SIGHUP,
         )
-        for number in range(1, count + 1)
+        for number in range(count)
     ]
 
 
@@ -246,7 +253,13 @@ def _notify(words: Sequence[str], ready: Ready) -> None:
         notifier.run(notifying, is_child=True)
 
 
-def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
+def _work(
+    words: Sequence[str],
+    listener: socket.socket,
+    counts: memoryview,
+    number: int,
+    ready: Ready,
+) -> None:
     """Be an API worker."""
     with _running(words, service_assembly.Service.application) as (
         service,
@@ -255,13 +268,15 @@ def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
         service.start()
         service.report_when_asked()
         warm_up(service, application)
-        granian_server.serve(
+        http_server.serve(
             listener,
             application,
-            service.conf[granian_server.GROUP],
+            service.conf[http_server.GROUP],
             service.longest_body,
             lambda: _take_over(ready),
             service.waited.waiters.close,
+            counts,
+            number,
         )
 
 

@@ -5,8 +5,6 @@ import contextlib
 import os
 import pathlib
 import re
-import select
-import socket
 from collections.abc import Iterator
 
 #: What the kernel shows of the open files of this process.
@@ -27,18 +25,3 @@ def watched() -> Iterator[tuple[int, int]]:
             lines = (FDINFO / epoll).read_text()
         for target in re.findall(r'(?m)^tfd:\s*(\d+)', lines):
             yield int(epoll), int(target)
-
-
-def forget(listener: socket.socket) -> None:
-    """Leave a listening socket to the other processes that share it.
-
-    granian can stop accepting only together with closing idle connections,
-    so its event loop is made to forget the socket. Where the kernel does not
-    show what that is, it goes on accepting until then.
-    """
-    inode = os.fstat(listener.fileno()).st_ino
-    for poll, target in list(watched()):
-        with contextlib.suppress(OSError):
-            if os.fstat(target).st_ino == inode:
-                with select.epoll.fromfd(os.dup(poll)) as epoll:
-                    epoll.unregister(target)

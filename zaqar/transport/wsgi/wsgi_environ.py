@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WSGI environments from ASGI scopes, and calls of applications with them."""
+"""WSGI environments of requests, and calls of applications with them."""
 
 import sys
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zaqar.transport.wsgi.responses import Headers
@@ -20,6 +20,9 @@ _BASE: Environ = {
     'wsgi.version': (1, 0),
 }
 
+#: Bytes that a request holds beside its body and headers, roughly.
+_OVERHEAD = 4096
+
 _BARE = frozenset(('CONTENT_LENGTH', 'CONTENT_TYPE'))
 
 #: Bytes of the longest header name that is remembered, and how many are:
@@ -30,36 +33,66 @@ _MOST_KNOWN = 512
 #: WSGI names of headers; '' for those that are dropped.
 _KNOWN: dict[bytes, str] = {}
 
-#: Bytes that a request holds beside its body and headers, roughly.
-_OVERHEAD = 4096
-
 
 def to_environ(scope: Mapping[str, Any]) -> Environ:
-    """Return the WSGI environment of a request.
+    """Return the WSGI environment of a request, from its ASGI scope."""
+    connection = of_connection(
+        scope['server'], scope['client'][0], scope['scheme']
+    )
+    return of_request(
+        connection,
+        scope['method'],
+        scope['raw_path'],
+        scope['query_string'],
+        scope['http_version'],
+        scope['headers'],
+    )
+
+
+def of_connection(
+    server: tuple[str, int | str], client: str, scheme: str = 'http'
+) -> Environ:
+    """Return what the environments of all requests of a connection share.
+
+    :param server: the address that the client is connected to
+    """
+    host, port = server
+    return {
+        **_BASE,
+        'SERVER_NAME': host,
+        'SERVER_PORT': str(port),
+        'REMOTE_ADDR': client,
+        'wsgi.url_scheme': scheme,
+    }
+
+
+def of_request(
+    connection: Environ,
+    method: str,
+    path: bytes,
+    query: bytes,
+    version: str,
+    headers: Iterable[tuple[bytes, bytes]],
+) -> Environ:
+    """Return the environment of a request.
 
     Header names with an underscore are dropped: they would collide with
     headers that a proxy in front has set or removed.
+
+    :param connection: the part that all its requests share
     """
-    path: bytes = scope['raw_path']
     if b'%' in path:
         path = urllib.parse.unquote_to_bytes(path)
-    host, port = scope['server']
-    environ: Environ = {
-        **_BASE,
-        'REQUEST_METHOD': scope['method'],
-        'PATH_INFO': path.decode('latin-1'),
-        'QUERY_STRING': scope['query_string'].decode('latin-1'),
-        'SERVER_NAME': host,
-        'SERVER_PORT': port,
-        'SERVER_PROTOCOL': f'HTTP/{scope["http_version"]}',
-        'REMOTE_ADDR': scope['client'][0],
-        'wsgi.url_scheme': scope['scheme'],
-    }
-    for name, value in scope['headers']:
+    environ = connection.copy()
+    environ['REQUEST_METHOD'] = method
+    environ['PATH_INFO'] = path.decode('latin-1')
+    environ['QUERY_STRING'] = query.decode('latin-1')
+    environ['SERVER_PROTOCOL'] = f'HTTP/{version}'
+    for name, value in headers:
         # Few names are sent again and again.
         key = _KNOWN[name] if name in _KNOWN else _learned(name)
         if key:
-            text = value.decode('latin-1')
+            text = value.decode('latin-1').rstrip(' \t')
             environ[key] = f'{environ[key]},{text}' if key in environ else text
     return environ
 
@@ -77,18 +110,6 @@ def _learned(name: bytes) -> str:
     if len(name) <= _LONGEST_NAME and len(_KNOWN) < _MOST_KNOWN:
         _KNOWN[name] = key
     return key
-
-
-def body_length(environ: Environ) -> int | None:
-    """Return the bytes of a body, None if it is chunked."""
-    if not (
-        'CONTENT_LENGTH' in environ or 'HTTP_TRANSFER_ENCODING' in environ
-    ):
-        return 0
-    if 'chunked' in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
-        return None
-    text = environ.get('CONTENT_LENGTH', '')
-    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def size_of(environ: Environ, body: bytes) -> int:

@@ -1,43 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP for ``zaqar-server``: granian's worker around a WSGI application.
+"""HTTP for ``zaqar-server``: an event loop, threads and answers put together.
 
-It is granian's ASGI worker without event loop and coroutines: a thread of its
-pool starts a request, and the thread that completes the body runs it. That was
-measured to be no slower than its WSGI worker.
+The loop reads and writes all connections, in the main thread of a worker. A
+complete request is handed to a thread once, and the answers that are there are
+written together: to hand something from one thread to another costs more than
+to parse it.
 
-granian's own supervisor gives up after two quick deaths of a worker, and lets
-each worker listen by itself, so that connections in the backlog of a dead one
-are lost. Here the supervisor listens, and every worker accepts from that one
-socket. The worker class is not part of granian's documented interface, hence
-the narrow requirement on its version.
+The supervisor listens, and every worker accepts from that one socket, so that
+a worker that dies takes no connections of the backlog with it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
-import os
 import resource
 import signal
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from granian import _granian
-from granian.http import HTTP1Settings
 from oslo_config import cfg
 
-from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.wsgi import asgi_adapter
-from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
-from zaqar.transport.wsgi.request_buffering import (
-    BodyLimits,
-    Loop,
-    RequestBuffer,
-)
-from zaqar.transport.wsgi.request_slots import RequestSlots
-from zaqar.transport.wsgi.worker_shutdown import WorkerShutdown
+from zaqar.transport.wsgi.server.accepting import Acceptor
+from zaqar.transport.wsgi.server.answering import Answering, AnswerWriter
+from zaqar.transport.wsgi.server.clients import Clients
+from zaqar.transport.wsgi.server.connection import ClientLimits
+from zaqar.transport.wsgi.server.request_threads import RequestThreads
+from zaqar.transport.wsgi.server.worker_shutdown import WorkerShutdown
 from zaqar.transport.wsgi_types import App
 
 GROUP = 'drivers:transport:wsgi'
@@ -118,17 +109,8 @@ OPTS = [
     ),
 ]
 
-#: Threads for headers and parts of bodies while all others run requests.
-_READING_THREADS = 2
-
-#: Seconds after which an idle thread ends.
-_IDLE = 30
-
 #: Open files of a worker besides connections of clients.
 _OTHER_FILES = 256
-
-#: Bytes of a request that are buffered, hence the maximum of its headers.
-_MAX_BUFFER = 512 * 1024
 
 
 def serve(
@@ -138,6 +120,8 @@ def serve(
     longest: int,
     ready: Callable[[], None] = lambda: None,
     end_waits: Callable[[], None] = lambda: None,
+    counts: memoryview | None = None,
+    number: int = 0,
 ) -> None:
     """Serve requests until SIGTERM; finish those in progress, then return.
 
@@ -148,50 +132,47 @@ def serve(
     :param longest: bytes of the longest body that is read
     :param ready: called when requests are about to be accepted
     :param end_waits: answers the requests that wait for messages
+    :param counts: the connections of each worker, shared by all of them
+    :param number: of this worker among them
     """
-    limits = BodyLimits(settings.body_timeout, settings.body_min_rate, longest)
-    loop = Loop()
-    buffer = RequestBuffer(limits, loop)
-    # Whoever wakes a request must not have to run it.
-    woken = ThreadPoolExecutor(settings.threads, 'woken-request')
-    turns = Turns(
-        settings.max_unread_per_project,
-        later=lambda job: woken.submit(asgi_adapter.do, job),
-    )
-    slots = RequestSlots(settings.threads)
-    adapter = AsgiAdapter(app, buffer, loop, turns, slots, longest)
-    shutdown = WorkerShutdown(adapter, listener, end_waits)
-    signal.signal(signal.SIGTERM, lambda *_: shutdown.request())
-    signal.signal(signal.SIGHUP, lambda *_: shutdown.retire())
-    # granian waits for a client to read without end. With this, which accepted
-    # connections inherit, the kernel drops clients with a full window.
+    # Only processes that serve have it.
+    import uvloop
+
+    # A client that reads nothing of its answer: the kernel drops those with a
+    # full window. Accepted connections inherit this.
     timeout = settings.write_timeout * 1000
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
-    # It closes the descriptor.
-    holder = _granian.SocketHolder(
-        os.dup(listener.fileno()), False, settings.backlog
+    limits = ClientLimits(
+        settings.header_timeout,
+        settings.body_timeout,
+        settings.body_min_rate,
+        longest,
     )
-    worker = _granian.ASGIWorker(
-        worker_id=1,
-        sock=(None, holder),
-        ipc=None,
-        threads=1,  # for the network
-        py_threads=settings.threads + _READING_THREADS,
-        py_threads_idle_timeout=_IDLE,
-        backpressure=_connections(settings.max_connections),
-        http1_opts=HTTP1Settings(
-            header_read_timeout=int(settings.header_timeout * 1000),
-            max_buffer_size=_MAX_BUFFER,
-        ),
-        metrics=(None, None),
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    threads = RequestThreads(settings.threads)
+    writer = AnswerWriter(loop.call_soon_threadsafe)
+    answering = Answering(
+        app, threads, writer.put, settings.max_unread_per_project
     )
-    buffer.start()
+    clients = Clients(
+        listener.getsockname()[:2], limits, answering.handle, counts, number
+    )
+    acceptor = Acceptor(
+        loop, listener, clients, _connections(settings.max_connections)
+    )
+    shutdown = WorkerShutdown(
+        loop, answering, threads, clients, acceptor, end_waits
+    )
+    loop.add_signal_handler(signal.SIGTERM, shutdown.request)
+    loop.add_signal_handler(signal.SIGHUP, shutdown.retire)
     # All objects so far are permanent: exclude them from collections.
     gc.freeze()
     # First, since threads inherit the priority of this one, which it restores.
     ready()
-    worker.serve_mtr(_Scheduler(loop, adapter.handle), loop, shutdown.event)
-    shutdown.wait()
+    threads.start()
+    acceptor.go_on()
+    shutdown.check()
+    loop.run_forever()
 
 
 def _connections(wanted: int) -> int:
@@ -203,18 +184,3 @@ def _connections(wanted: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     return max(1, files - _OTHER_FILES)
-
-
-class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
-    """Calls a function for each request, without coroutines."""
-
-    def __new__(cls, loop: Loop, handle: Callable[[Any], None]) -> _Scheduler:
-        """Create it without the arguments that only coroutines need."""
-        scheduler: _Scheduler = super().__new__(
-            cls, loop, None, None, None, None
-        )
-        return scheduler
-
-    def __init__(self, loop: Loop, handle: Callable[[Any], None]) -> None:
-        super().__init__()
-        self._schedule_fn = handle

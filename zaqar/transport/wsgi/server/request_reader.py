@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requests of one connection, from its bytes. Nothing here does I/O.
+
+llhttp parses. Bounds are ours, and what it accepts that a proxy in front could
+read in another way is refused: a part of a body would be taken for the next
+request.
+"""
+
+from __future__ import annotations
+
+import httptools
+import msgspec
+
+from zaqar.errors import InvalidBody, ZaqarError
+from zaqar.transport.wsgi import wsgi_environ
+from zaqar.transport.wsgi_types import Environ
+
+#: Bytes of a head that comes in parts, and headers of any.
+MAX_HEAD = 64 * 1024
+MAX_HEADERS = 100
+
+#: Parts in which a request may come, whatever their size; with more, the
+#: average must exceed :data:`LEAST_PART`, since each part costs about as much
+#: as a request.
+FREE_PARTS = 1000
+LEAST_PART = 64
+
+#: Bytes beside those of a chunked body, as many as which do not count.
+FREE_OVERHEAD = 128 * 1024
+
+
+class Request(msgspec.Struct):
+    """A request.
+
+    :ivar keeps_alive: whether another one may follow on the connection
+    """
+
+    environ: Environ
+    method: str
+    path: bytes
+    query: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | ZaqarError = b''
+    keeps_alive: bool = False
+
+    def new_environ(self, connection: Environ) -> Environ:
+        """Return its environment, as it was before it was used.
+
+        :param connection: the part that all requests of a connection share
+        """
+        return wsgi_environ.of_request(
+            connection,
+            self.method,
+            self.path,
+            self.query,
+            self.version,
+            self.headers,
+        )
+
+
+class MalformedRequest(Exception):
+    """A request violates the protocol; its connection must be closed.
+
+    :ivar status: of the answer
+    """
+
+    def __init__(self, status: int = 400) -> None:
+        super().__init__()
+        self.status = status
+
+
+class _NoMore(Exception):
+    """Nothing is read any more."""
+
+
+class RequestReader:
+    """Reads one request after another.
+
+    :param longest: bytes of the longest body that is read
+    :ivar environ: the part of the environment that all requests share
+    :ivar is_over: whether nothing is read any more
+    :ivar is_incomplete: whether a part of a request has come
+    :ivar size: bytes of its body that have come
+    :ivar received: bytes of it that are counted
+    """
+
+    __slots__ = (
+        '_headers',
+        '_longest',
+        '_parser',
+        '_parts',
+        '_reads',
+        '_request',
+        '_url',
+        '_wants_permission',
+        'environ',
+        'is_incomplete',
+        'is_over',
+        'received',
+        'size',
+    )
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._parser: httptools.HttpRequestParser | None = (
+            httptools.HttpRequestParser(self)
+        )
+        self.environ: Environ = {}
+        self._url = b''
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._request: Request | None = None
+        self._parts: list[bytes] = []
+        self._reads = self.received = self.size = 0
+        self.is_over = self.is_incomplete = self._wants_permission = False
+
+    @property
+    def is_reading_body(self) -> bool:
+        """Whether the head of a request has come, and not all of its body."""
+        return self._request is not None
+
+    def take(self, request: Request) -> None:
+        """Take a request that can be answered; to be defined elsewhere."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes.
+
+        :raises MalformedRequest: they violate the protocol
+        """
+        parser = self._parser
+        if parser is None or self.is_over:
+            return
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Nothing else is spoken here.
+            self.feed(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if isinstance(cause, MalformedRequest):
+                raise cause from None
+            if not isinstance(cause, _NoMore):
+                raise
+        except httptools.HttpParserError:
+            # What follows the last request is dropped.
+            if not self.is_over:
+                raise MalformedRequest from None
+
+    def count(self, size: int) -> None:
+        """Count a part of a request that is not complete.
+
+        :raises MalformedRequest: it is too long, or in too many parts
+        """
+        self.received += size
+        if self._request is None:
+            self._reads += 1
+            if self.received > MAX_HEAD:
+                raise MalformedRequest(431)
+            least = self._reads * LEAST_PART
+            if self._reads > FREE_PARTS and self.received < least:
+                raise MalformedRequest
+        elif self.received > 2 * self.size + FREE_OVERHEAD:
+            self.stop(_too_small_parts())
+
+    def take_permission(self) -> bool:
+        """Whether the client is to be given permission to send a body."""
+        wants, self._wants_permission = self._wants_permission, False
+        return wants and not self.size
+
+    def stop(self, body: bytes | ZaqarError) -> None:
+        """Have a request answered although its body is not complete."""
+        request = self._request
+        assert request is not None
+        request.body = body
+        self._complete(request)
+
+    def forget(self) -> None:
+        """Forget the request that is not complete, and let go of all."""
+        self.is_over = True
+        # It refers to this.
+        self._parser = None
+        self._reset()
+
+    # What the parser calls.
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self.is_incomplete = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        # Those that follow a body are dropped.
+        headers, self._headers = self._headers, []
+        url, self._url = self._url, b''
+        if len(headers) > MAX_HEADERS:
+            raise MalformedRequest(431)
+        path, _, query = url.partition(b'?')
+        if path[:1] != b'/':
+            path, query = _without_origin(url)
+        version = parser.get_http_version()
+        if version != '1.1' and version != '1.0':
+            raise MalformedRequest
+        method = parser.get_method().decode('latin-1')
+        environ = wsgi_environ.of_request(
+            self.environ, method, path, query, version, headers
+        )
+        self._request = Request(environ, method, path, query, version, headers)
+        if 'CONTENT_LENGTH' in environ or 'HTTP_TRANSFER_ENCODING' in environ:
+            self._begin_body(environ, is_newer=version == '1.1')
+
+    def on_body(self, part: bytes) -> None:
+        parts = self._parts
+        parts.append(part)
+        self.size += len(part)
+        if self.size > self._longest:
+            # Refused by who knows the limit of its path.
+            self.stop(b''.join(parts))
+        elif len(parts) > FREE_PARTS and self.size < len(parts) * LEAST_PART:
+            self.stop(_too_small_parts())
+        if self.is_over:
+            raise _NoMore
+
+    def on_message_complete(self) -> None:
+        parser, request, parts = self._parser, self._request, self._parts
+        assert parser is not None
+        assert request is not None
+        if parts:
+            request.body = parts[0] if len(parts) == 1 else b''.join(parts)
+        request.keeps_alive = parser.should_keep_alive()
+        self._complete(request)
+        if self.is_over:
+            raise _NoMore
+
+    def _begin_body(self, environ: Environ, *, is_newer: bool) -> None:
+        """Begin to read a body, unless it is too long."""
+        length = 0
+        if 'HTTP_TRANSFER_ENCODING' in environ:
+            coding = environ['HTTP_TRANSFER_ENCODING'].lower()
+            has_length = 'CONTENT_LENGTH' in environ
+            if not is_newer or coding != 'chunked' or has_length:
+                raise MalformedRequest
+        else:
+            text = environ['CONTENT_LENGTH']
+            if not text.isdecimal():
+                raise MalformedRequest
+            length = int(text)
+        if length > self._longest:
+            self.stop(b'')
+            raise _NoMore
+        if is_newer and 'HTTP_EXPECT' in environ:
+            expected = environ['HTTP_EXPECT'].lower()
+            self._wants_permission = expected == '100-continue'
+
+    def _complete(self, request: Request) -> None:
+        self._reset()
+        if not request.keeps_alive:
+            self.is_over = True
+        self.take(request)
+
+    def _reset(self) -> None:
+        self._request = None
+        self.is_incomplete = self._wants_permission = False
+        if self._parts:
+            self._parts = []
+            self.size = 0
+        if self._headers:
+            self._headers = []
+        if self.received:
+            self.received = self._reads = 0
+
+
+def _too_small_parts() -> InvalidBody:
+    return InvalidBody('Request body came in too small parts.')
+
+
+def _without_origin(url: bytes) -> tuple[bytes, bytes]:
+    """Return the path and the query of a request that names the host."""
+    if url == b'*':
+        return url, b''
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserError:
+        raise MalformedRequest from None
+    if parsed.schema is None:
+        raise MalformedRequest
+    return parsed.path or b'/', parsed.query or b''
