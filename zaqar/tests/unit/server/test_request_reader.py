@@ -164,6 +164,49 @@ def test_nothing_but_http_is_spoken() -> None:
     assert [first.path, second.path] == [b'/1', b'/2']
 
 
+@pytest.mark.proves('one reading of a request')
+@pytest.mark.parametrize('of', [read, byte_by_byte])
+@pytest.mark.parametrize('head', ['', 'Connection: close\r\n'])
+@pytest.mark.parametrize(
+    'rest',
+    [
+        'Content-Length: 20\r\n\r\nGET /b HTTP/1.1\r\n\r\n_',
+        'Transfer-Encoding: chunked\r\n\r\n'
+        '5\r\nGET /\r\nf\r\nb HTTP/1.1\r\n\r\n_\r\n0\r\n\r\n',
+    ],
+)
+def test_who_offers_another_protocol_sends_a_body(
+    of: object, head: str, rest: str
+) -> None:
+    # As Java's own client does, and curl with --http2.
+    assert callable(of)
+    request = of(
+        b'POST /a HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n'
+        + f'{head}{rest}'.encode()
+    )
+    assert request.path == b'/a'
+    assert request.body == b'GET /b HTTP/1.1\r\n\r\n_'
+    assert request.keeps_alive == (not head)
+
+
+def test_what_follows_such_a_body_is_the_next_request() -> None:
+    client = Client()
+    first = client.send(
+        2
+        * b'POST /a HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n'
+        b'Content-Length: 1\r\nX-A: b\r\n\r\nx'
+        + b'GET /c HTTP/1.1\r\n\r\n'
+    )
+    second, third = client.go_on(), client.go_on()
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert first.body == second.body == b'x'
+    assert second.environ['HTTP_X_A'] == 'b'
+    assert third.path == b'/c'
+    assert third.body == b''
+
+
 @pytest.mark.parametrize(
     'target', ['/a?b', 'http://host:80/a?b', 'HTTPS://host/a?b']
 )
@@ -216,6 +259,7 @@ def test_the_client_says_whether_it_sends_more(
         b'POST /a HTTP/1.1\r\nContent-Length: \xb2\r\n\r\nxx',
         b'POST /a HTTP/1.1\r\nContent-Length:\r\n\r\n',
         b'POST /a HTTP/1.1\r\nContent-Length: ' + b'9' * 5000 + b'\r\n\r\n',
+        b'POST /a HTTP/1.1\r\nContent-Length: ' + b'0' * 5000 + b'1\r\n\r\nx',
         b'POST /a HTTP/1.1\r\nContent-Length: 1\r\n'
         b'Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n',
         b'POST /a HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n',
@@ -224,6 +268,10 @@ def test_the_client_says_whether_it_sends_more(
         b'POST /a HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n',
         b'POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n',
         CHUNKED + b'1\nx\r\n0\r\n\r\n',
+        CHUNKED + b'1;a\nb\r\nx\r\n0\r\n\r\n',
+        CHUNKED + b'1;a\rb\r\nx\r\n0\r\n\r\n',
+        CHUNKED + b'10000000000000001\r\nx\r\n0\r\n\r\n',
+        CHUNKED + b'0\r\nContent-Length: 1\r\n\r\nx',
         CHUNKED + b'+1\r\nx\r\n0\r\n\r\n',
         CHUNKED + b'1_0\r\n',
         CHUNKED + b'0x1\r\n',
@@ -249,6 +297,8 @@ def test_what_can_be_read_in_two_ways_is_refused(data: bytes) -> None:
         b'GET / HTTP/1.1\r\n'
         + b'a: b\r\n' * (request_reader.MAX_HEADERS + 1)
         + b'\r\n',
+        # They take memory before the head is complete, too.
+        b'GET / HTTP/1.1\r\n' + b'a:\r\n' * 200,
     ],
 )
 def test_a_head_has_bounds(data: bytes) -> None:

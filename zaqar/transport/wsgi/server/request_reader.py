@@ -28,6 +28,9 @@ LEAST_PART = 64
 #: Bytes beside those of a chunked body, as many as which do not count.
 FREE_OVERHEAD = 128 * 1024
 
+#: Digits of a length; more would be no number of bytes, and may be no number.
+_LONGEST_LENGTH = 18
+
 
 class Request(msgspec.Struct):
     """A request.
@@ -92,6 +95,7 @@ class RequestReader:
         '_parts',
         '_reads',
         '_request',
+        '_rest',
         '_url',
         '_wants_permission',
         'environ',
@@ -106,6 +110,8 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = (
             httptools.HttpRequestParser(self)
         )
+        #: What a body that the parser would not read is fed after.
+        self._rest = b''
         self.environ: Environ = {}
         self._url = b''
         self._headers: list[tuple[bytes, bytes]] = []
@@ -135,7 +141,10 @@ class RequestReader:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # Nothing else is spoken here.
-            self.feed(data[upgrade.args[0] :])
+            head, self._rest = self._rest, b''
+            if head:
+                self._parser = httptools.HttpRequestParser(self)
+            self.feed(head + data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if isinstance(cause, MalformedRequest):
@@ -146,6 +155,9 @@ class RequestReader:
             # What follows the last request is dropped.
             if not self.is_over:
                 raise MalformedRequest from None
+        # Each takes more memory than it has bytes.
+        if len(self._headers) > MAX_HEADERS:
+            raise MalformedRequest(431)
 
     def count(self, size: int) -> None:
         """Count a part of a request that is not complete.
@@ -197,6 +209,9 @@ class RequestReader:
         # Those that follow a body are dropped.
         headers, self._headers = self._headers, []
         url, self._url = self._url, b''
+        if self._request is not None:
+            # This head is ours, and its body that of the request.
+            return
         if len(headers) > MAX_HEADERS:
             raise MalformedRequest(431)
         path, _, query = url.partition(b'?')
@@ -212,6 +227,8 @@ class RequestReader:
         self._request = Request(environ, method, path, query, version, headers)
         if 'CONTENT_LENGTH' in environ or 'HTTP_TRANSFER_ENCODING' in environ:
             self._begin_body(environ, is_newer=version == '1.1')
+            if parser.should_upgrade():
+                self._rest = _head_of_rest(environ, parser.should_keep_alive())
 
     def on_body(self, part: bytes) -> None:
         parts = self._parts
@@ -226,6 +243,9 @@ class RequestReader:
             raise _NoMore
 
     def on_message_complete(self) -> None:
+        if self._rest:
+            # The body comes still.
+            return
         parser, request, parts = self._parser, self._request, self._parts
         assert parser is not None
         assert request is not None
@@ -246,7 +266,7 @@ class RequestReader:
                 raise MalformedRequest
         else:
             text = environ['CONTENT_LENGTH']
-            if not text.isdecimal():
+            if not text.isdecimal() or len(text) > _LONGEST_LENGTH:
                 raise MalformedRequest
             length = int(text)
         if length > self._longest:
@@ -264,6 +284,7 @@ class RequestReader:
 
     def _reset(self) -> None:
         self._request = None
+        self._rest = b''
         self.is_incomplete = self._wants_permission = False
         if self._parts:
             self._parts = []
@@ -272,6 +293,22 @@ class RequestReader:
             self._headers = []
         if self.received:
             self.received = self._reads = 0
+
+
+def _head_of_rest(environ: Environ, keeps_alive: bool) -> bytes:
+    """Return a head after which the parser reads the body of a request.
+
+    It takes that for another protocol if the client offers one, as some do
+    with every request.
+    """
+    lines = [b'POST / HTTP/1.1']
+    if 'CONTENT_LENGTH' in environ:
+        lines.append(b'Content-Length: ' + environ['CONTENT_LENGTH'].encode())
+    else:
+        lines.append(b'Transfer-Encoding: chunked')
+    if not keeps_alive:
+        lines.append(b'Connection: close')
+    return b'\r\n'.join((*lines, b'', b''))
 
 
 def _too_small_parts() -> InvalidBody:
