@@ -330,6 +330,23 @@ def test_a_header_cannot_begin_another_one() -> None:
     assert client.closes
 
 
+class Miscounting(House):
+    """Names a length that its answer does not have."""
+
+    def _app(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        start_response('200 OK', [('Content-Length', '1')])
+        return [b'abc']
+
+
+def test_an_answer_has_the_length_that_it_says() -> None:
+    client = Miscounting(0).answered()
+    assert client.head.lower().count('content-length') == 1
+    assert '\r\ncontent-length: 3\r\n' in client.head
+    assert client.body == b'abc'
+
+
 class Mark:
     """What only a request refers to."""
 

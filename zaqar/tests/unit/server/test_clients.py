@@ -269,6 +269,27 @@ def test_the_one_that_waits_longest_leaves_room_for_others(
     server.close()
 
 
+def test_what_all_send_before_answers_has_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clients, 'MOST_HELD', 50 * connection.OVERHEAD)
+    monkeypatch.setattr(clients, 'LONGEST_HELD', 0)
+    server = Server()
+    few, first, second = (server.client(GET * n) for n in (4, 30, 30))
+    assert is_closed(first)
+    assert not is_closed(few)
+    # The first ones of each, one of which has no client any more.
+    assert len(server.requests) == 3
+    for _ in range(1 + 4 + 30):
+        server.answer()
+    assert not server.requests
+    assert second.recv(100_000) == ANSWER * 30
+    # What they took is free again.
+    third = server.client(GET * 30)
+    assert not is_closed(third)
+    server.close()
+
+
 def test_more_connections_wait_to_be_accepted(two_at_most: Server) -> None:
     server = two_at_most
     first, _, third = (server.client(GET) for _ in range(3))
@@ -334,7 +355,7 @@ def test_who_only_ceases_to_send_gets_the_answer(server: Server) -> None:
 
 def test_at_the_end_all_are_answered(server: Server) -> None:
     idle, busy = server.client(), server.client(GET)
-    used = server.client(GET)
+    used, begun = server.client(GET), server.client(GET[:5])
     server.requests.pop()[0].answer(ANSWER, closes=False)
     server.poll()
     assert used.recv(1000) == ANSWER
@@ -342,6 +363,9 @@ def test_at_the_end_all_are_answered(server: Server) -> None:
     server.poll()
     assert is_closed(idle)
     assert is_closed(used)
+    assert not is_closed(begun)
+    server.poll(connection.LINGER + 1)
+    assert is_closed(begun)
     assert len(server.all) == 1
     server.answer(closes=True)
     assert busy.recv(1000) == ANSWER

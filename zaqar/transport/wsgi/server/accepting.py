@@ -9,10 +9,13 @@ moment, so that the other can accept.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 
 from zaqar.transport.wsgi.server.clients import Clients
 from zaqar.transport.wsgi.server.connection import Connection
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds that others have to accept a connection.
 COURTESY = 0.001
@@ -39,12 +42,15 @@ class Acceptor:
         self._clients = clients
         self._most = most
         self._is_stopped = self._is_watching = False
+        #: Whether others are being given time.
+        self._is_courteous = False
         self._opening: set[asyncio.Task[object]] = set()
         clients.on_leaving = self.go_on
 
     def go_on(self) -> None:
         """Accept what comes, if there is room."""
-        if not (self._is_stopped or self._is_watching) and self._has_room():
+        is_busy = self._is_stopped or self._is_watching or self._is_courteous
+        if not is_busy and self._has_room():
             self._is_watching = True
             self._loop.add_reader(self._listener, self._look)
 
@@ -65,9 +71,14 @@ class Acceptor:
         """Accept a connection, or leave it to another worker."""
         if self._clients.are_many:
             self._pause()
-            self._loop.call_later(COURTESY, self._accept)
+            self._is_courteous = True
+            self._loop.call_later(COURTESY, self._end_courtesy)
         else:
             self._accept()
+
+    def _end_courtesy(self) -> None:
+        self._is_courteous = False
+        self._accept()
 
     def _accept(self) -> None:
         """Accept a connection if there still is one."""
@@ -75,11 +86,13 @@ class Acceptor:
             return
         try:
             opened, _ = self._listener.accept()
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionError):
+            # Another worker has it, or its client has gone.
             self.go_on()
             return
-        except OSError:
+        except OSError as error:
             # Too many open files, above all.
+            LOG.warning('Connections cannot be accepted: %s', error.strerror)
             self._pause()
             self._loop.call_later(RETRY, self.go_on)
             return
@@ -98,6 +111,7 @@ class Acceptor:
 
     def _opened(self, task: asyncio.Task[object]) -> None:
         self._opening.discard(task)
-        if task.exception() is not None:
-            # The client has gone already.
-            self.go_on()
+        # That it has an exception means that the client has gone already.
+        task.exception()
+        # It counted twice for a moment.
+        self.go_on()

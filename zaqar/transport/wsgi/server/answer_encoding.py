@@ -45,7 +45,8 @@ def encode(
     for name, value in headers:
         lower = _lower(name)
         if lower == 'content-length':
-            if has_length:
+            # A wrong one would make answers of others of what follows.
+            if has_length or not is_head:
                 continue
             has_length = True
         elif lower in _OURS:

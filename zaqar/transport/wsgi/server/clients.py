@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, MutableSequence
 
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
 from zaqar.transport.wsgi.server.request_reader import Request
 
-#: Bytes of all incomplete requests; or :data:`LONGEST_HELD` times the longest
+LOG = logging.getLogger(__name__)
+
+#: Bytes of all incomplete requests, and of those that wait for the answer to
+#: another one of their connection; or :data:`LONGEST_HELD` times the longest
 #: body that is accepted, if that is more.
 MOST_HELD = 64 * 1024 * 1024
 LONGEST_HELD = 4
@@ -78,9 +82,9 @@ class Clients:
         self._number = 0
 
     def hold(self, connection: Connection, held: int) -> None:
-        """Count the bytes of an incomplete request.
+        """Count the bytes of what a client has sent and nothing answers yet.
 
-        If there are too many, the oldest such request is given up.
+        If there are too many, the oldest of it is given up.
         """
         self._held += held - connection.held
         connection.held = held
@@ -97,7 +101,12 @@ class Clients:
         """End what has lasted for too long."""
         now = self.clock = self.monotonic()
         for connection in list(self._connections):
-            connection.check(now, is_ending=self.is_ending)
+            try:
+                connection.check(now, is_ending=self.is_ending)
+            except Exception:
+                # The others have deadlines, too.
+                LOG.exception('A connection failed')
+                connection.abort()
 
     def _count(self) -> None:
         self._counts[self._number] = len(self._connections)

@@ -27,13 +27,18 @@ from zaqar.transport.wsgi.server.request_reader import (
 MOST_AHEAD = 64 * 1024
 MOST_BEHIND = 256
 
+#: Bytes of them that do not count, and those of a request beside its text.
+FREE_AHEAD = 16 * 1024
+OVERHEAD = 4096
+
 #: Seconds in which the minimum rate does not apply.
 GRACE = 5.0
 
 #: Seconds that a connection may be idle: longer than proxies keep it.
 IDLE_TIMEOUT = 75.0
 
-#: Seconds that a client has to read its last answer, while it still sends.
+#: Seconds that a client has to read its last answer, while it still sends,
+#: and for a head at the end of the worker.
 LINGER = 2.0
 
 
@@ -159,16 +164,16 @@ class Connection(RequestReader, asyncio.Protocol):
         if self.is_over:
             self._is_unread = True
             return
-        if self._stage is Stage.BUSY:
-            self._ahead += len(data)
-            if self._ahead > MOST_AHEAD and not self._is_paused:
-                self._pause()
+        was_busy = self._stage is Stage.BUSY
         try:
             self.feed(data)
             if self.is_incomplete and self._stage is not Stage.BUSY:
                 self._went_on(len(data))
         except MalformedRequest as error:
             self._refuse(error.status)
+        is_ahead = was_busy or self.is_incomplete or self._behind
+        if is_ahead and self._stage is Stage.BUSY:
+            self._read_ahead(len(data))
 
     def eof_received(self) -> bool:
         """Note that the client sends no more; tell whether to go on."""
@@ -249,15 +254,17 @@ class Connection(RequestReader, asyncio.Protocol):
             is_late = is_ending or age > IDLE_TIMEOUT
         elif stage is Stage.END:
             is_late = age > LINGER
+        elif is_ending:
+            # A single client could hold up the end.
+            is_late = stage is Stage.NEW or age > LINGER
         else:
-            is_unused = is_ending and stage is Stage.NEW
-            is_late = is_unused or age > limits.head_seconds
+            is_late = age > limits.head_seconds
         if is_late:
             self.abort()
 
     def give_up(self, why: str) -> None:
         """Refuse a request that is not complete."""
-        if self.is_reading_body:
+        if self.is_reading_body and self._stage is not Stage.BUSY:
             self.stop(RequestTimeout(why))
         else:
             self.abort()
@@ -265,6 +272,7 @@ class Connection(RequestReader, asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection, whatever is left to be read or written."""
         self.is_over = True
+        self._let_go()
         if self._transport is not None:
             self._transport.abort()
 
@@ -272,9 +280,8 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def take(self, request: Request) -> None:
         """Have a request answered, in its turn."""
-        if self.held:
-            self._clients.hold(self, 0)
         if self._stage is not Stage.BUSY:
+            self._let_go()
             self._stage = Stage.BUSY
             self._clients.handle(self, request)
             return
@@ -299,33 +306,43 @@ class Connection(RequestReader, asyncio.Protocol):
         if self.is_incomplete:
             self._clients.hold(self, self.received)
 
+    def _read_ahead(self, size: int) -> None:
+        """Note bytes that have come before the answer to a request."""
+        self._ahead += size
+        if self._ahead > MOST_AHEAD and not self._is_paused:
+            self._pause()
+        held = self._ahead + len(self._behind) * OVERHEAD
+        if held > FREE_AHEAD:
+            self._clients.hold(self, held)
+
+    def _let_go(self) -> None:
+        if self.held:
+            self._clients.hold(self, 0)
+
     def _refuse(self, status: int) -> None:
         """Answer what is no request, and close."""
         self.forget()
         self._is_unread = True
-        if self.held:
-            self._clients.hold(self, 0)
         if self._stage is Stage.BUSY:
             self._behind.append(status)
         else:
+            self._let_go()
             self._stage = Stage.BUSY
             self._answer_refusal(status)
 
     def _answer_refusal(self, status: int) -> None:
-        data = answer_encoding.encode(status, [], b'', closes=True)
-        self.answer(data, closes=True)
+        encode = answer_encoding.encode
+        self.answer(encode(status, [], b'', closes=True), closes=True)
 
     def _pause(self) -> None:
-        assert self._transport is not None
-        self._is_paused = True
-        self._transport.pause_reading()
+        if self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def _resume(self) -> None:
         if self._is_paused and self._transport is not None:
             self._is_paused = False
             self._transport.resume_reading()
-
-    # After an answer.
 
     def _go_on(self) -> None:
         """Go on after an answer is written."""
@@ -346,6 +363,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._begun = self._clients.clock
         if self._ahead:
             self._ahead = 0
+            self._let_go()
             self._resume()
         if self.is_incomplete:
             self._went_on(0)
@@ -360,6 +378,7 @@ class Connection(RequestReader, asyncio.Protocol):
         is_unread = self._is_unread or self.is_incomplete or self._behind
         self.is_over = True
         self._behind.clear()
+        self._let_go()
         self._stage = Stage.END
         self._begun = self._clients.monotonic()
         if self.has_left or not is_unread:

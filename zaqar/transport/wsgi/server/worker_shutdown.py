@@ -79,6 +79,9 @@ class WorkerShutdown:
 
     def check(self) -> None:
         """Check connections and the parent process now and then."""
+        interval = _OFTEN if self._clients.is_ending else CHECK_INTERVAL
+        # First, whatever fails here.
+        self._loop.call_later(interval, self.check)
         self._clients.check()
         if self._has_parent_ended():
             # It may have given no signal.
@@ -86,8 +89,6 @@ class WorkerShutdown:
         is_ending = self._clients.is_ending
         if is_ending and not len(self._clients) and self._threads.are_idle:
             self._loop.stop()
-        interval = _OFTEN if is_ending else CHECK_INTERVAL
-        self._loop.call_later(interval, self.check)
 
     def _end(self) -> None:
         self._acceptor.stop()
