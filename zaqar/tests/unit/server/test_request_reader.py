@@ -189,6 +189,16 @@ def test_who_offers_another_protocol_sends_a_body(
     assert request.keeps_alive == (not head)
 
 
+def test_many_may_offer_another_protocol_at_once() -> None:
+    client = Client()
+    offer = b'GET /a HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n'
+    assert client.send(offer * 200 + b'GET /b\r\n\r\n')
+    for _ in range(199):
+        assert client.go_on()
+    assert not client.go_on()
+    assert client.status == 400
+
+
 def test_what_follows_such_a_body_is_the_next_request() -> None:
     client = Client()
     first = client.send(

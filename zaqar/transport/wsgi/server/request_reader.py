@@ -137,14 +137,11 @@ class RequestReader:
         parser = self._parser
         if parser is None or self.is_over:
             return
+        offset = -1
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # Nothing else is spoken here.
-            head, self._rest = self._rest, b''
-            if head:
-                self._parser = httptools.HttpRequestParser(self)
-            self.feed(head + data[upgrade.args[0] :])
+            offset = upgrade.args[0]
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if isinstance(cause, MalformedRequest):
@@ -158,6 +155,12 @@ class RequestReader:
         # Each takes more memory than it has bytes.
         if len(self._headers) > MAX_HEADERS:
             raise MalformedRequest(431)
+        if offset >= 0:
+            # Nothing else is spoken here.
+            head, self._rest = self._rest, b''
+            if head:
+                self._parser = httptools.HttpRequestParser(self)
+            self.feed(head + data[offset:])
 
     def count(self, size: int) -> None:
         """Count a part of a request that is not complete.
