@@ -202,10 +202,8 @@ def test_many_may_offer_another_protocol_at_once() -> None:
 def test_what_follows_such_a_body_is_the_next_request() -> None:
     client = Client()
     first = client.send(
-        2
-        * b'POST /a HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n'
-        b'Content-Length: 1\r\nX-A: b\r\n\r\nx'
-        + b'GET /c HTTP/1.1\r\n\r\n'
+        2 * b'POST /a HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n'
+        b'Content-Length: 1\r\nX-A: b\r\n\r\nx' + b'GET /c HTTP/1.1\r\n\r\n'
     )
     second, third = client.go_on(), client.go_on()
     assert first is not None
