@@ -5,8 +5,8 @@ from oslo_config import cfg
 
 from zaqar import configuration
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.quota_checks import LimitSource
 from zaqar.controllers.quota_settings import QuotaSettings
-from zaqar.controllers.quotas import LimitSource
 from zaqar.controllers.rates import RateSettings, Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer

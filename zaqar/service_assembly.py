@@ -25,20 +25,20 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
-    delivery_quotas,
     health,
-    message_quotas,
     outbox_notices,
-    quotas,
+    pending_byte_quota,
+    quota_checks,
     redrive_records,
+    stored_byte_quota,
     subscription_records,
 )
 from zaqar.controllers.approximate_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.quota_checks import Quotas, RecordedLimits
 from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
-from zaqar.controllers.quotas import Quotas, RecordedLimits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
@@ -109,10 +109,12 @@ class Service:
         self._quotas = Quotas(quota_settings, source, rejected=rejected)
         self._usage: ApproximateUsage | None = None
         if quota_settings.are_on:
-            self.catalogue.room = quotas.queue_room(self._quotas, management)
+            self.catalogue.room = quota_checks.queue_room(
+                self._quotas, management
+            )
             resources = [
-                message_quotas.resource(self.catalogue),
-                delivery_quotas.resource(self.catalogue),
+                stored_byte_quota.resource(self.catalogue),
+                pending_byte_quota.resource(self.catalogue),
             ]
             self._usage = ApproximateUsage(self._quotas, resources)
         self.internal = Context(

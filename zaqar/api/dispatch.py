@@ -19,7 +19,7 @@ from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import idempotency_key, rates, subscriptions
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope

@@ -145,9 +145,9 @@ class Operation:
     """An operation of the API.
 
     ``handler`` is a function of a controller. It takes the
-    :class:`~zaqar.controllers.call_context.Context`, then by name: ``scope``
-    if the path names a queue or topic, the other path values, every query
-    parameter (None where absent) and, if there is a body, ``document``.
+    :class:`~zaqar.controllers.caller_and_services.Context`, then by name:
+    ``scope`` if the path names a queue or topic, the other path values, every
+    query parameter (None where absent) and, if there is a body, ``document``.
 
     :ivar name: the WebSocket action
     :ivar http: method and path, None for an action without a route

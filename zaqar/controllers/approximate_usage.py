@@ -16,8 +16,8 @@ import msgspec
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
+from zaqar.controllers.quota_checks import CACHED, Quotas
 from zaqar.controllers.quota_settings import Limits
-from zaqar.controllers.quotas import CACHED, Quotas
 from zaqar.errors import StoreUnavailable
 
 LOG = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from zaqar.controllers import (
     queue_existence_check,
     reserved_metadata,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MIN_TTL, page_size
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from zaqar import request_deadline
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import KeyMissing, StoreUnavailable
 from zaqar.models import Claim, Queue

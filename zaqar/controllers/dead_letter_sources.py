@@ -13,7 +13,7 @@ from typing import Any
 
 from zaqar.api_versions import V2_1
 from zaqar.controllers import dead_letter_permissions
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.subscription_records import parent_of
 from zaqar.errors import InvalidBody, InvalidRequest

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from zaqar.controllers import message_moves
 from zaqar.controllers.body_encryption import UNREADABLE
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_moves import Move
 from zaqar.models import Claim, Message, Queue, Scope
 

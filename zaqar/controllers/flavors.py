@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.pools import capabilities, catalogue_of, named, page
 from zaqar.controllers.result_types import Detailed, DetailedPage

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zaqar import request_deadline
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage.base import ManagementStore, MessageStore

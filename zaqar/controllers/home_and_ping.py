@@ -3,7 +3,7 @@
 
 from collections.abc import Set
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from zaqar.controllers import dead_letters
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import DecryptionFailed, KeyMissing
 from zaqar.models import Message, Queue, Scope
 from zaqar.rfc3339 import timestamp

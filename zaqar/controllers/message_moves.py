@@ -9,7 +9,7 @@ from msgspec import structs
 
 from zaqar.controllers import message_extras, post_notices, posting
 from zaqar.controllers.body_encryption import is_encrypted
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_extras import DeadLetter
 from zaqar.errors import QueueFull
 from zaqar.models import Kind, Message, NewMessage, Queue, Scope, random_half

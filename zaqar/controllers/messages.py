@@ -6,7 +6,7 @@ from typing import Any
 
 from zaqar.api_versions import V2_1
 from zaqar.controllers import popping, queue_existence_check
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits, page_size
 from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.controllers.result_types import MessagePage, OneMessage, Popped

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zaqar import request_deadline
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import is_name, page_size
 from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zaqar import request_deadline
 from zaqar.controllers import claims_of_readable_messages
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import Popped
 from zaqar.errors import (
     InvalidDeletion,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from zaqar.controllers import outbox_notices, subscription_records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.models import NewMessage, Queue, Scope
 

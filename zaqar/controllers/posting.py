@@ -10,19 +10,19 @@ import msgspec
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     body_checksum,
-    delivery_quotas,
     fifo_queues,
     group_and_attribute_checks,
     idempotency_key,
     message_delays,
     message_extras,
-    message_quotas,
+    pending_byte_quota,
     post_notices,
     queue_existence_check,
     rates,
+    stored_byte_quota,
 )
 from zaqar.controllers.approximate_usage import NOTHING, Sizes
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
 from zaqar.controllers.message_extras import Extras
 from zaqar.controllers.reserved_metadata import dedup_window, default_delay
@@ -183,10 +183,10 @@ def _count(
             raise ctx.throttle.exceeded(project, lack)
     if ctx.usage is None:
         return NOTHING, NOTHING, NOTHING
-    stored = {message_quotas.RESOURCE: size}
+    stored = {stored_byte_quota.RESOURCE: size}
     if draft.clear is not draft.stored:
         size = sum(len(item.body) for item in draft.clear)
-    pending = {delivery_quotas.RESOURCE: size}
+    pending = {pending_byte_quota.RESOURCE: size}
     counted = ctx.usage.take(
         project,
         stored,

@@ -10,13 +10,13 @@ import msgspec
 
 from zaqar import control_character_patterns
 from zaqar.controllers import (
-    delivery_quotas,
-    message_quotas,
-    quotas,
-    socket_quotas,
+    pending_byte_quota,
+    quota_checks,
+    stored_byte_quota,
     subscription_indexes,
+    websocket_connection_quota,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MAX_PROJECT
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED, Limits
 from zaqar.errors import InvalidRequest
@@ -87,7 +87,7 @@ def update(
             name: limit for name, limit in limits.items() if limit is not None
         }
 
-    key = (quotas.KIND, project_id, quotas.NAME)
+    key = (quota_checks.KIND, project_id, quota_checks.NAME)
     change(ctx.catalogue.management, key, edit)
     ctx.quotas.forget(project_id)
     return ProjectQuotas(project_id, ctx.quotas.limits(project_id), usage)
@@ -127,13 +127,13 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         'queues': store.count(Kind.QUEUE, project),
         'topics': store.count(Kind.TOPIC, project),
         'subscriptions': subscription_indexes.count(store, project),
-        'message_bytes': message_quotas.held(ctx.catalogue, project)
+        'message_bytes': stored_byte_quota.held(ctx.catalogue, project)
         if ctx.usage is not None
         else None,
-        'delivery_bytes': delivery_quotas.pending(ctx.catalogue, project)
+        'delivery_bytes': pending_byte_quota.pending(ctx.catalogue, project)
         if ctx.usage is not None
         else None,
-        'sockets': socket_quotas.recorded(store).get(project, 0),
+        'sockets': websocket_connection_quota.recorded(store).get(project, 0),
     }
 
 

@@ -6,7 +6,7 @@ Otherwise such a queue reads as an empty one, and a post creates it.
 
 from typing import TypeVar
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import NotFound
 from zaqar.models import Scope
 from zaqar.pools.queue_catalogue import Call

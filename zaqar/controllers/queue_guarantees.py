@@ -4,7 +4,7 @@
 import msgspec
 
 from zaqar.controllers import queue_existence_check
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.reserved_metadata import dedup_window
 from zaqar.controllers.server_guarantees_cache import Checked
 from zaqar.models import Queue, Scope

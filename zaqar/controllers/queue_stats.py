@@ -5,8 +5,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.controllers.call_context import Context
-from zaqar.controllers.rate_estimates import Rates
+from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.message_flow_estimates import Rates
 from zaqar.controllers.result_types import Counted
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Kind, Queue, Record, Scope, Stats

@@ -17,7 +17,7 @@ from zaqar.controllers import (
     reserved_metadata,
     subscription_records,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MAX_NAME, page_size
 from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from zaqar.controllers import redrive_records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.models import Scope
 from zaqar.storage.record_updates_and_listing import repeat

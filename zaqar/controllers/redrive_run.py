@@ -23,7 +23,7 @@ import msgspec
 
 from zaqar.controllers import message_moves
 from zaqar.controllers.body_encryption import UNREADABLE
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_moves import Move
 from zaqar.controllers.redrive_lease import LeasedJob, Lost
 from zaqar.controllers.redrive_records import Redrive, Status

@@ -6,7 +6,7 @@ import secrets
 import threading
 
 from zaqar.controllers import redrive_lease, redrive_records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_run import PAUSE, Run
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope

@@ -14,7 +14,7 @@ from zaqar.controllers import (
     redrive_records,
     redrive_selection,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.redrive_selection import Selection
 from zaqar.controllers.result_types import DryRun, StartedRedrive

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from zaqar.controllers.delivery_attempt_history import Attempt
-from zaqar.controllers.rate_estimates import Rates
+from zaqar.controllers.message_flow_estimates import Rates
 from zaqar.models import Claim, Kind, Message, Stats, Subscription
 
 Item = TypeVar('Item')

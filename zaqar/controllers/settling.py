@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers import claims, dead_letters, message_moves
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.reserved_metadata import is_int
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import Act, Message, Queue, Scope, Settlement

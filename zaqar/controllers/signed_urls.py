@@ -10,7 +10,7 @@ from typing import Any
 
 from zaqar.api_versions import V2_1
 from zaqar.controllers import queue_existence_check
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.url_signatures import Grant, Signer, moment, shown
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import Scope

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from zaqar import request_deadline
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import InvalidParameter, StoreUnavailable
 from zaqar.models import Message, Queue, Scope
 from zaqar.pools.queue_catalogue import Catalogue

@@ -15,11 +15,11 @@ from zaqar.controllers import (
     subscription_delivery_status,
 )
 from zaqar.controllers import subscription_records as records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.delivery_attempt_history import OUTCOMES, Attempt
 from zaqar.controllers.outbox_notices import ReplayRequest, ResendRequest
-from zaqar.controllers.pending_counts import Counts, Waiting
+from zaqar.controllers.pending_delivery_counts import Counts, Waiting
 from zaqar.controllers.result_types import AttemptPage
 from zaqar.controllers.subscription_delivery_status import FILTERED
 from zaqar.errors import Conflict, InvalidRequest, NotFound

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterator
 
 from zaqar.controllers import subscription_indexes, subscription_records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.models import Scope
 
 

@@ -21,7 +21,7 @@ from zaqar.controllers import (
     trust_interface,
     trusts_to_delete,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.models import Data, Kind, Record, Scope, Subscription
 from zaqar.storage.base import ManagementStore

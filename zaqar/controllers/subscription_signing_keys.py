@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers import subscription_records as records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.webhook_secret_format import OPTION, PREFIX
 from zaqar.errors import Forbidden, NotFound
 from zaqar.models import Scope

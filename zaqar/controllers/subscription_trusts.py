@@ -17,7 +17,7 @@ from zaqar.controllers import (
     trust_interface,
     trusts_to_delete,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.trust_interface import (
     BROUGHT,
     OPTION,

@@ -23,7 +23,7 @@ from zaqar.controllers import (
 )
 from zaqar.controllers import subscription_records as records
 from zaqar.controllers import subscription_validation as validate
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.result_types import Subscribed, SubscriptionPage
 from zaqar.controllers.url_signatures import shown

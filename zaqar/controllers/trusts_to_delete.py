@@ -8,7 +8,7 @@ import contextlib
 import random
 
 from zaqar import request_deadline
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 
 KIND = 'ended_trust'

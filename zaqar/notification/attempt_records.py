@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.delivery_attempt_history import Outcome as Result
 from zaqar.models import NewMessage

@@ -10,7 +10,7 @@ import logging
 import msgspec
 
 from zaqar.controllers import message_extras, outbox_notices, posting
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Kind, Scope, Subscription
 from zaqar.notification import notifier_metrics

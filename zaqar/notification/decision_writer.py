@@ -17,7 +17,7 @@ from collections.abc import Sequence, Set
 from itertools import islice
 
 from zaqar.controllers import subscription_records, subscriptions
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_notices import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Subscription

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.daemon_threads import DaemonThreads
 from zaqar.keystone.service_catalog import PublicEndpoints

@@ -23,7 +23,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from zaqar.controllers import outbox_notices
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
     PostNotice,

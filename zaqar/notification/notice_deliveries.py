@@ -17,7 +17,7 @@ from zaqar.controllers import (
     subscription_filters,
     subscription_records,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.outbox_notices import (
     ConfirmationRequest,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_worker import RedriveWorker
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable

@@ -16,8 +16,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from zaqar.controllers import delivery_quotas
-from zaqar.controllers.call_context import Context
+from zaqar.controllers import pending_byte_quota
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -77,12 +77,12 @@ class PendingByteCounter:
             empty, self._empty = self._empty, set()
         try:
             while empty:
-                delivery_quotas.reset(self._store, next(iter(empty)))
+                pending_byte_quota.reset(self._store, next(iter(empty)))
                 empty.pop()
             while changes:
                 (pool, project), change = next(iter(changes.items()))
                 if change:
-                    delivery_quotas.add(self._store, pool, project, change)
+                    pending_byte_quota.add(self._store, pool, project, change)
                 del changes[pool, project]
         except StoreUnavailable:
             LOG.warning('Pending bytes cannot be written; retrying later')

@@ -17,7 +17,7 @@ import msgspec
 
 from zaqar.controllers import body_encryption
 from zaqar.controllers.body_filter import Filter
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_notices import (
     Payload,
     ReplayRequest,

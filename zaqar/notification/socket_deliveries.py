@@ -14,7 +14,7 @@ from typing import Any
 from cachetools import TTLCache
 
 from zaqar.controllers import subscription_records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Scope, Subscription

@@ -7,7 +7,7 @@ from typing import Any
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers import subscription_records
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.models import Scope, Subscription
 from zaqar.notification import retry_pauses
 from zaqar.notification.pending_delivery import PendingDelivery

@@ -18,7 +18,7 @@ from zaqar.controllers import (
     queues,
     settling,
 )
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import MessagePage
 from zaqar.models import Claim, Kind, Message, Scope, Stats
 from zaqar.pools.queue_catalogue import Catalogue

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from zaqar.controllers import message_extras
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_extras import DeadLetter
 from zaqar.errors import QueueFull
 from zaqar.models import Act, Message, Settlement

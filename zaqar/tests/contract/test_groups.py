@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from zaqar.api_versions import V2_1
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import InvalidRequest, MessageClaimed
 from zaqar.models import Act, Message, NewMessage, Settlement
 from zaqar.pools.queue_catalogue import Catalogue

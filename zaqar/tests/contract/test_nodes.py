@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.controllers import queues
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import NotFound
 from zaqar.models import Record
 from zaqar.pools.queue_catalogue import Catalogue

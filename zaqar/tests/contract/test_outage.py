@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from zaqar import request_deadline
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from zaqar.controllers import queues
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import NotFound
 from zaqar.models import Kind, Stats
 from zaqar.tests.contract.caller import Caller

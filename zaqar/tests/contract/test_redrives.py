@@ -13,7 +13,7 @@ from zaqar import store_clock
 from zaqar.api_versions import V2_1
 from zaqar.controllers import message_extras, redrives
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_extras import DeadLetter
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.redrive_lease import LEASE

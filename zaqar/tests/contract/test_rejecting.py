@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage import store_call_interceptor
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from zaqar.controllers import queues
 from zaqar.controllers.body_encryption import Cipher, is_encrypted
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from zaqar.controllers import claims_of_readable_messages
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import KeyMissing
 from zaqar.tests.contract.caller import Caller

@@ -15,7 +15,7 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation_declarations import messages
 from zaqar.controllers import idempotency_key
 from zaqar.controllers.result_types import Posted
-from zaqar.controllers.socket_quotas import Place, Sockets
+from zaqar.controllers.websocket_connection_quota import Place, Sockets
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket import (

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import h11
 
-from zaqar.controllers.socket_quotas import Place, Sockets
+from zaqar.controllers.websocket_connection_quota import Place, Sockets
 from zaqar.errors import QuotaExceeded, ZaqarError
 from zaqar.transport.large_page_fairness import TURN, Job, Turn, Turns
 from zaqar.transport.websocket.event_stream import (

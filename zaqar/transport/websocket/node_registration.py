@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from zaqar.controllers.socket_quotas import Sockets
+from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.errors import StoreUnavailable
 from zaqar.socket_pushes import websocket_node_directory
 from zaqar.storage.base import ManagementStore

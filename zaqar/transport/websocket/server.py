@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
-from zaqar.controllers.socket_quotas import Sockets
+from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.errors import ConfigurationError
 from zaqar.notification.settings import socket_secrets
 from zaqar.socket_pushes import push_frames, websocket_node_directory

@@ -12,8 +12,8 @@ from oslo_context import context
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.api_versions import Version
-from zaqar.controllers.socket_quotas import Place
 from zaqar.controllers.streams import StreamStart
+from zaqar.controllers.websocket_connection_quota import Place
 from zaqar.errors import InvalidRequest, NotFound, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport.token_validation import Credentials

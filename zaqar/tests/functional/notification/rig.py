@@ -25,10 +25,10 @@ from zaqar.controllers import (
     subscriptions,
 )
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
-from zaqar.controllers.quotas import Quotas
+from zaqar.controllers.quota_checks import Quotas
 from zaqar.controllers.rates import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer

@@ -16,8 +16,8 @@ from zaqar.controllers.approximate_usage import (
     Resource,
     Sizes,
 )
+from zaqar.controllers.quota_checks import Quotas
 from zaqar.controllers.quota_settings import QuotaSettings
-from zaqar.controllers.quotas import Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.tests.contract.crowd import each
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import streams
-from zaqar.controllers.call_context import Context
+from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.streams import BEGINNING, StreamStart
 from zaqar.errors import InvalidParameter, StoreUnavailable

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers.socket_quotas import Place
+from zaqar.controllers.websocket_connection_quota import Place
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
 from zaqar.transport.large_page_fairness import Turn, Turns

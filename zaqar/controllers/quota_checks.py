@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quotas: how much of each resource a project may have.
+"""Checks of quotas: whether a project may have more of a resource.
 
 Limits are cached for a minute. Older ones are used while a thread reads them
 anew, so that no request waits for Keystone but the first one of a project.

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.pending_counts import PendingCounts
+from zaqar.controllers.pending_delivery_counts import PendingDeliveryCounts
 from zaqar.models import Page
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
@@ -16,7 +16,7 @@ def test_one_request_counts_and_others_get_the_last_counts(
     tmp_path: Any, monkeypatch: Any
 ) -> None:
     now = 0.0
-    counts = PendingCounts(lambda: now)
+    counts = PendingDeliveryCounts(lambda: now)
     store = DRIVER.open_messages(f'sqlite:///{tmp_path}/zaqar.sqlite', {})
     cipher = Cipher(None)
     first = counts.read('pool', store, cipher)

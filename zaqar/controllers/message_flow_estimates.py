@@ -44,7 +44,7 @@ class _Sample(msgspec.Struct, frozen=True):
     total: int
 
 
-class RateEstimates:
+class MessageFlowEstimates:
     """The statistics of queues that were requested lately."""
 
     def __init__(self) -> None:

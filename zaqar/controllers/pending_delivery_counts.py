@@ -69,7 +69,7 @@ class Counts(msgspec.Struct, frozen=True):
 _Look = tuple[Counts, float]
 
 
-class PendingCounts:
+class PendingDeliveryCounts:
     """Counts of all stores.
 
     :param timer: a monotonic clock, in seconds

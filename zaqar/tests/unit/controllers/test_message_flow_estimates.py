@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from zaqar.controllers.rate_estimates import (
+from zaqar.controllers.message_flow_estimates import (
     LEAST,
     MAX_QUEUES,
     PERIOD,
-    RateEstimates,
+    MessageFlowEstimates,
     Rates,
 )
 from zaqar.models import Stats
@@ -21,11 +21,11 @@ def stats(posted: int | None, total: int) -> Stats:
 
 
 def test_the_first_statistics_tell_no_rate() -> None:
-    assert RateEstimates().update('q', stats(7, 7), START) == UNKNOWN
+    assert MessageFlowEstimates().update('q', stats(7, 7), START) == UNKNOWN
 
 
 def test_a_rate_is_that_of_a_minute() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     seen.update('q', stats(1000, 10), START)
     # In half a minute 20 were posted, and 25 have gone.
     rates = seen.update('q', stats(1020, 5), START + 30_000)
@@ -33,7 +33,7 @@ def test_a_rate_is_that_of_a_minute() -> None:
 
 
 def test_nothing_is_said_of_a_moment() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     seen.update('q', stats(0, 0), START)
     later = START + LEAST
     assert seen.update('q', stats(9, 9), later - 1) == UNKNOWN
@@ -41,7 +41,7 @@ def test_nothing_is_said_of_a_moment() -> None:
 
 
 def test_the_last_five_minutes_count() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     for minute in range(20):
         # A burst in the first minute, then ten a minute.
         posted = 1000 * min(minute, 1) + 10 * max(minute - 1, 0)
@@ -50,20 +50,20 @@ def test_the_last_five_minutes_count() -> None:
 
 
 def test_what_was_seen_long_ago_tells_no_rate() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     seen.update('q', stats(0, 0), START)
     assert seen.update('q', stats(5, 0), START + PERIOD + 1) == UNKNOWN
 
 
 def test_frequent_requests_do_not_shorten_the_period() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     for second in range(301):
         rates = seen.update('q', stats(second, 0), START + second * 1000)
     assert rates == Rates(60.0, 60.0)
 
 
 def test_after_a_loss_of_data_rates_begin_anew() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     seen.update('q', stats(1000, 10), START)
     assert seen.update('q', stats(3, 3), START + 60_000) == UNKNOWN
     rates = seen.update('q', stats(4, 4), START + 120_000)
@@ -71,13 +71,13 @@ def test_after_a_loss_of_data_rates_begin_anew() -> None:
 
 
 def test_a_store_that_does_not_count_posts_tells_no_rate() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     for minute in range(3):
         assert seen.update('q', stats(None, 1), minute * 60_000) == UNKNOWN
 
 
 def test_queues_are_told_apart_and_forgotten() -> None:
-    seen = RateEstimates()
+    seen = MessageFlowEstimates()
     seen.update('first', stats(0, 0), START)
     for number in range(MAX_QUEUES):
         seen.update(str(number), stats(0, 0), START)

@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+from zaqar.controllers.quota_checks import (
+    AGAIN,
+    FRESH,
+    LimitsUnavailable,
+    Quotas,
+)
 from zaqar.controllers.quota_settings import Limits, QuotaSettings
-from zaqar.controllers.quotas import AGAIN, FRESH, LimitsUnavailable, Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The context in which a controller function is called."""
+"""The caller of a controller function, and the services that it works with."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.approximate_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.pending_counts import PendingCounts
+from zaqar.controllers.message_flow_estimates import MessageFlowEstimates
+from zaqar.controllers.pending_delivery_counts import PendingDeliveryCounts
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
-from zaqar.controllers.quotas import Quotas
-from zaqar.controllers.rate_estimates import RateEstimates
+from zaqar.controllers.quota_checks import Quotas
 from zaqar.controllers.rates import Throttle
 from zaqar.controllers.server_guarantees_cache import ServerGuaranteesCache
 from zaqar.controllers.trust_interface import Trusts
@@ -49,11 +49,15 @@ class Context(msgspec.Struct, frozen=True):
     pipeline: Pipeline = msgspec.field(default_factory=Pipeline)
     trusts: Trusts | None = None
     version: Version = V2_0
-    rates: RateEstimates = msgspec.field(default_factory=RateEstimates)
+    rates: MessageFlowEstimates = msgspec.field(
+        default_factory=MessageFlowEstimates
+    )
     guarantees: ServerGuaranteesCache = msgspec.field(
         default_factory=ServerGuaranteesCache
     )
-    pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
+    pending: PendingDeliveryCounts = msgspec.field(
+        default_factory=PendingDeliveryCounts
+    )
     quotas: Quotas = msgspec.field(default_factory=Quotas)
     usage: ApproximateUsage | None = None
     throttle: Throttle | None = None
