@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from zaqar.models import NewMessage, Subscription
-from zaqar.notification.decision import DeadLetter, Remove
+from zaqar.notification.delivery_decision import DeadLetter, Remove
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome
 from zaqar.storage.base import PENDING, MessageStore

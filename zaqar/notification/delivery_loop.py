@@ -16,22 +16,22 @@ from zaqar.controllers.rates import Throttle
 from zaqar.controllers.retry_policy_validation import DEFAULTS
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.decision import (
+from zaqar.notification.delivery_attempt import Attempts
+from zaqar.notification.delivery_decision import (
     DeadLetter,
     Defer,
     decide,
     decide_without_room,
 )
-from zaqar.notification.decision_writer import DecisionWriter
-from zaqar.notification.delivery_attempt import Attempts
+from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.host_fair_scheduler import (
     Attempt,
     Scheduler,
 )
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import Verdict
-from zaqar.notification.socket_deliveries import SocketDeliveries
 from zaqar.notification.subscription_cache import SubscriptionCache
+from zaqar.notification.websocket_deliveries import SocketDeliveries
 
 LOG = logging.getLogger(__name__)
 

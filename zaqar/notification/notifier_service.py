@@ -29,11 +29,11 @@ from zaqar.notification.outbox_reader import OutboxReader
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.socket_deliveries import SocketDeliveries
 from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
+from zaqar.notification.websocket_deliveries import SocketDeliveries
 
 LOG = logging.getLogger(__name__)
 

@@ -16,14 +16,17 @@ from zaqar.notification import (
     notifier_metrics,
     pending_limit_per_project,
 )
-from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.claims_on_pending_deliveries import (
+    BATCH,
+    PendingClaims,
+)
+from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.due_deliveries import DueDeliveries
 from zaqar.notification.fanout import Expansion, Fanout
 from zaqar.notification.fanout_share_per_project import MAX_DUE, ProjectShares
 from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.pending_byte_counter import PendingByteCounter
-from zaqar.notification.pending_claims import BATCH, PendingClaims
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (

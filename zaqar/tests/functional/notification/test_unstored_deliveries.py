@@ -16,10 +16,13 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
 from zaqar.notification import fanout, outbox_reader
 from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.claims_on_pending_deliveries import (
+    RENEW,
+    PendingClaims,
+)
+from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_share_per_project import ProjectShares
-from zaqar.notification.pending_claims import RENEW, PendingClaims
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.subscription_cache import SubscriptionCache

@@ -7,7 +7,7 @@ import pytest
 
 from zaqar.controllers.retry_policy_validation import DEFAULTS
 from zaqar.notification import retry_pauses
-from zaqar.notification.decision import (
+from zaqar.notification.delivery_decision import (
     GONE_AFTER,
     GRACE,
     Acknowledge,

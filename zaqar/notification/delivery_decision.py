@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from an attempt, and from a lack of room: pure functions.
+"""Decisions on deliveries after attempts, or for lack of room: pure functions.
 
 :source: reference/delivery, "Retries"
 """

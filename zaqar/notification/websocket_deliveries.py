@@ -20,7 +20,7 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.pending_delivery import Socket, delivery_id
 from zaqar.notification.sender_interface import Outcome, Sender, Verdict
 from zaqar.notification.subscription_cache import CACHE_SECONDS

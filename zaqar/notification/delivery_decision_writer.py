@@ -27,7 +27,8 @@ from zaqar.notification.claimed_delivery import (
     ClaimedDelivery,
     GivenUp,
 )
-from zaqar.notification.decision import (
+from zaqar.notification.delivery_attempt import delivery_of
+from zaqar.notification.delivery_decision import (
     Acknowledge,
     DeadLetter,
     Decision,
@@ -35,7 +36,6 @@ from zaqar.notification.decision import (
     Remove,
     Retry,
 )
-from zaqar.notification.delivery_attempt import delivery_of
 from zaqar.notification.due_deliveries import DueDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
