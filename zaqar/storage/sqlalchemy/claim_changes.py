@@ -11,7 +11,7 @@ from msgspec import structs
 from zaqar.models import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_id
-from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy import message_groups, queue_state
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,
     PROLONG,
@@ -113,7 +113,9 @@ def release(
     queue_id = 0
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
-        queue_id, left = groups.lock_those_of_claim(session, queue, values)
+        queue_id, left = message_groups.lock_those_of_claim(
+            session, queue, values
+        )
     freed = session.run(
         f'UPDATE message{_by_claim(session)} '
         f'SET {FREED} '
@@ -124,7 +126,7 @@ def release(
         f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
         values,
     )
-    groups.go_on(session, queue_id, left, now)
+    message_groups.go_on(session, queue_id, left, now)
     if not freed and not deleted:
         queue_state.check_gone(session, qid, takes_groups=takes_groups)
 
@@ -146,7 +148,7 @@ def settle(
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
         queue_state.lock_if_counted(session, qid)
-        _, left = groups.lock_those_of_claim(session, QUEUE, values)
+        _, left = message_groups.lock_those_of_claim(session, QUEUE, values)
     queue = QUEUE if takes_groups else UNGROUPED
     sql = _HELD.format(hint=_by_claim(session), queue=queue)
     rows, counted = session.several(
@@ -183,7 +185,7 @@ def settle(
         _apply(session, item, sorted(seqs), values)
     end = max(ends.values())
     session.later(_END_CLAIM, {**values, 'end': end})
-    groups.go_on(session, rows[0][0], left, now)
+    message_groups.go_on(session, rows[0][0], left, now)
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if deleted else ():
         queue_state.subtract_by_key(session, qid, queue_id, len(deleted))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy import group_repairs, groups
+from zaqar.storage.sqlalchemy import group_repairs, message_groups
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
@@ -83,7 +83,7 @@ def reveal(session: SqlSession, values: Mapping[str, Any]) -> bool:
     :returns: whether there are any
     """
     dead = group_repairs.dead_first(session, QUEUE, values)
-    locked = groups.lock(session, dead.queue_id, dead.left, skip=True)
+    locked = message_groups.lock(session, dead.queue_id, dead.left, skip=True)
     group_repairs.pass_over(
         session,
         dead.queue_id,

@@ -18,7 +18,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy import message_groups, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     QUEUE,
@@ -243,7 +243,7 @@ def _with_woken(
         if is_server:
             return None
         # Which of their groups are free is not to be seen in them alone.
-        groups.wake(session, QUEUE, wanted.values)
+        message_groups.wake(session, QUEUE, wanted.values)
         free = session.all(wanted.select(session, FREE), wanted.values)
         # Those that it has hidden may have kept others from being found.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What posts are compared with: tokens, and ids of duplicates.
+"""Deduplication of posts: what they are compared with, by tokens and ids.
 
 Both are read and written while the row of the queue is locked.
 """

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from zaqar.models import Act, Settlement
 from zaqar.storage.message_ids import parse_id
-from zaqar.storage.sqlalchemy import held_bytes
+from zaqar.storage.sqlalchemy import queue_byte_counts
 from zaqar.storage.sqlalchemy.message_rows import delete_from, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
@@ -37,7 +37,7 @@ _END_CLAIM = (
     'WHERE queue_id = {queue} AND id = {claim_id}'
 )
 _SUBTRACT = (
-    f'UPDATE message_queue SET {held_bytes.subtract(":count")} '
+    f'UPDATE message_queue SET {queue_byte_counts.subtract(":count")} '
     'WHERE qid = :qid'
 )
 #: The claim is locked before it is known when it ends: of two calls that

@@ -2,7 +2,7 @@
 """Groups that have lost the messages that were first in them.
 
 Usually since these have expired. Of such a group nothing is free until what is
-now the first of it is shown; see :mod:`.groups`.
+now the first of it is shown; see :mod:`.message_groups`.
 
 Programs of earlier releases remove expired messages without a thought of
 groups. Which group they have stranded is not to be seen in any row: so groups
@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.message_ids import MAX_SEQ
-from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy import message_groups, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     IN_GROUP,
     index_hint,
@@ -41,7 +41,7 @@ MOST_SEARCHES = 10
 _DEAD = (
     'SELECT m.queue_id, m.seq, m.group_key, m.claim_id FROM message m{hint} '
     'WHERE m.queue_id = {queue} AND {where} AND m.expires_at <= :now '
-    f'AND m.group_key IS NOT NULL LIMIT {groups.CHUNK}'
+    f'AND m.group_key IS NOT NULL LIMIT {message_groups.CHUNK}'
 )
 _DEAD_PARTS = (
     ('message_free', 'm.state = 0'),
@@ -112,19 +112,20 @@ def pass_over(
     """
     dialect = session.dialect
     hint = index_hint(dialect, 'PRIMARY') if dialect == 'mysql' else ''
-    for chunk in groups.chunks(sorted(seqs)):
+    for chunk in message_groups.chunks(sorted(seqs)):
         session.run(
-            f'UPDATE message{hint} {groups.HIDE} WHERE queue_id = :id '
+            f'UPDATE message{hint} {message_groups.HIDE} WHERE queue_id = :id '
             f'AND {is_one_of(dialect, "seq", "s", len(chunk))} '
             f'AND state + 0 <> {IN_GROUP} AND expires_at + 0 <= :now',
             {'id': queue_id, 'now': now, **placeholder_values('s', chunk)},
         )
     hint = index_hint(dialect, 'message_claim')
-    for keys in groups.chunks(sorted(left)):
+    for keys in message_groups.chunks(sorted(left)):
         claims = sorted({claim_id for key in keys for claim_id in left[key]})
-        for some in groups.chunks(claims):
+        for some in message_groups.chunks(claims):
             session.run(
-                f'UPDATE message{hint} {groups.HIDE} WHERE queue_id = :id '
+                f'UPDATE message{hint} {message_groups.HIDE} '
+                'WHERE queue_id = :id '
                 f'AND claim_id IN ({placeholders("c", len(some))}) '
                 f'AND group_key IN ({placeholders("k", len(keys))}) '
                 'AND state IN (1, 2) AND expires_at <= :now',
@@ -135,7 +136,7 @@ def pass_over(
                     **placeholder_values('k', keys),
                 },
             )
-    return groups.go_on(session, queue_id, left, now)
+    return message_groups.go_on(session, queue_id, left, now)
 
 
 def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
@@ -143,7 +144,7 @@ def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
 
     :param queue: locked, as it was when they were
     """
-    locked = groups.lock(session, queue.id, queue.bereft)
+    locked = message_groups.lock(session, queue.id, queue.bereft)
     left = {key: queue.bereft[key] for key in locked}
     pass_over(session, queue.id, left, now)
 
@@ -236,7 +237,7 @@ def heal(
     Those that others work on are left for another time.
     """
     if not queue_state.lock_unless_locked(session, [queue_id]):
-        locked = groups.lock(session, queue_id, keys, skip=True)
+        locked = message_groups.lock(session, queue_id, keys, skip=True)
         search(session, queue_id, locked, now)
 
 

@@ -12,9 +12,9 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import (
-    groups,
-    held_bytes,
+    message_groups,
     message_queries,
+    queue_byte_counts,
     queue_state,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -46,12 +46,12 @@ _HELD = 'state = 1 AND wake_at > :now AND claim_id = :claim_id'
 _WITH_COUNT = (
     'WITH d AS ({delete} RETURNING queue_id), '
     'l AS (UPDATE message_queue q SET '
-    f'{held_bytes.subtract("1", "q.")} FROM d '
+    f'{queue_byte_counts.subtract("1", "q.")} FROM d '
     'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
     'SELECT count(*) FROM d'
 )
 _SUBTRACT_ONE = (
-    f'UPDATE message_queue SET {held_bytes.subtract("1")} '
+    f'UPDATE message_queue SET {queue_byte_counts.subtract("1")} '
     'WHERE qid = :qid AND live IS NOT NULL'
 )
 #: Deletions from a queue, each with how many it has deleted (MariaDB). The row
@@ -61,7 +61,7 @@ _BLOCK = (
     'SELECT id, live INTO q, l FROM message_queue '
     'WHERE qid = :qid AND dropped_at IS NULL; {parts}'
     'IF total > 0 AND l IS NOT NULL THEN UPDATE message_queue '
-    f'SET {held_bytes.subtract("total")} '
+    f'SET {queue_byte_counts.subtract("total")} '
     'WHERE qid = :qid AND id + 0 = q AND live IS NOT NULL; END IF; END'
 )
 _PART = '{}; SET n = ROW_COUNT(); SET total = total + n; SELECT n; '
@@ -258,7 +258,9 @@ def _find(
         queue_state.lock_if_counted(session, qid)
         rows = message_queries.find(session, qid, ids, now)
         if rows:
-            groups.lock(session, queue_id_of(rows[0]), map(group_of, rows))
+            message_groups.lock(
+                session, queue_id_of(rows[0]), map(group_of, rows)
+            )
     rows = message_queries.find(session, qid, ids, now, lock=True)
     if not takes_groups and any(map(group_of, rows)):
         raise GroupedQueueError
@@ -277,7 +279,7 @@ def _remove(
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
-    groups.go_on(session, queue_id, groups.holders(rows), now)
+    message_groups.go_on(session, queue_id, message_groups.holders(rows), now)
     queue_state.subtract_live(session, queue_id, count)
 
 

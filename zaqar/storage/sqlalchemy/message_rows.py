@@ -12,7 +12,8 @@ from zaqar.storage.sqlalchemy.statement_execution import Row, placeholders
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
-#: Behind another one in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
+#: Behind another one in a group; see
+#: :mod:`zaqar.storage.sqlalchemy.message_groups`.
 IN_GROUP = 3
 
 #: Bit of ``claim_count``: the message was exhausted when it was claimed.

@@ -44,13 +44,13 @@ from zaqar.storage.sqlalchemy import (
     deletions_by_claim,
     group_repairs,
     group_statistics,
-    guarantees,
+    message_and_byte_counts,
     message_availability,
     message_deletion,
     message_queries,
-    message_volume,
     popping,
     queue_state,
+    server_guarantees,
     single_statement_settling,
     sweeping,
     woken_groups,
@@ -269,30 +269,32 @@ class SqlMessageStore(base.MessageStore):
 
     def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
         counts: dict[str, Stats] = {}
-        for start in range(0, len(qids), message_volume.CHUNK):
-            chunk = qids[start : start + message_volume.CHUNK]
+        for start in range(0, len(qids), message_and_byte_counts.CHUNK):
+            chunk = qids[start : start + message_and_byte_counts.CHUNK]
             read = message_queries.stats_of
             counts |= self._database.read(read, chunk, now)
         return [counts.get(qid, Stats()) for qid in qids]
 
     def guarantees(self, qid: str) -> Guarantees:
-        return self._database.read(guarantees.read)
+        return self._database.read(server_guarantees.read)
 
     def volume(self, *, now: int) -> Stats:
-        return self._database.read(message_volume.count_messages, now)
+        return self._database.read(message_and_byte_counts.count_messages, now)
 
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
         total = 0
         uncounted: list[str] = []
-        for start in range(0, len(qids), message_volume.CHUNK):
-            chunk = qids[start : start + message_volume.CHUNK]
-            some, more = self._database.read(message_volume.held_bytes, chunk)
+        for start in range(0, len(qids), message_and_byte_counts.CHUNK):
+            chunk = qids[start : start + message_and_byte_counts.CHUNK]
+            some, more = self._database.read(
+                message_and_byte_counts.held_bytes, chunk
+            )
             total += some
             uncounted += more
-        for qid in uncounted[: message_volume.MOST_BEGUN]:
+        for qid in uncounted[: message_and_byte_counts.MOST_BEGUN]:
             with suppress(QueueGone):
                 total += self._database.write(
-                    message_volume.begin_counting, qid, now
+                    message_and_byte_counts.begin_counting, qid, now
                 )
         return total
 

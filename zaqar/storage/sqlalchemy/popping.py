@@ -6,7 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zaqar.models import Message
-from zaqar.storage.sqlalchemy import claimable_group_rows, groups, queue_state
+from zaqar.storage.sqlalchemy import (
+    claimable_group_rows,
+    message_groups,
+    queue_state,
+)
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import STILL_FREE
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -51,12 +55,14 @@ def pop(
         and claimable_group_rows.reveal(session, values)
     ):
         rows = claimable_group_rows.select_all(session, wanted).rows
-    left = groups.holders(rows)
+    left = message_groups.holders(rows)
     if rows and left:
         if not takes_groups:
             raise GroupedQueueError
         # One whose first row is locked may be about to get further messages.
-        locked = groups.lock(session, queue_id_of(rows[0]), left, skip=True)
+        locked = message_groups.lock(
+            session, queue_id_of(rows[0]), left, skip=True
+        )
         rows = [row for row in rows if group_of(row) in {None, *locked}]
         left = {key: left[key] for key in locked}
     if not rows:
@@ -64,7 +70,7 @@ def pop(
         return []
     queue_id = queue_id_of(rows[0])
     _delete_free(session, queue_id, rows, now)
-    groups.go_on(session, queue_id, left, now)
+    message_groups.go_on(session, queue_id, left, now)
     queue_state.subtract_live(session, queue_id, len(rows))
     return [message(row, now) for row in rows]
 

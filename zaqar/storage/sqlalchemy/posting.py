@@ -9,6 +9,7 @@ becomes visible later. The same row tells whether a notice is needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
@@ -18,13 +19,16 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     deduplication,
     group_repairs,
-    grouped_posts,
+    message_groups,
     outbox_posting,
     post_announcements,
     queue_state,
     sqlite_posts,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
+    DELAYED,
+    FREE,
+    IN_GROUP,
     NEW_COLUMNS,
     NEW_VALUES,
     new_row,
@@ -39,6 +43,7 @@ _ADVANCE_AND_ANNOUNCE = (
     f'{_ADVANCE} RETURNING '
     f'{post_announcements.ANNOUNCE.format(row="message_queue")}'
 )
+_SET_GROUPED = 'UPDATE message_queue SET grouped = 1 WHERE qid = :qid'
 _INSERT = (
     f'INSERT INTO message ({NEW_COLUMNS}) VALUES (:queue_id, {NEW_VALUES})'
 )
@@ -86,7 +91,7 @@ def post_within(
     deduplication.remember(session, post, new)
     if not messages:
         return ids
-    grouped_posts.place(session, queue, post.qid, rows, post.now)
+    _place_in_groups(session, queue, post.qid, rows, post.now)
     session.later_many(_INSERT, rows)
     _advance(session, post.qid, messages)
     if post.notice and queue.subscribed > 0:
@@ -107,3 +112,48 @@ def _advance(
     session.later(
         _ADVANCE_AND_ANNOUNCE, {**values, 'announcement': announcement}
     )
+
+
+def _place_in_groups(
+    session: SqlSession,
+    queue: queue_state.QueueRow,
+    qid: str,
+    rows: Sequence[dict[str, Any]],
+    now: int,
+) -> None:
+    """Make new messages of a locked queue the first ones of their groups.
+
+    Those that are; within a transaction.
+
+    :param rows: of :func:`.message_rows.new_row`, in order, to be changed
+    """
+    keys = {key for row in rows if (key := row['group_key']) is not None}
+    if not keys:
+        return
+    if not queue.grouped:
+        session.later(_SET_GROUPED, {'qid': qid})
+    firsts = message_groups.lock(session, queue.id, keys)
+    hidden = {
+        first.key for first in firsts.values() if first.state == IN_GROUP
+    }
+    dead = [
+        first
+        for first in firsts.values()
+        if first.key not in hidden and first.expires_at <= now
+    ]
+    present = {*firsts} - hidden - {first.key for first in dead}
+    present |= group_repairs.search(session, queue.id, hidden, now)
+    present |= group_repairs.pass_over(
+        session,
+        queue.id,
+        {first.key: {first.claim_id or ''} - {''} for first in dead},
+        now,
+        [first.seq for first in dead],
+    )
+    for row in rows:
+        key = row['group_key']
+        if key is None or key in present:
+            continue
+        present.add(key)
+        row['wake_at'] = -row['wake_at']
+        row['state'] = DELAYED if row['wake_at'] else FREE

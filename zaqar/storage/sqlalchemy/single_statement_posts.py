@@ -11,8 +11,8 @@ from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_posting, post_announcements
-from zaqar.storage.sqlalchemy.array_literals import array
 from zaqar.storage.sqlalchemy.deduplication import split_ids
+from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.posts_by_queue import (
     by_queue,
     oldest_version,

@@ -12,9 +12,9 @@ from typing import Any
 from zaqar.models import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import parse_id
-from zaqar.storage.sqlalchemy import held_bytes, queue_state
-from zaqar.storage.sqlalchemy.array_literals import array
+from zaqar.storage.sqlalchemy import queue_byte_counts, queue_state
 from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
+from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
 
 #: What the claim holds, as h; and what of that is settled, as s. The bounds
@@ -35,7 +35,7 @@ h AS (
 _SUBTRACT = f"""
 l AS (
     UPDATE message_queue q SET
-        {held_bytes.subtract('(SELECT count(*) FROM d)', 'q.')}
+        {queue_byte_counts.subtract('(SELECT count(*) FROM d)', 'q.')}
     WHERE q.qid = :qid AND q.live IS NOT NULL AND EXISTS (SELECT 1 FROM d))
 """
 _STATEMENT = compact(f"""{_HELD}

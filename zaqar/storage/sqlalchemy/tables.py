@@ -87,14 +87,14 @@ record = sa.Table(
 #: ``id`` names the queue in the other tables. A purge gives the queue another
 #: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
 #: of messages or of bytes is first checked; ``bytes``, of all bodies, until
-#: the latter is: see :mod:`zaqar.storage.sqlalchemy.held_bytes`.
+#: the latter is: see :mod:`zaqar.storage.sqlalchemy.queue_byte_counts`.
 #: ``subscribed`` is the epoch of the flag that the queue may have subscribers,
 #: negative while it is not set, so that epochs are never reused.
 #: ``least_version`` is that of the oldest metadata that may be used with the
 #: queue. ``waited_until`` is only used on PostgreSQL, see
 #: :mod:`zaqar.storage.sqlalchemy.post_announcements`, and as a number that
-#: changes on Galera, see :mod:`zaqar.storage.sqlalchemy.groups`. ``grouped``
-#: is 1 from the first message with a group on.
+#: changes on Galera, see :mod:`zaqar.storage.sqlalchemy.message_groups`.
+#: ``grouped`` is 1 from the first message with a group on.
 queue = sa.Table(
     'message_queue',
     METADATA,
@@ -122,7 +122,8 @@ queue = sa.Table(
 )
 
 #: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``;
-#: 3 behind another one in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
+#: 3 behind another one in a group; see
+#: :mod:`zaqar.storage.sqlalchemy.message_groups`.
 #: ``public_id`` is the id that a dead letter keeps. ``reason`` is UTF-8, and
 #: may hold unpaired surrogates.
 message = sa.Table(

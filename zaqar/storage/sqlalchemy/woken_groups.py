@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from zaqar.storage.sqlalchemy import groups, queue_state
+from zaqar.storage.sqlalchemy import message_groups, queue_state
 from zaqar.storage.sqlalchemy.claimable_rows import WokenGroupsError
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.message_rows import QUEUE
@@ -52,4 +52,4 @@ def _wake(session: SqlSession, qid: str, now: int) -> None:
     if session.dialect != 'postgresql':
         sql = queue_state.for_update(session, _LOCK_QUEUE)
     session.one(sql, values)
-    groups.wake(session, QUEUE, values)
+    message_groups.wake(session, QUEUE, values)

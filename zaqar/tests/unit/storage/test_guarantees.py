@@ -11,7 +11,7 @@ from pymongo.write_concern import WriteConcern
 
 from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
 from zaqar.storage.mongodb import server_guarantees as mongodb
-from zaqar.storage.sqlalchemy import guarantees as sqlalchemy
+from zaqar.storage.sqlalchemy import server_guarantees as sqlalchemy
 
 THREE = {'setName': 'rs', 'hosts': ['a', 'b'], 'passives': ['c']}
 ONE = {'setName': 'rs', 'hosts': ['a']}

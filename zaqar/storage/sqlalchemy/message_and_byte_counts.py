@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimates of the messages in a database and in queues, in bounded time."""
+"""Estimated counts of the messages of a database, and of bytes of queues."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays for PostgreSQL, as text.
+"""Literals of arrays for PostgreSQL, as text.
 
 psycopg examines the elements of each list to find out the type of an array,
 in Python, which takes as long as the statement. Ours have a cast in the SQL.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the settings of a database promise."""
+"""Guarantees of a server: what the settings of a database promise."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of bodies that a queue holds, as a running count.
+"""Counts of the bytes of bodies that queues hold, which run along.
 
 Posts add what they store. What is removed counts with the mean size of what
 the queue holds, since nobody reads it any more: the count is approximate, and

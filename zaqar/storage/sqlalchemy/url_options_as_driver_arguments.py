@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments of drivers, by the options of a URL."""
+"""Options of a URL, as arguments of drivers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
