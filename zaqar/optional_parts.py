@@ -7,7 +7,7 @@ from zaqar import configuration
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quota_checks import LimitSource
 from zaqar.controllers.quota_settings import QuotaSettings
-from zaqar.controllers.rates import RateSettings, Throttle
+from zaqar.controllers.rate_limits import RateSettings, Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
@@ -42,12 +42,12 @@ def throttle(conf: cfg.ConfigOpts) -> Throttle | None:
     if settings.redis_uri is None:
         return Throttle(settings)
     try:
-        from zaqar.shared_buckets import SharedBuckets
+        from zaqar.redis_token_buckets import RedisTokenBuckets
     except ImportError:
         raise ConfigurationError(
             '[rates] redis_uri needs the extra "redis"'
         ) from None
-    return Throttle(settings, SharedBuckets(settings))
+    return Throttle(settings, RedisTokenBuckets(settings))
 
 
 def pipeline(

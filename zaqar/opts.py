@@ -15,7 +15,7 @@ from zaqar.controllers import (
     configured_limits,
     pipeline_and_confirmation_settings,
     quota_settings,
-    rates,
+    rate_limits,
     url_signatures,
 )
 from zaqar.notification import settings as notification
@@ -74,7 +74,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         (sqs.GROUP, sqs.OPTS),
         (url_signatures.GROUP, url_signatures.OPTS),
         (quota_settings.GROUP, quota_settings.OPTS),
-        (rates.GROUP, rates.OPTS),
+        (rate_limits.GROUP, rate_limits.OPTS),
         (
             pipeline_and_confirmation_settings.GROUP,
             pipeline_and_confirmation_settings.OPTS,

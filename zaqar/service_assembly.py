@@ -33,7 +33,7 @@ from zaqar.controllers import (
     stored_byte_quota,
     subscription_records,
 )
-from zaqar.controllers.approximate_usage import ApproximateUsage
+from zaqar.controllers.approximate_quota_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits

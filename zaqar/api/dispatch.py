@@ -18,7 +18,7 @@ from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.api_versions import V2_1, Version
-from zaqar.controllers import idempotency_key, rates, subscriptions
+from zaqar.controllers import idempotency_key, rate_limits, subscriptions
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
@@ -225,7 +225,7 @@ class Dispatcher:
             request is None or request.ticket is None
         ):
             lack = self.throttle.take(
-                identity.project, rates.ONE_REQUEST, time.monotonic()
+                identity.project, rate_limits.ONE_REQUEST, time.monotonic()
             )
             if lack is not None:
                 raise self.throttle.exceeded(identity.project, lack)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 
-from zaqar.controllers.approximate_usage import Resource
+from zaqar.controllers.approximate_quota_usage import Resource
 from zaqar.models import Data, Record
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore

@@ -18,10 +18,10 @@ from zaqar.controllers import (
     pending_byte_quota,
     post_notices,
     queue_existence_check,
-    rates,
+    rate_limits,
     stored_byte_quota,
 )
-from zaqar.controllers.approximate_usage import NOTHING, Sizes
+from zaqar.controllers.approximate_quota_usage import NOTHING, Sizes
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
 from zaqar.controllers.message_extras import Extras
@@ -177,7 +177,10 @@ def _count(
         count += 1
         size += len(item.body)
     if ctx.throttle is not None:
-        amounts = (rates.MESSAGES, count), (rates.MESSAGE_BYTES, ctx.size)
+        amounts = (
+            (rate_limits.MESSAGES, count),
+            (rate_limits.MESSAGE_BYTES, ctx.size),
+        )
         lack = ctx.throttle.take(project, amounts, now)
         if lack is not None:
             raise ctx.throttle.exceeded(project, lack)

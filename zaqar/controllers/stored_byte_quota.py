@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from zaqar.controllers.approximate_usage import Resource
+from zaqar.controllers.approximate_quota_usage import Resource
 from zaqar.models import Kind
 from zaqar.pools.all_pools import VIRTUAL
 from zaqar.pools.queue_catalogue import Catalogue

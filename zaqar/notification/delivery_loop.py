@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from zaqar.controllers import rates
-from zaqar.controllers.rates import Throttle
+from zaqar.controllers import rate_limits
+from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.retry_policy_validation import DEFAULTS
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.claimed_delivery import ClaimedDelivery
@@ -215,9 +215,9 @@ class DeliveryLoop:
         """Return the seconds until a project may make an attempt."""
         pending = job.pending
         amount = len(pending.sockets) * len(pending.messages) or 1
-        names = [rates.DELIVERIES]
+        names = [rate_limits.DELIVERIES]
         if job.host == MAIL:
-            names.append(rates.MAILS)
+            names.append(rate_limits.MAILS)
         if throttle.is_shared:
             read = self._attempts.read
             return await read(throttle.pause, job.project, names, amount)

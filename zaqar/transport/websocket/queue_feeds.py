@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Set
 from typing import Any
 
-from zaqar.controllers.rates import Throttle
+from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import NoRoute, StoreUnavailable
 from zaqar.models import Scope

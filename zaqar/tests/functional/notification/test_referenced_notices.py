@@ -18,7 +18,7 @@ from zaqar.controllers import (
     subscriptions,
 )
 from zaqar.controllers.outbox_notices import FANNED_OUT
-from zaqar.controllers.rates import DELIVERIES, RateSettings, Throttle
+from zaqar.controllers.rate_limits import DELIVERIES, RateSettings, Throttle
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Scope
 from zaqar.notification import referenced_notices

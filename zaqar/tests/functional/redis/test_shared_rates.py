@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.controllers.rates import RateSettings
-from zaqar.shared_buckets import SharedBuckets
+from zaqar.controllers.rate_limits import RateSettings
+from zaqar.redis_token_buckets import RedisTokenBuckets
 from zaqar.tests.servers.redis import Redis
 
 _AMOUNTS = (('requests', 1),)
 
 
-def _taken(*processes: SharedBuckets) -> int:
+def _taken(*processes: RedisTokenBuckets) -> int:
     """Return how often they can take one token in turns."""
     count = 0
     for number in range(60):
@@ -31,12 +31,12 @@ def test_a_clock_that_was_set_back_keeps_nobody_waiting(
     settings = RateSettings(
         requests=10, redis_uri=f'redis://127.0.0.1:{server.port}'
     )
-    assert SharedBuckets(settings).take('p', _AMOUNTS, 0.0) is None
+    assert RedisTokenBuckets(settings).take('p', _AMOUNTS, 0.0) is None
     client = server.client()
     (key,) = client.keys()
     ahead = [float(moment) + 3600 for moment in client.get(key).split()]
     client.set(key, ' '.join(map(str, ahead)))
-    assert SharedBuckets(settings).take('p', _AMOUNTS, 0.0) is None
+    assert RedisTokenBuckets(settings).take('p', _AMOUNTS, 0.0) is None
 
 
 def test_processes_share_a_bucket_while_there_is_a_server(
@@ -50,7 +50,7 @@ def test_processes_share_a_bucket_while_there_is_a_server(
         redis_uri=f'redis://127.0.0.1:{server.port}',
     )
     together, alone = (
-        [SharedBuckets(settings) for _ in range(2)] for _ in range(2)
+        [RedisTokenBuckets(settings) for _ in range(2)] for _ in range(2)
     )
     assert _taken(*together) == 20
     server.stop()

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.controllers.rates import OwnBuckets, RateSettings, Throttle
+from zaqar.controllers.rate_limits import OwnBuckets, RateSettings, Throttle
 from zaqar.controllers.streams import (
     BEGINNING,
     StreamPage,

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from zaqar.controllers.approximate_usage import (
+from zaqar.controllers.approximate_quota_usage import (
     AGAIN,
     NOTHING,
     PLENTY,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rates: how much a project may do per second, as token buckets.
+"""Rate limits: how much a project may do per second, as token buckets.
 
 A bucket is known by the moment at which it will be full again. What takes from
 it moves that moment on; none may be more than a burst ahead of now.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What projects have of resources that are not counted at each request.
+"""Approximate usage of quotas that are not counted at each request.
 
 A process reads it once in a while, in the background.
 

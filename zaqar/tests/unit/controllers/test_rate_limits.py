@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.controllers.rates import OwnBuckets, RateSettings, Throttle
+from zaqar.controllers.rate_limits import OwnBuckets, RateSettings, Throttle
 
 
 class Time:

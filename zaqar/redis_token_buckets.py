@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Token buckets of all processes, on a Redis server.
+"""Token buckets on a Redis server, which all processes share.
 
 A process takes a tenth of a second's tokens at a time, so that few requests
 wait for the server. While that does not respond each process counts for
@@ -15,7 +15,7 @@ import msgspec
 import redis
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.controllers.rates import (
+from zaqar.controllers.rate_limits import (
     CACHED,
     NAMES,
     Amounts,
@@ -35,7 +35,7 @@ LEASE = 0.1
 TIMEOUT = 0.25
 AGAIN = 5.0
 
-#: As :class:`zaqar.controllers.rates.OwnBuckets`, by the server's clock.
+#: As :class:`zaqar.controllers.rate_limits.OwnBuckets`, by the server's clock.
 _TAKE = """
 local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local cost = tonumber(ARGV[3]) / rate
@@ -72,7 +72,7 @@ class _Lease(msgspec.Struct):
     refused_until: float = 0.0
 
 
-class SharedBuckets:
+class RedisTokenBuckets:
     """Buckets on a server.
 
     :param timer: seconds by a clock that never goes back
