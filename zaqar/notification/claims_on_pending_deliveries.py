@@ -21,7 +21,7 @@ from zaqar.notification.claimed_delivery import (
     ClaimedDelivery,
     Lease,
 )
-from zaqar.notification.fanout import Expansion
+from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
@@ -94,7 +94,7 @@ class PendingClaims:
         return jobs, len(claim.messages) == BATCH
 
     def take_notices(
-        self, store: MessageStore, expansion: Expansion
+        self, store: MessageStore, expansion: NoticeDeliveries
     ) -> list[ClaimedDelivery]:
         """Take the deliveries of notices that are not stored; return them."""
         claim_id = expansion.claim_id

@@ -43,14 +43,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """No attempt was made: the host has no room for one until later.
-
-    :ivar counts: False where its project makes too many per second: it is not
-        given up for that
-    """
+    """No attempt was made: the host has no room for one until later."""
 
     at: int
-    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ from zaqar.notification.delivery_decision import (
     Acknowledge,
     DeadLetter,
     Decision,
-    Defer,
     Remove,
     Retry,
 )
@@ -119,7 +118,9 @@ class DecisionWriter:
             if decision.at <= now:
                 job.attempt += 1
                 return True
-            self._put_off(job, decision)
+            later = job.pending.part(job.place, job.place + 1)
+            later.deferrals, later.attempt = 0, job.attempt + 1
+            self.replace(job, later, decision.at)
         else:
             job.given_up.append(GivenUp(job.place, made, decision, now))
         if job.advance():
@@ -127,16 +128,27 @@ class DecisionWriter:
         self.finish(job)
         return False
 
-    def defer(self, job: ClaimedDelivery, decision: Defer) -> None:
-        """Have the rest of a job stored for later."""
-        self._put_off(job, decision)
+    def defer(
+        self, job: ClaimedDelivery, at: int = 0, *, counts: bool = False
+    ) -> None:
+        """Have the rest of a job stored for later.
+
+        :param at: the moment in milliseconds, if not at once
+        :param counts: it may be given up if that happens for long
+        """
+        later = job.pending.part(job.place)
+        later.deferrals += counts
+        later.attempt = job.attempt
+        self.replace(job, later, at)
         self.finish(job)
 
     def replace(
-        self, job: ClaimedDelivery, later: PendingDelivery, delay: int = 0
+        self, job: ClaimedDelivery, later: PendingDelivery, at: int = 0
     ) -> None:
-        """Have something stored in the place of a job, delayed by seconds."""
+        """Have something stored in the place of a job, until a moment."""
         now = job.store.clock.now()
+        # Rounded up: a receiver that asks for a pause gets at least that.
+        delay = math.ceil(max(at - now, 0) / 1000)
         job.replacements.append(
             later.to_store(self._ctx.cipher, delay=delay, now=now)
         )
@@ -171,7 +183,7 @@ class DecisionWriter:
             self._left.append(job)
             self.changed.set()
         else:
-            self.defer(job, Defer(job.store.clock.now(), counts=False))
+            self.defer(job)
             self.is_returning = True
 
     # In the thread of the store.
@@ -304,20 +316,8 @@ class DecisionWriter:
         job.given_up.clear()
         job.confirms = False
         for part in parts:
-            self.replace(job, part, REQUEUE_SECONDS)
-
-    def _put_off(self, job: ClaimedDelivery, decision: Retry | Defer) -> None:
-        pending = job.pending
-        if isinstance(decision, Retry):
-            later = pending.part(job.place, job.place + 1)
-            later.deferrals, later.attempt = 0, job.attempt + 1
-        else:
-            later = pending.part(job.place)
-            later.deferrals += decision.counts
-            later.attempt = job.attempt
-        # Rounded up: a receiver that asks for a pause gets at least that.
-        wait = max(decision.at - job.store.clock.now(), 0)
-        self.replace(job, later, math.ceil(wait / 1000))
+            at = job.store.clock.now() + REQUEUE_SECONDS * 1000
+            self.replace(job, part, at)
 
     def _give_up(self, job: ClaimedDelivery, given_up: GivenUp) -> None:
         decision, last = given_up.decision, given_up.last

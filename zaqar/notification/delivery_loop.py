@@ -19,7 +19,6 @@ from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_decision import (
     DeadLetter,
-    Defer,
     decide,
     decide_without_room,
 )
@@ -176,9 +175,8 @@ class DeliveryLoop:
         if self._throttle is not None and (
             pause := await self._pause(self._throttle, job)
         ):
-            now = job.store.clock.now()
-            later = Defer(now + math.ceil(pause * 1000), counts=False)
-            self._writer(job).defer(job, later)
+            at = job.store.clock.now() + math.ceil(pause * 1000)
+            self._writer(job).defer(job, at)
             return False, None
         if job.pending.sockets:
             return False, await self._sockets.deliver(job, self._writer(job))
@@ -194,9 +192,8 @@ class DeliveryLoop:
             policy = await self._attempts.policy(made)
         except StoreUnavailable:
             # Not left to others, who would repeat it at once, on and on.
-            now = job.store.clock.now()
-            unknown = Defer(now + UNKNOWN_PAUSE * 1000, counts=False)
-            self._writer(job).defer(job, unknown)
+            at = job.store.clock.now() + UNKNOWN_PAUSE * 1000
+            self._writer(job).defer(job, at)
             return False, False
         now = job.store.clock.now()
         decision = decide(
@@ -268,7 +265,7 @@ class DeliveryLoop:
         )
         if isinstance(decision, DeadLetter):
             return decision
-        self._writer(job).defer(job, decision)
+        self._writer(job).defer(job, decision.at, counts=True)
         return None
 
 

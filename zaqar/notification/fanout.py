@@ -9,7 +9,6 @@ came in between, the same token, so that the store recognizes them. What
 exceeds the share of a project stays claimed meanwhile.
 """
 
-import contextlib
 import hashlib
 import itertools
 import logging
@@ -18,7 +17,6 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -28,7 +26,6 @@ from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
     PostNotice,
 )
-from zaqar.errors import QueueGone
 from zaqar.models import (
     Message,
     NewMessage,
@@ -39,7 +36,6 @@ from zaqar.notification.claimed_delivery import UNIT
 from zaqar.notification.fanout_share_per_project import ProjectShares
 from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
-from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.resend_and_replay import Step
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
@@ -57,38 +53,6 @@ NOTICE_LEASE = 30
 #: Maximum number of deliveries of a notice that are not stored: all of them
 #: are repeated if this process is killed before the last one ends.
 MAX_UNSTORED = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """Notices whose deliveries are stored, or to be made by the caller.
-
-    :ivar count: the number of all that were claimed
-    :ivar fresh: of those that are fanned out now
-    :ivar ended: those that nothing refers to
-    :ivar claim_id: that of the notices
-    :ivar since: when they were claimed, in milliseconds
-    :ivar unstored: the deliveries that the caller has to make, by the id of
-        their notice
-    :ivar made: knows what else there is to note
-    """
-
-    count: int
-    fresh: int
-    ended: Sequence[str]
-    claim_id: str
-    since: int
-    unstored: Mapping[str, Sequence[PendingDelivery]]
-    made: NoticeDeliveries
-
-    def finish(self, store: MessageStore) -> None:
-        """Delete notices, and clear the flags of idle queues."""
-        if self.ended:
-            store.delete_many(OUTBOX, self.ended, now=store.clock.now())
-        notifier_metrics.record('notices', self.fresh)
-        for qid, epoch in self.made.idle:
-            with contextlib.suppress(QueueGone):
-                store.unmark_subscribed(qid, epoch, now=store.clock.now())
 
 
 class _Stored(NamedTuple):
@@ -136,7 +100,7 @@ class Fanout:
 
     def expand(
         self, store: MessageStore, pause: Callable[[], None] = lambda: None
-    ) -> Expansion | None:
+    ) -> NoticeDeliveries | None:
         """Fan out waiting notices, None if there are none.
 
         :param pause: called now and then, for work that cannot wait
@@ -161,11 +125,10 @@ class Fanout:
         )
         places = dict(self._places)
         made = NoticeDeliveries(
-            self._ctx, store, readable, self._shares, places
+            self._ctx, store, claim, since, readable, self._shares, places
         )
-        unstored: dict[str, Sequence[PendingDelivery]] = {}
         stored: list[_Stored] = []
-        ids = self._store(store, made, unstored, stored, pause)
+        ids = self._store(store, made, stored, pause)
         # The next one must not go on behind what is not stored.
         self._places = places
         # Else they were stored before, perhaps for other subscribers.
@@ -203,31 +166,25 @@ class Fanout:
                 if one.source in known
             )
         done = [one.id for one in new if one.id not in left]
-        return Expansion(
-            len(claim.messages),
-            len(done),
-            [one for one in done if not (one in stay or one in unstored)],
-            claim.id,
-            since,
-            unstored,
-            made,
-        )
+        made.fresh = len(done)
+        made.ended = [
+            one for one in done if not (one in stay or one in made.unstored)
+        ]
+        return made
 
     def _store(
         self,
         store: MessageStore,
         made: NoticeDeliveries,
-        unstored: dict[str, Sequence[PendingDelivery]],
         stored: list[_Stored],
         pause: Callable[[], None],
     ) -> Sequence[str]:
         """Store the deliveries of notices; return their ids in the store.
 
-        :param unstored: takes those that need not be stored
-        :param stored: takes the others
+        :param stored: takes those that need to be stored
         """
         ids: list[str] = []
-        for batch in batches(self._records(made, unstored, stored)):
+        for batch in batches(self._records(made, stored)):
             if ids:
                 pause()
             part = stored[len(ids) : len(ids) + len(batch)]
@@ -237,10 +194,7 @@ class Fanout:
         return ids
 
     def _records(
-        self,
-        made: NoticeDeliveries,
-        unstored: dict[str, Sequence[PendingDelivery]],
-        stored: list[_Stored],
+        self, made: NoticeDeliveries, stored: list[_Stored]
     ) -> Iterator[NewMessage]:
         for notice_id, deliveries in made.make():
             first = [*islice(deliveries, MAX_UNSTORED + 1)]
@@ -251,7 +205,7 @@ class Fanout:
                 and made.is_whole(notice_id)
                 and all(self._is_quick(pending.host) for pending in first)
             ):
-                unstored[notice_id] = first
+                made.unstored[notice_id] = first
                 # They share the messages.
                 weight = len(first) + first[0].size // UNIT
                 self._shares.begin_unstored(

@@ -27,9 +27,13 @@ from zaqar.controllers.outbox_notices import (
     ResendRequest,
 )
 from zaqar.errors import QueueGone
-from zaqar.models import Message, Scope, Subscription
-from zaqar.notification import pending_delivery, resend_and_replay
-from zaqar.notification.fanout_share_per_project import ProjectShares
+from zaqar.models import Claim, Message, Scope, Subscription
+from zaqar.notification import (
+    notifier_metrics,
+    pending_delivery,
+    resend_and_replay,
+)
+from zaqar.notification.fanout_share_per_project import ProjectShares, Read
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     Socket,
@@ -38,7 +42,7 @@ from zaqar.notification.pending_delivery import (
 from zaqar.notification.referenced_notices import is_long
 from zaqar.notification.resend_and_replay import Step
 from zaqar.socket_pushes.push_frames import MAX_CONNECTIONS
-from zaqar.storage.base import MessageStore
+from zaqar.storage.base import OUTBOX, MessageStore
 
 #: What one fan-out may evaluate: about half a second.
 EVALUATED = 4 << 20
@@ -61,22 +65,30 @@ class Subscribers:
 
 
 class NoticeDeliveries:
-    """The deliveries of the notices of one fan-out.
+    """The notices of one fan-out, and their deliveries.
 
     :param places: by the id of each notice that is fanned out in part, the
         subscription to continue with; is changed
-    :ivar left: notices that are left to a later one
-    :ivar parts: ids of notices that others have begun
+    :ivar claim_id: that of the notices
+    :ivar since: when they were claimed, in milliseconds
+    :ivar count: the number of all that were claimed
+    :ivar fresh: of those that are fanned out now
+    :ivar ended: those that nothing refers to
+    :ivar left: those that are left to a later one
+    :ivar parts: ids of those that others have begun
     :ivar steps: of requests of owners, by the ids of their notices
+    :ivar unstored: the deliveries that the caller has to make, by the id of
+        their notice
     :ivar excluded: how many messages filters have excluded
-    :ivar idle: queues without subscriptions, with the epochs of their flags
     """
 
     def __init__(
         self,
         ctx: Context,
         store: MessageStore,
-        notices: Sequence[tuple[Message, Notice]],
+        claim: Claim,
+        since: int,
+        notices: Sequence[Read],
         shares: ProjectShares,
         places: dict[str, str],
     ) -> None:
@@ -88,11 +100,28 @@ class NoticeDeliveries:
         #: What filters have cost, and bytes of steps.
         self._spent = self._size = 0
         self._subscribers: dict[Scope, Subscribers] = {}
-        self.left: list[tuple[Message, Notice]] = []
+        #: Queues without subscriptions, with the epochs of their flags.
+        self._idle: list[tuple[str, int]] = []
+        self.claim_id = claim.id
+        self.since = since
+        self.count = len(claim.messages)
+        self.fresh = 0
+        self.ended: Sequence[str] = ()
+        self.left: list[Read] = []
         self.parts: set[str] = set()
         self.steps: dict[str, Step] = {}
+        self.unstored: dict[str, Sequence[PendingDelivery]] = {}
         self.excluded: Counter[Key] = Counter()
-        self.idle: list[tuple[str, int]] = []
+
+    def finish(self) -> None:
+        """Delete notices, and clear the flags of idle queues."""
+        now = self._store.clock.now()
+        if self.ended:
+            self._store.delete_many(OUTBOX, self.ended, now=now)
+        notifier_metrics.record('notices', self.fresh)
+        for qid, epoch in self._idle:
+            with contextlib.suppress(QueueGone):
+                self._store.unmark_subscribed(qid, epoch, now=now)
 
     def make(self) -> Iterator[tuple[str, Iterator[PendingDelivery]]]:
         """Yield the deliveries of each notice, with its id."""
@@ -241,7 +270,7 @@ class NoticeDeliveries:
                 )
             subscribers = self._list(scope)
             if epoch and not subscribers.every:
-                self.idle.append((notice.qid, epoch))
+                self._idle.append((notice.qid, epoch))
         self._subscribers[scope] = subscribers
         return subscribers
 

@@ -23,9 +23,10 @@ from zaqar.notification.claims_on_pending_deliveries import (
 from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.due_deliveries import DueDeliveries
-from zaqar.notification.fanout import Expansion, Fanout
+from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_share_per_project import MAX_DUE, ProjectShares
 from zaqar.notification.host_fair_scheduler import MAX_HELD
+from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.subscription_cache import SubscriptionCache
@@ -220,7 +221,7 @@ class OutboxReader:
         is_more = self._claim(store)
         if expansion is not None:
             # Last, so that deliveries do not wait for it.
-            expansion.finish(store)
+            expansion.finish()
             is_more = True
         if self._shares.give_back(store):
             self._expand_at = 0.0
@@ -232,7 +233,7 @@ class OutboxReader:
         self._writer.flush(store, self._notices)
         self._claims.renew(store)
 
-    def _expand(self, store: MessageStore) -> Expansion | None:
+    def _expand(self, store: MessageStore) -> NoticeDeliveries | None:
         """Fan out notices, and schedule the deliveries that are not stored."""
         if time.monotonic() < self._expand_at:
             return None
@@ -246,9 +247,9 @@ class OutboxReader:
         if expansion.count == fanout.BATCH:
             pause = 0.0 if expansion.fresh else SEARCH
             self._expand_at = time.monotonic() + pause
-        for key, count in expansion.made.excluded.items():
+        for key, count in expansion.excluded.items():
             self._statistics.filtered(key, count)
-        for subscription in expansion.made.notified:
+        for subscription in expansion.notified:
             # It is needed again soon.
             self._subscriptions.remember(subscription)
         if expansion.unstored:

@@ -93,7 +93,8 @@ class SocketDeliveries:
         elif result.verdict is Verdict.RETRY:
             # All of it, a little later each time.
             later = pending.copy(attempt=job.attempt + 1)
-            writer.replace(job, later, min(job.attempt, _MAX_PAUSE))
+            at = job.store.clock.now() + min(job.attempt, _MAX_PAUSE) * 1000
+            writer.replace(job, later, at)
             writer.finish(job)
             return False
         else:

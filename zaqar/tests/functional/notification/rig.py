@@ -73,7 +73,7 @@ def fan_out(ctx: Context, store: MessageStore) -> int:
     expansion = Fanout(ctx).expand(store)
     if expansion is None:
         return 0
-    expansion.finish(store)
+    expansion.finish()
     return expansion.count
 
 

@@ -109,7 +109,7 @@ def test_a_notice_whose_filters_cost_much_is_fanned_out_in_parts(
     for _ in range(4):
         expansion = fanout.expand(rig.store)
         assert expansion is not None
-        expansion.finish(rig.store)
+        expansion.finish()
         shares.due.claim([], is_all=True)
         shares.give_back(rig.store)
         made.append(len(rig.stored(PENDING)))
@@ -195,7 +195,7 @@ def _expander(rig: Rig) -> Callable[[], Sequence[PendingDelivery]]:
     def expand() -> Sequence[PendingDelivery]:
         expansion = fanout.expand(rig.store)
         if expansion is not None:
-            expansion.finish(rig.store)
+            expansion.finish()
         shares.due.claim([], is_all=True)
         shares.give_back(rig.store)
         page = rig.store.list(PENDING, now=rig.now(), limit=100)

@@ -254,7 +254,7 @@ def _made(rig: Rig, shares: ProjectShares) -> list[tuple[str, int]]:
     """Fan out once, and take what is due then: projects, and bodies."""
     expansion = Fanout(rig.ctx, shares=shares).expand(rig.store)
     if expansion is not None:
-        expansion.finish(rig.store)
+        expansion.finish()
     due = rig.store.pop(PENDING, now=rig.now(), limit=100)
     pending = [PendingDelivery.read(rig.ctx.cipher, one) for one in due]
     shares.due.claim([], is_all=True)
@@ -306,7 +306,7 @@ def test_what_is_not_stored_is_made_again_if_the_notifier_dies(
         ).expand(rig.store)
         if expansion is None:
             return None
-        expansion.finish(rig.store)
+        expansion.finish()
         (made,) = expansion.unstored.values()
         assert {pending.subscription for pending in made} == ids
         return [pending.id for pending in made]
