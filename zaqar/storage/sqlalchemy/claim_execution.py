@@ -17,9 +17,9 @@ from zaqar.storage.sqlalchemy import (
     single_statement_claims,
     woken_groups,
 )
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
-from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 
 #: What a message counts when claims share a commit: 256 of them may be read

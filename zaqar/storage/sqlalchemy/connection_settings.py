@@ -2,7 +2,9 @@
 """How this process connects to an SQL server."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 #: The engines that the driver knows.
 BACKENDS = ('sqlite', 'postgresql', 'mysql', 'mariadb')
@@ -29,3 +31,12 @@ class SqlConnectionSettings:
     pooler: Pooler = Pooler.AUTO
     max_connections: int = 20
     galera_sync_wait: bool = True
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Return those that options of a store say."""
+        return cls(
+            Pooler(options.get('sql_pooler', cls.pooler)),
+            options.get('sql_max_connections', cls.max_connections),
+            options.get('galera_sync_wait', cls.galera_sync_wait),
+        )

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Databases: connections, transactions, retries, start-up checks."""
+"""Databases on servers: connections, transactions, retries, checks."""
 
-import abc
 import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -21,6 +20,7 @@ from zaqar.storage.sqlalchemy import (
     server_check,
     url_options_as_driver_arguments,
 )
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
 from zaqar.storage.sqlalchemy.connector import Connector
 from zaqar.storage.sqlalchemy.retries import (
@@ -48,99 +48,6 @@ FAIR_WAIT = 1.0
 
 #: Connections that stay open, at most.
 KEPT_CONNECTIONS = 10
-
-
-class SqlDatabase(abc.ABC):
-    """A database with our tables.
-
-    :ivar dialect: ``sqlite``, ``postgresql`` or ``mysql``
-    :ivar is_galera: whether it is a node of a Galera cluster, as far as is
-        known; named locks are those of one node then
-    :ivar takes_compounds: whether it is MariaDB, as far as is known
-    """
-
-    dialect: str
-    is_galera = False
-    takes_compounds = False
-
-    def read(
-        self,
-        work: Callable[Concatenate[SqlSession, P], T],
-        *args: P.args,
-        **options: P.kwargs,
-    ) -> T:
-        """Run work whose statements each commit by themselves.
-
-        It may run more than once.
-
-        :param work: takes a session, then the further arguments
-        """
-        return self._run(lambda s: work(s, *args, **options), commit=False)
-
-    def read_latest(
-        self,
-        work: Callable[Concatenate[SqlSession, P], T],
-        *args: P.args,
-        **options: P.kwargs,
-    ) -> T:
-        """Read likewise what was committed before, through any node."""
-        return self.read(work, *args, **options)
-
-    def write(
-        self,
-        work: Callable[Concatenate[SqlSession, P], T],
-        *args: P.args,
-        **options: P.kwargs,
-    ) -> T:
-        """Run work in a transaction, committed durably before the return.
-
-        It may run more than once, also after a commit whose outcome is
-        unknown.
-        """
-        return self._run(lambda s: work(s, *args, **options), commit=True)
-
-    def write_or_conflict(
-        self,
-        work: Callable[Concatenate[SqlSession, P], T],
-        *args: P.args,
-        **options: P.kwargs,
-    ) -> T:
-        """Write likewise, but do not repeat what a conflict has undone.
-
-        :raises ConflictError: a concurrent transaction got ahead
-        """
-        return self.write(work, *args, **options)
-
-    @abc.abstractmethod
-    def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
-        """Run work, in a transaction if it is to be committed as a whole."""
-
-    @abc.abstractmethod
-    def now(self) -> int:
-        """Return the server's time in milliseconds."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Give back all connections."""
-
-    @abc.abstractmethod
-    def check_room(self) -> None:
-        """Refuse posts while the disk is almost full.
-
-        :raises StoreUnavailable: the rest is reserved for what frees room
-        """
-
-    def watch(self, changed: OnChange) -> Watch | None:
-        """Report changes; see :class:`zaqar.storage.watchable_store.Watch`."""
-        return None
-
-    def ping(self) -> None:
-        """Return when the server answers a query of a table.
-
-        A Galera node that is cut off from the others answers all else.
-        """
-        sql = 'SELECT version_num FROM alembic_version'
-        self.read(SqlSession.one, sql, {})
 
 
 class ServerDatabase(SqlDatabase):
@@ -380,4 +287,23 @@ def open_server(
             database = ServerDatabase(url, settings)
             _OPEN[url, settings] = database
         database.users += 1
+    return database
+
+
+def open_checked(url: sa.URL, options: Mapping[str, Any]) -> ServerDatabase:
+    """Open a database that answers and can be used, or does not answer yet.
+
+    :raises ConfigurationError: it cannot be used
+    """
+    try:
+        database = open_server(url, SqlConnectionSettings.of(options))
+    except (ImportError, sa.exc.ArgumentError, TypeError) as error:
+        raise ConfigurationError(
+            f'the database cannot be used: {error}'
+        ) from None
+    try:
+        database.check()
+    except BaseException:
+        database.close()
+        raise
     return database

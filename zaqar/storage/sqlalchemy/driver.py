@@ -21,7 +21,7 @@ from zaqar.storage.sqlalchemy.connection_settings import (
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from zaqar.storage.sqlalchemy.database import SqlDatabase
+    from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 
 _SYNCHRONOUS = cfg.StrOpt(
     'sqlite_synchronous',

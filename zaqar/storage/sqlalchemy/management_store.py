@@ -14,7 +14,7 @@ from zaqar import store_clock
 from zaqar.models import Data, Record
 from zaqar.storage import base
 from zaqar.storage.record_keys_and_data import check_key, decode, encode
-from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: MySQL's error number for an existing key.

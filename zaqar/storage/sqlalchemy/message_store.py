@@ -55,9 +55,9 @@ from zaqar.storage.sqlalchemy import (
     sweeping,
     woken_groups,
 )
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claim_execution import Claims
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
-from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.shared_posts import SharedPosts

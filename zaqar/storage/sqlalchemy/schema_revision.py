@@ -1,19 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The revision of the tables, which is checked at start."""
-
-import functools
-import logging
-from typing import TypeGuard
+"""The revision of the tables of a database."""
 
 import sqlalchemy as sa
 
-from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy import tables
+from zaqar.storage.sqlalchemy import needed_revision, tables
 
-LOG = logging.getLogger(__name__)
-
-#: The revision that this code works on; see the folder ``migrations``.
-HEAD = '016'
+HEAD = needed_revision.HEAD
 
 _VERSION = sa.Table(
     'alembic_version',
@@ -31,41 +23,8 @@ def current(connection: sa.Connection) -> str | None:
 
 
 def check(connection: sa.Connection) -> None:
-    """Refuse tables that are older than this code.
-
-    Newer ones are fine, since a release adds to the tables and the next one
-    removes: a server of the previous release may restart during an upgrade.
-    That is logged, once in a process.
-    """
-    revision = current(connection)
-    if revision == HEAD:
-        return
-    if not _is_newer(revision):
-        raise ConfigurationError(
-            f'the tables are at revision {revision or "none"}, not {HEAD}; '
-            'run "zaqar-sql-db-manage upgrade head"'
-        )
-    _log_newer(revision)
-
-
-def _is_newer(revision: str | None) -> TypeGuard[str]:
-    return (
-        revision is not None
-        and revision.isdecimal()
-        and int(revision) > int(HEAD)
-    )
-
-
-@functools.cache
-def _log_newer(revision: str) -> None:
-    """Log it once; both stores may be in one database."""
-    LOG.warning(
-        'The tables are at revision %s, newer than %s, which this release '
-        'works on. That is fine while servers are being upgraded; then run '
-        'the newer release here as well.',
-        revision,
-        HEAD,
-    )
+    """Refuse older tables; see :func:`.needed_revision.check`."""
+    needed_revision.check(current(connection))
 
 
 def begin(connection: sa.Connection, revision: str) -> None:

@@ -16,7 +16,7 @@ from zaqar.storage.sqlalchemy import (
     posting,
     single_statement_posts,
 )
-from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import (
     MAX_PACKET,
     SqlSession,

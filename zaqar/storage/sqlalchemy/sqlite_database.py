@@ -19,13 +19,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.sqlalchemy import sqlite_file
-from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.watchable_store import OnChange, Watch
@@ -56,14 +55,15 @@ OLDEST = (3, 35)
 class SqliteDatabase(SqlDatabase):
     """A database in a file.
 
+    :param path: absolute
     :param synchronous: ``FULL`` survives a power cut, ``NORMAL`` only the
         death of processes
     """
 
     dialect = 'sqlite'
 
-    def __init__(self, url: sa.URL, synchronous: str) -> None:
-        self._path = _checked_path(url)
+    def __init__(self, path: str, synchronous: str) -> None:
+        self._path = _checked_path(path)
         self._folder = os.path.dirname(self._path)
         #: Until when there is room, by the monotonic clock.
         self._has_room_until = 0.0
@@ -144,10 +144,9 @@ class SqliteDatabase(SqlDatabase):
             sqlite_file.make_private(self._path)
             self._connect().close()
             sqlite_file.create_sqlite(self._path)
-        except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
-            reason = getattr(error, 'orig', error)
+        except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(
-                f'SQLite cannot use {self._path}: {reason}'
+                f'SQLite cannot use {self._path}: {error}'
             ) from None
 
 
@@ -285,17 +284,17 @@ def _unavailable(error: sqlite3.OperationalError) -> StoreUnavailable:
     return StoreUnavailable()
 
 
-def _checked_path(url: sa.URL) -> str:
+def _checked_path(name: str) -> str:
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConfigurationError(
             f'SQLite {sqlite3.sqlite_version} is too old; 3.35 is needed'
         )
-    if url.database in (None, '', ':memory:'):
+    if name in ('', ':memory:'):
         raise ConfigurationError(
             'SQLite in memory would lose all data with each process; name a '
             'file: sqlite:////path/to/file'
         )
-    path = pathlib.Path(str(url.database))
+    path = pathlib.Path(name)
     if not path.is_absolute():
         # Each program may have been started in another folder.
         raise ConfigurationError(

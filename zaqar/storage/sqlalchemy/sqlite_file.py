@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Creation of an SQLite file: its mode and its tables."""
+"""Creation of an SQLite file, without SQLAlchemy: its mode, its tables."""
 
 import contextlib
 import os
+import sqlite3
 import stat
 
-import sqlalchemy as sa
-
-from zaqar.storage.sqlalchemy import schema_revision
+from zaqar.storage.sqlalchemy import needed_revision, sqlite_schema
 
 
 def make_private(path: str) -> None:
@@ -32,18 +31,27 @@ def make_private(path: str) -> None:
 
 def create_sqlite(path: str) -> None:
     """Create the tables in a new SQLite file; check those of an old one."""
-    engine = sa.create_engine(
-        sa.URL.create('sqlite', database=path),
-        poolclass=sa.NullPool,
-        isolation_level='AUTOCOMMIT',
-        connect_args={'timeout': 30},
-    )
-    with engine.connect() as connection:
-        if schema_revision.current(connection) is None:
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+    with contextlib.closing(connection):
+        if _revision(connection) is None:
             # Two processes may start at once.
-            connection.exec_driver_sql('BEGIN IMMEDIATE')
-            if schema_revision.current(connection) is None:
-                schema_revision.create(connection)
-            connection.exec_driver_sql('COMMIT')
-        schema_revision.check(connection)
-    engine.dispose()
+            connection.execute('BEGIN IMMEDIATE')
+            if _revision(connection) is None:
+                for statement in sqlite_schema.STATEMENTS:
+                    connection.execute(statement)
+                connection.execute(
+                    'INSERT INTO alembic_version VALUES (?)',
+                    (needed_revision.HEAD,),
+                )
+            connection.execute('COMMIT')
+        needed_revision.check(_revision(connection))
+
+
+def _revision(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of a database, None for one without tables."""
+    table = "FROM sqlite_schema WHERE name = 'alembic_version'"
+    if not connection.execute(f'SELECT 1 {table}').fetchone():
+        return None
+    sql = 'SELECT version_num FROM alembic_version'
+    row = connection.execute(sql).fetchone()
+    return row[0] if row else None

@@ -24,7 +24,7 @@ from zaqar.storage.sqlalchemy import (
     shared_claims,
     sweeping,
 )
-from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import WEEK, Hand, Probe, bodies, token

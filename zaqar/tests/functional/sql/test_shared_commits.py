@@ -29,9 +29,9 @@ from zaqar.storage.sqlalchemy import (
     migrations,
     shared_claims,
 )
+from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, lifetime_values
-from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession

@@ -118,7 +118,7 @@ def test_a_database_that_is_opened_twice_keeps_its_locks(
 def test_messages_whose_claim_has_ended_are_read_by_their_keys(
     tmp_path: pathlib.Path,
 ) -> None:
-    database = SqliteDatabase(sa.make_url(f'sqlite:///{tmp_path}/a'), 'FULL')
+    database = SqliteDatabase(str(tmp_path / 'a'), 'FULL')
     wanted = FreeRows({'qid': 'q', 'now': 1}, 1)
 
     def explained(session: SqlSession, sql: str, **values: Any) -> str:

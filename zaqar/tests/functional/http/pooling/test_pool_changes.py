@@ -6,7 +6,6 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-import sqlalchemy as sa
 
 from zaqar import service_assembly
 from zaqar.errors import StoreUnavailable
@@ -50,10 +49,9 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
 ) -> None:
     opened: dict[str, set[str]] = {}
 
-    def open_file(url: sa.URL, synchronous: str) -> SqliteDatabase:
-        name = pathlib.Path(url.database or '').stem
-        opened.setdefault(name, set()).add(synchronous)
-        return SqliteDatabase(url, synchronous)
+    def open_file(path: str, synchronous: str) -> SqliteDatabase:
+        opened.setdefault(pathlib.Path(path).stem, set()).add(synchronous)
+        return SqliteDatabase(path, synchronous)
 
     monkeypatch.setattr(store_factory, 'SqliteDatabase', open_file)
     group = '[drivers:message_store:sqlalchemy]\nsqlite_synchronous = FULL\n'
