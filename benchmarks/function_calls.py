@@ -29,9 +29,12 @@ from benchmarks import (
 from benchmarks.load import Step, WrongAnswerError
 from zaqar import service_assembly
 from zaqar.transport.wsgi import wsgi_environ
-from zaqar.transport.wsgi.server.answering import Answering, AnswerWriter
-from zaqar.transport.wsgi.server.clients import Clients
+from zaqar.transport.wsgi.server.all_client_connections import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
+from zaqar.transport.wsgi.server.request_answering import (
+    Answering,
+    AnswerWriter,
+)
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 #: The most that an operation may call on Redis: within the application, and

@@ -11,7 +11,7 @@ import pytest
 
 from zaqar.errors import InvalidBody
 from zaqar.transport.wsgi.server import request_reader
-from zaqar.transport.wsgi.server.clients import Clients
+from zaqar.transport.wsgi.server.all_client_connections import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
 from zaqar.transport.wsgi.server.request_reader import Request
 

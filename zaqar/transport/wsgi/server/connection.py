@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from zaqar.errors import RequestTimeout, ZaqarError
 from zaqar.transport.wsgi import wsgi_environ
-from zaqar.transport.wsgi.server import answer_encoding
+from zaqar.transport.wsgi.server import response_encoding
 from zaqar.transport.wsgi.server.request_reader import (
     MalformedRequest,
     Request,
@@ -301,7 +301,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._stage = stage
             self._begun = self._clients.monotonic()
         if self.take_permission() and self._transport is not None:
-            self._transport.write(answer_encoding.CONTINUE)
+            self._transport.write(response_encoding.CONTINUE)
         self.count(size)
         if self.is_incomplete:
             self._clients.hold(self, self.received)
@@ -331,7 +331,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._answer_refusal(status)
 
     def _answer_refusal(self, status: int) -> None:
-        encode = answer_encoding.encode
+        encode = response_encoding.encode
         self.answer(encode(status, [], b'', closes=True), closes=True)
 
     def _pause(self) -> None:

@@ -23,10 +23,13 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.transport.wsgi.server.accepting import Acceptor
-from zaqar.transport.wsgi.server.answering import Answering, AnswerWriter
-from zaqar.transport.wsgi.server.clients import Clients
+from zaqar.transport.wsgi.server.all_client_connections import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits
+from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
+from zaqar.transport.wsgi.server.request_answering import (
+    Answering,
+    AnswerWriter,
+)
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 from zaqar.transport.wsgi.server.worker_shutdown import WorkerShutdown
 from zaqar.transport.wsgi_types import App

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 
 from zaqar import parent_exit_watch
-from zaqar.transport.wsgi.server.accepting import Acceptor
-from zaqar.transport.wsgi.server.answering import Answering
-from zaqar.transport.wsgi.server.clients import Clients
+from zaqar.transport.wsgi.server.all_client_connections import Clients
+from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
+from zaqar.transport.wsgi.server.request_answering import Answering
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 #: Seconds that requests in progress have to finish at shutdown.

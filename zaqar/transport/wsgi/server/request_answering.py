@@ -21,7 +21,7 @@ from zaqar.transport.wsgi import (
     wsgi_environ,
 )
 from zaqar.transport.wsgi.responses import Headers, error_response
-from zaqar.transport.wsgi.server import answer_encoding
+from zaqar.transport.wsgi.server import response_encoding
 from zaqar.transport.wsgi.server.connection import Connection
 from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
@@ -218,7 +218,7 @@ class Answering:
             self._respond(exchange, status, headers, content)
         except BaseException:
             LOG.exception('A request failed')
-            failure = answer_encoding.encode(500, [], b'', closes=True)
+            failure = response_encoding.encode(500, [], b'', closes=True)
             self._send(exchange.connection, failure, True, None)
         _do(turn.end())
 
@@ -235,7 +235,7 @@ class Answering:
         closes = not exchange.request.keeps_alive or (
             self._retired_at != math.inf and self._closes()
         )
-        data = answer_encoding.encode(
+        data = response_encoding.encode(
             status,
             headers,
             content,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers as they are sent."""
+"""Encoding of responses, as they are sent."""
 
 from __future__ import annotations
 

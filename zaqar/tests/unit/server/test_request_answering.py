@@ -19,7 +19,7 @@ from zaqar.transport.wsgi import wsgi_environ
 from zaqar.transport.wsgi.request_handler import PecanApplication
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi.server import request_threads
-from zaqar.transport.wsgi.server.answering import Answering
+from zaqar.transport.wsgi.server.request_answering import Answering
 from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 from zaqar.transport.wsgi_types import Environ, StartResponse

@@ -13,10 +13,14 @@ import uvloop
 
 from zaqar.errors import RequestTimeout
 from zaqar.transport import listening_socket
-from zaqar.transport.wsgi.server import accepting, clients, connection
-from zaqar.transport.wsgi.server.accepting import Acceptor
-from zaqar.transport.wsgi.server.clients import Clients
+from zaqar.transport.wsgi.server import (
+    all_client_connections,
+    connection,
+    connection_acceptor,
+)
+from zaqar.transport.wsgi.server.all_client_connections import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
+from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
 from zaqar.transport.wsgi.server.request_reader import Request
 
 LIMITS = ClientLimits(
@@ -255,8 +259,8 @@ def test_an_idle_connection_ends(server: Server) -> None:
 def test_the_one_that_waits_longest_leaves_room_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(clients, 'MOST_HELD', 1000)
-    monkeypatch.setattr(clients, 'LONGEST_HELD', 0)
+    monkeypatch.setattr(all_client_connections, 'MOST_HELD', 1000)
+    monkeypatch.setattr(all_client_connections, 'LONGEST_HELD', 0)
     server = Server()
     first, _ = (server.client(post(b'x' * 400, 9000)) for _ in range(2))
     assert not server.requests
@@ -272,8 +276,10 @@ def test_the_one_that_waits_longest_leaves_room_for_others(
 def test_what_all_send_before_answers_has_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(clients, 'MOST_HELD', 50 * connection.OVERHEAD)
-    monkeypatch.setattr(clients, 'LONGEST_HELD', 0)
+    monkeypatch.setattr(
+        all_client_connections, 'MOST_HELD', 50 * connection.OVERHEAD
+    )
+    monkeypatch.setattr(all_client_connections, 'LONGEST_HELD', 0)
     server = Server()
     few, first, second = (server.client(GET * n) for n in (4, 30, 30))
     assert is_closed(first)
@@ -388,7 +394,7 @@ def test_who_has_more_connections_leaves_them_to_others(
 ) -> None:
     counts = [0, 0]
     server = Server(counts=counts)
-    monkeypatch.setattr(accepting, 'COURTESY', 1000)
+    monkeypatch.setattr(connection_acceptor, 'COURTESY', 1000)
     for _ in range(3):
         server.client()
     assert counts == [2, 0]
@@ -399,7 +405,7 @@ def test_who_has_more_connections_leaves_them_to_others(
 def test_who_does_not_accept_keeps_nobody_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accepting, 'COURTESY', 0)
+    monkeypatch.setattr(connection_acceptor, 'COURTESY', 0)
     counts = [0, 0]
     server = Server(counts=counts)
     for _ in range(5):
