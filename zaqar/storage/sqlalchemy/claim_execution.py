@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claims, each made in the way that is best with its database."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial

@@ -5,8 +5,6 @@ Or in one round trip (MariaDB). Most of what is settled is deleted, all of it.
 The rest is for :mod:`.claim_changes`.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 
@@ -31,11 +29,11 @@ _HELD = (
 _MATCHES = 'AND public_id IS NULL AND rnd = CASE seq {pairs} END'
 #: On SQLite those of a claim are found by it: by their numbers takes longer.
 _DELETE = f'DELETE FROM message{{hint}} WHERE {{held}} {_MATCHES}'
-_END = 'coalesce((SELECT max(wake_at) FROM message{hint} WHERE {held}), 0)'
-_END_CLAIM = (
-    'UPDATE claim SET expires_at = {end} '
-    'WHERE queue_id = {queue} AND id = {claim_id}'
-)
+_END = '(SELECT max(wake_at) FROM message{hint} WHERE {held})'
+_CLAIM = 'WHERE queue_id = {queue} AND id = {claim_id}'
+#: Where it holds no more: to remove the claim changes less than to end it.
+_REMOVE_CLAIM = f'DELETE FROM claim {_CLAIM}'
+_SHORTEN_CLAIM = f'UPDATE claim SET expires_at = {{end}} {_CLAIM}'
 _SUBTRACT = (
     f'UPDATE message_queue SET {queue_byte_counts.subtract(":count")} '
     'WHERE qid = :qid'
@@ -51,7 +49,7 @@ IF ROW_COUNT() = :count THEN
 SELECT expires_at INTO e FROM claim WHERE queue_id = q AND id = :claim_id
 FOR UPDATE;
 SET e = {end};
-{end_claim};
+IF e IS NULL THEN {remove_claim}; ELSE {shorten_claim}; END IF;
 IF l IS NOT NULL THEN {subtract} AND id + 0 = q AND live IS NOT NULL; END IF;
 SELECT 1;
 ELSE ROLLBACK; SELECT 0; END IF;
@@ -75,18 +73,18 @@ def settle(
         hold one of the messages, one has an id from another queue, or the
         queue has groups
     """
-    halves = [
-        parse_id(item.message_id) if item.act is Act.DELETE else None
-        for item in settlements
-    ]
-    count = len(settlements)
-    if not count or not all(halves):
+    pairs: list[int | str] = []
+    for item in settlements:
+        halves = parse_id(item.message_id)
+        if item.act is not Act.DELETE or halves is None:
+            raise OtherwiseError
+        pairs += halves
+    if not pairs:
         raise OtherwiseError
-    pairs = [part for pair in halves if pair for part in pair]
     delete = _delete_at_once if session.takes_compounds else _delete
     if not delete(session, qid, claim_id, now, pairs):
         raise OtherwiseError
-    return [True] * count
+    return [True] * len(settlements)
 
 
 def _delete(
@@ -101,11 +99,13 @@ def _delete(
         return False
     queue_id, is_counted = row
     count = len(pairs) // 2
-    delete, end_claim = _in_order(count)
+    delete, remove_claim, shorten_claim = _in_order(count)
     held = (queue_id, claim_id, now, now)
     if session.in_order(delete, (*held, *pairs)).rowcount < count:
         return False
-    session.in_order(end_claim, (*held, queue_id, claim_id))
+    claim = (queue_id, claim_id)
+    if not session.in_order(remove_claim, (*claim, *held)).rowcount:
+        session.in_order(shorten_claim, (*held, *claim))
     if is_counted:
         session.run(_SUBTRACT, {'qid': qid, 'count': count})
     return True
@@ -127,15 +127,21 @@ def _delete_at_once(
 
 
 @functools.lru_cache(maxsize=128)
-def _in_order(count: int) -> tuple[str, str]:
-    """Return SQL that deletes so many messages, and what ends their claim."""
+def _in_order(count: int) -> tuple[str, str, str]:
+    """Return SQL that deletes so many messages.
+
+    :returns: also SQL that removes their claim if it holds no more, and what
+        else lets it end with the last of them
+    """
     hint = index_hint('sqlite', 'message_claim')
     held = _HELD.format(queue='?', claim_id='?', now='?')
     pairs = ' '.join(['WHEN ? THEN ?'] * count)
     end = _END.format(hint=hint, held=held)
+    claim = {'queue': '?', 'claim_id': '?'}
     return (
         _DELETE.format(hint=hint, held=held, pairs=pairs),
-        _END_CLAIM.format(end=end, queue='?', claim_id='?'),
+        f'{_REMOVE_CLAIM.format(**claim)} AND {end} IS NULL',
+        _SHORTEN_CLAIM.format(end=end, **claim),
     )
 
 
@@ -148,13 +154,15 @@ def _block(count: int) -> str:
         f'WHEN :h{place} THEN :h{place + 1}'
         for place in range(0, count * 2, 2)
     )
+    claim = {'queue': 'q', 'claim_id': ':claim_id'}
     sql = _BLOCK.format(
         delete=delete_from('mysql'),
         held=held,
         seqs=', '.join(f':h{place}' for place in range(0, count * 2, 2)),
         matches=_MATCHES.format(pairs=pairs),
         end=_END.format(hint=hint, held=held),
-        end_claim=_END_CLAIM.format(end='e', queue='q', claim_id=':claim_id'),
+        remove_claim=_REMOVE_CLAIM.format(**claim),
+        shorten_claim=_SHORTEN_CLAIM.format(end='e', **claim),
         subtract=_SUBTRACT,
     )
     return compact(sql)

@@ -38,6 +38,10 @@ l AS (
         {queue_byte_counts.subtract('(SELECT count(*) FROM d)', 'q.')}
     WHERE q.qid = :qid AND q.live IS NOT NULL AND EXISTS (SELECT 1 FROM d))
 """
+#: In one row, which takes less time than to join h and s.
+_RESULT = """
+SELECT (SELECT count(*) FROM h), (SELECT string_agg(name, ',') FROM s)
+"""
 _STATEMENT = compact(f"""{_HELD}
 s AS (
     SELECT h.seq, c.* FROM h JOIN unnest(
@@ -76,7 +80,7 @@ c AS (
         FROM h LEFT JOIN s ON s.seq = h.seq), 0)
     WHERE queue_id = (SELECT id FROM q) AND id = :claim_id),
 {_SUBTRACT}
-SELECT s.name FROM h LEFT JOIN s ON s.seq = h.seq
+{_RESULT}
 """)
 _DELETE = compact(f"""{_HELD}
 s AS (SELECT seq, name FROM h WHERE name = ANY (:names::text[])),
@@ -85,12 +89,17 @@ d AS (
     AND m.seq = ANY (ARRAY(SELECT seq FROM s))
     AND m.seq BETWEEN (SELECT min(seq) FROM s) AND (SELECT max(seq) FROM s)
     RETURNING m.seq),
+r AS (SELECT max(wake_at) AS until FROM h
+    WHERE seq <> ALL (ARRAY(SELECT seq FROM s))),
 c AS (
-    UPDATE claim SET expires_at = coalesce((SELECT max(wake_at) FROM h
-        WHERE seq <> ALL (ARRAY(SELECT seq FROM s))), 0)
-    WHERE queue_id = (SELECT id FROM q) AND id = :claim_id),
+    DELETE FROM claim WHERE queue_id = (SELECT id FROM q) AND id = :claim_id
+    AND (SELECT until FROM r) IS NULL),
+p AS (
+    UPDATE claim SET expires_at = (SELECT until FROM r)
+    WHERE queue_id = (SELECT id FROM q) AND id = :claim_id
+    AND (SELECT until FROM r) IS NOT NULL),
 {_SUBTRACT}
-SELECT s.name FROM h LEFT JOIN s ON s.seq = h.seq
+{_RESULT}
 """)
 
 
@@ -126,11 +135,11 @@ def settle(
             'uncounted': array([int(not item.failed) for item in settlements]),
             'reasons': array([_bytea(item.reason) for item in settlements]),
         }
-    rows = session.all(sql, values)
-    if not rows:
+    ((count, settled),) = session.all(sql, values)
+    if not count:
         queue_state.check_gone(session, qid, takes_groups=False)
         return None
-    held = {name for (name,) in rows}
+    held = frozenset(settled.split(',') if settled else ())
     return [item.message_id in held for item in settlements]
 
 

@@ -7,8 +7,6 @@ locked, most of which it leaves; and where each had locked some, none would
 find a whole group. They wait for each other instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
