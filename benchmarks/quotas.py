@@ -112,8 +112,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('quotas', __doc__)
     add = parser.add_argument
     program_options.add_databases(parser)
-    add('--seconds', type=float, default=1.0, help='of a turn (%(default)s)')
-    add('--rounds', type=int, default=15, help='of turns (%(default)s)')
+    add('--seconds', type=float, default=0.5, help='of a turn (%(default)s)')
+    add('--rounds', type=int, default=40, help='of turns (%(default)s)')
     add('--workers', type=int, default=1, help='(%(default)s)')
     add('--threads', type=int, default=4, help='(%(default)s)')
     add('--connections', type=int, default=8, help='(%(default)s)')

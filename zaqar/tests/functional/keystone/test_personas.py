@@ -16,9 +16,10 @@ from zaqar.api.operation import Operation
 from zaqar.api.policy_personas import PERSONAS, Persona
 from zaqar.controllers.url_signatures import Signer
 from zaqar.tests.functional import persona_matrix
-from zaqar.tests.functional.http.client import PATCH
+from zaqar.tests.functional.http.client import CLIENT, PATCH
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
 from zaqar.tests.functional.keystone.callers import Caller, queue_name
+from zaqar.tests.functional.keystone.commands import Shell, sit_down
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.servers.keystone import Keystone
 from zaqar.tests.servers.zaqar import Zaqar
@@ -131,3 +132,31 @@ def test_a_url_of_a_member_lets_posts_in(
     holder = Caller(server.url)
     posted = holder.ask('POST', f'{path}/messages', signed, json=_MESSAGES)
     assert posted.status_code == 201
+
+
+def test_commands_of_a_reader_show_and_those_of_a_member_change(
+    keystone: Keystone, server: Zaqar, project: str
+) -> None:
+    def log_in(role: str) -> Shell:
+        user = keystone.user(project, role)
+        token = keystone.token(user, project)
+        return sit_down(keystone, Caller(server.url, token, project), user)
+
+    queue = queue_name()
+    path = f'/v2/queues/{queue}'
+    own = ('--client-id', CLIENT)
+    post = ('message', 'post', queue, *own, '[{"body": 1}]')
+    claim = ('claim', 'create', queue)
+    with keystone.published('messaging', server.url):
+        member, reader = log_in('member'), log_in('reader')
+        member.show('queue', 'create', queue)
+        member.do(*post)
+        names = [row['Name'] for row in reader.show('queue', 'list')[1]]
+        assert queue in names
+        calls, _ = reader.show('queue', 'stats', queue)
+        assert calls == [f'GET {path}/stats 200']
+        assert reader.fail(*post) == [f'POST {path}/messages 403']
+        assert reader.fail(*claim) == [f'POST {path}/claims?limit=10 403']
+        assert reader.fail('queue', 'delete', queue) == [f'DELETE {path} 403']
+        assert len(member.show(*claim)[1]) == 1
+        assert member.do('queue', 'delete', queue) == [f'DELETE {path} 204']
