@@ -237,18 +237,17 @@ class Rig:
     def put_off(self) -> None:
         """Wait until a delivery waits for a later attempt, and no other.
 
-        Before the time changes: claims of notices would lapse.
+        Before the time changes: claims on what was sent, but is not written
+        yet, would lapse, and it would be sent again.
         """
-        self.until(
-            lambda: (
-                any(b'"attempt":' in one.body for one in self.waiting())
-                and all(
-                    one.reason == outbox_notices.FANNED_OUT
-                    or not one.body.startswith(b'{"type":"post"')
-                    for one in self.waiting()
-                )
+
+        def is_put_off() -> bool:
+            waiting = self.waiting()
+            return all(one.visible_at for one in waiting) and any(
+                b'"attempt":' in one.body for one in waiting
             )
-        )
+
+        self.until(is_put_off)
 
     def rests(self) -> None:
         """Wait until nothing is left to do."""

@@ -231,6 +231,7 @@ def test_a_change_of_the_subscriber_asks_the_new_one(
     receiver.wait(1)
     _confirm(rig, one)
     other = make_receiver()
+    rig.rests()
     rig.ahead = 61
     subscriptions.update(
         rig.ctx,

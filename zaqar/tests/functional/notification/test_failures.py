@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,7 +19,6 @@ from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
 from zaqar.notification import (
     dead_letters,
-    outbox_reader,
     pending_limit_per_project,
 )
 from zaqar.notification.claimed_delivery import LEASE
@@ -193,9 +193,11 @@ def test_a_day_of_nothing_but_410_ends_a_subscription(
     one = rig.subscribe(receiver.url, ttl=10 * DAY)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
+    rig.rests()
     rig.ahead = DAY - 10
     rig.post('y')
     rig.until(lambda: rig.deliveries(one)['given_up'] == 2)
+    rig.rests()
     rig.ahead = DAY + 10
     rig.post('z')
     receiver.wait(3)
@@ -227,6 +229,7 @@ def test_a_subscriber_that_is_replaced_while_it_answers_410_is_not_removed(
         )
         answer(410)(handler, number)
 
+    rig.rests()
     gone.behave = replaced
     rig.ahead = DAY + 10
     rig.post('y')
@@ -243,10 +246,12 @@ def test_a_day_with_anything_else_than_410_ends_nothing(
     one = rig.subscribe(receiver.url, ttl=10 * DAY)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
+    rig.rests()
     receiver.behave = answer(200)
     rig.ahead = DAY / 2
     rig.post('y')
     rig.until(lambda: rig.deliveries(one)['delivered'] == 1)
+    rig.rests()
     receiver.behave = answer(410)
     rig.ahead = DAY + 10
     rig.post('z')
@@ -336,11 +341,8 @@ def test_a_host_that_fails_on_and_on_is_only_probed(
     assert len(receiver.got) < 40
 
 
-def test_a_project_has_no_more_waiting_than_allowed(
-    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox_reader, 'COUNT_INTERVAL', 0.1)
-    rig = make_rig(running=False, max_outbox_per_project=10)
+def test_a_project_has_no_more_waiting_than_allowed(make_rig: MakeRig) -> None:
+    rig = make_rig()
     policy = {
         **FEW,
         'minimum_delay_retries': 1,
@@ -352,11 +354,14 @@ def test_a_project_has_no_more_waiting_than_allowed(
     )
     for number in range(12):
         rig.post(number)
+    rig.until(lambda: rig.deliveries(one)['retried'] == 12)
+    rig.put_off()
+    rig.stop()
+    rig.settings = replace(rig.settings, max_outbox_per_project=10)
     rig.start()
     rig.until(lambda: rig.deliveries(one)['given_up'] == 2)
-    rig.until(lambda: rig.deliveries(one)['retried'] == 12)
     rig.stop()
-    rig.until(lambda: len(rig.waiting()) == 10)
+    assert len(rig.waiting()) == 10
     counts = pending_limit_per_project.count(rig.ctx.cipher, rig.store)
     assert [number for number, _ in counts.values()] == [10]
     text = b''.join(message.body for message in rig.waiting())
@@ -461,14 +466,18 @@ class Holding:
 def test_an_attempt_may_take_longer_than_a_lease(make_rig: MakeRig) -> None:
     sender = Holding()
     rig = make_rig(senders={'http': sender}, request_timeout=60)
+
+    def is_renewed() -> bool:
+        ends = [one.claim_ends_at or 0 for one in rig.waiting()]
+        return min(ends) > rig.now() + (LEASE - 5) * 1000
+
     rig.subscribe('http://a.example/')
     rig.until(lambda: rig.notifier.facts()['stores'])
     rig.post('x')
     rig.until(lambda: sender.got)
     while rig.ahead < LEASE + 10:
-        # Claims are renewed meanwhile.
         rig.ahead += 11
-        time.sleep(1)
+        rig.until(is_renewed)
     sender.goes_on = True
     rig.rests()
     assert len(sender.got) == 1

@@ -236,6 +236,7 @@ def test_a_subscription_that_has_expired_is_told_no_more(
     rig.subscribe(receiver.url, ttl=60)
     rig.post('x')
     receiver.wait(1)
+    rig.rests()
     rig.ahead = 61
     rig.post('y')
     rig.rests()
