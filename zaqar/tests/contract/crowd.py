@@ -91,3 +91,12 @@ def starvation() -> Iterator[Callable[[], float]]:
     finally:
         over.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def ends_within(seconds: float) -> Iterator[None]:
+    """Check that something ends in time, but for what other work takes."""
+    begun = time.monotonic()
+    with starvation() as starved:
+        yield
+        assert time.monotonic() - begun < seconds + starved()

@@ -18,7 +18,7 @@ HEADERS = {
 MESSAGES = '/v2/queues/q/messages'
 
 
-def until(condition: Callable[[], bool], patience: float = 20.0) -> bool:
+def until(condition: Callable[[], bool], patience: float = 60.0) -> bool:
     """Wait for a condition; tell whether it has come true."""
     end = time.monotonic() + patience
     while time.monotonic() < end:

@@ -12,6 +12,8 @@ import os
 import threading
 from zaqar.cmd import cpu_priority_at_startup
 
+# Other work may keep it from a processor for longer than usual.
+cpu_priority_at_startup.PATIENCE = 600
 usual = os.sched_getscheduler(0)
 is_lowered = cpu_priority_at_startup.lower()
 ended = threading.Event()
@@ -53,7 +55,7 @@ from zaqar.cmd import cpu_priority_at_startup
 cpu_priority_at_startup.PATIENCE = 0.01
 usual = os.sched_getscheduler(0)
 cpu_priority_at_startup.lower()
-end = time.monotonic() + 5
+end = time.monotonic() + 60
 while os.sched_getscheduler(0) != usual:
     assert time.monotonic() < end
     time.sleep(0.01)

@@ -14,7 +14,6 @@ from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage import group_commit
 from zaqar.storage.group_commit import (
-    LATE,
     MAX_SIZE,
     Batcher,
     Board,
@@ -226,13 +225,14 @@ def test_nothing_is_shared_without_a_timeout(item: int) -> None:
     assert ledger.batches == [[item]]
 
 
-def test_a_late_call_fails_alone() -> None:
+def test_a_late_call_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, 'LATE', LONG)
     ledger = Ledger()
     first = Caller(lambda: ledger.batcher.run(1))
     assert ledger.begun.acquire(timeout=LONG)
 
     def late() -> int:
-        with request_deadline.within(LATE / 2):
+        with request_deadline.within(LONG / 2):
             return ledger.batcher.run(2)
 
     callers = [Caller(late)]
