@@ -8,7 +8,7 @@ wait.
 import functools
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from zaqar import request_deadline
@@ -80,6 +80,9 @@ def _psycopg_connection(base_class: Any, error_class: Any) -> Any:
         #: Seconds for the latest answer.
         allowed = math.inf
 
+        #: Whether another server has taken the place of its own.
+        is_superseded: Callable[[], bool] = staticmethod(lambda: False)
+
         @classmethod
         def _connect_gen(cls, *args: Any, **options: Any) -> Any:
             # The library has a limit for each host, two seconds at least.
@@ -87,11 +90,13 @@ def _psycopg_connection(base_class: Any, error_class: Any) -> Any:
             if time.monotonic() >= end:
                 raise NoAnswerError('no time is left to connect')
             steps = super()._connect_gen(*args, **options)
-            return _limited(steps, end, NoAnswerError)
+            return _limited(
+                steps, lambda: time.monotonic() >= end, NoAnswerError
+            )
 
         def wait(self, steps: Any, *args: Any, **kwargs: Any) -> Any:
             self.allowed = self.deadline - time.monotonic()
-            limited = _limited(steps, self.deadline, NoAnswerError)
+            limited = _limited(steps, self._is_over, NoAnswerError)
             try:
                 return super().wait(limited, *args, **kwargs)
             except NoAnswerError:
@@ -100,13 +105,16 @@ def _psycopg_connection(base_class: Any, error_class: Any) -> Any:
                 self.close()
                 raise
 
+        def _is_over(self) -> bool:
+            return time.monotonic() >= self.deadline or self.is_superseded()
+
     return DeadlineConnection
 
 
 def _limited(
-    steps: Generator[Any, Any, Any], deadline: float, error: Any
+    steps: Generator[Any, Any, Any], is_over: Callable[[], bool], error: Any
 ) -> Generator[Any, Any, Any]:
-    """Yield what psycopg waits for, until the deadline.
+    """Yield what psycopg waits for, until its time is over.
 
     Every tenth of a second without an answer it is resumed with nothing
     ready; psycopg before 3.2 resumes it for answers only.
@@ -115,7 +123,7 @@ def _limited(
         wanted = next(steps)
         while True:
             ready = yield wanted
-            if not ready and time.monotonic() >= deadline:
+            if not ready and is_over():
                 raise error('no answer in time')
             wanted = steps.send(ready)
     except StopIteration as end:

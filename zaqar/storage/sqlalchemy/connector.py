@@ -86,9 +86,14 @@ class Connector:
         connection = self._connected(dialect.loaded_dbapi, args, own)
         if self._any_host:
             info = connection.info
-            connection.place = self._latest = (info.host, str(info.port))
-            if self._lost == self._latest:
+            place = info.host, str(info.port)
+            connection.place = self._latest = place
+            if self._lost == place:
                 self._lost = ('', '')
+            # Others that wait for a server that is lost learn of it, too.
+            connection.is_superseded = lambda: (
+                self._lost == place != self._latest
+            )
         connection.deadline = _startup_end()
         return connection
 

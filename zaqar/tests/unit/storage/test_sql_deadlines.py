@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,6 +145,38 @@ def test_hosts_are_tried_by_how_they_have_answered() -> None:
     assert order(third) == ('a,c,b', '5432,5434,5433')
     # It has answered after all.
     assert order(made.connect(dialect, None, [], options)) == order(second)
+
+
+def test_who_waits_for_a_server_that_others_have_lost_learns_of_it() -> None:
+    class Silent(PostgresqlDriver):
+        info = SimpleNamespace(host='a', port=5432)
+
+        def wait(self, steps: Any) -> str:
+            next(steps)
+            for _ in range(3):
+                steps.send(None)
+            return 'an answer'
+
+        def close(self) -> None:
+            pass
+
+    def silence() -> Iterator[None]:
+        while True:
+            yield
+
+    url = sa.make_url('postgresql://x/y?target_session_attrs=read-write')
+    made = Connector(Pooler.NONE, url)
+    dialect = _postgresql()
+    dialect.loaded_dbapi.Connection = Silent
+    first, second = (made.connect(dialect, None, [], {}) for _ in range(2))
+    made.note_loss(first)
+    # Nobody else may be there.
+    assert second.wait(silence())
+    Silent.info = SimpleNamespace(host='b', port=5432)
+    third = made.connect(dialect, None, [], {})
+    with pytest.raises(OSError, match='no answer'):
+        second.wait(silence())
+    assert third.wait(silence())
 
 
 def test_each_answer_to_a_packet_has_only_what_is_left() -> None:
