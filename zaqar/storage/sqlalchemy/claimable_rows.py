@@ -56,6 +56,10 @@ def _columns(dialect: str) -> str:
     return f'{COLUMNS}, {_NEXT.format(hint=hint)}'
 
 
+#: Woken rows of several queues that are enough to find out of which there are.
+_ENOUGH_WOKEN = 50
+
+
 class WokenGroupsError(Exception):
     """Groups whose claims or delays have ended must go on before."""
 
@@ -63,6 +67,7 @@ class WokenGroupsError(Exception):
 class FreeRows(NamedTuple):
     """Free rows of a queue to be taken: how many, under which condition.
 
+    :ivar queue: SQL for the id of the queue
     :ivar passes_woken: whether groups whose claims or delays have ended are
         passed over; on SQLite they go on at once
     """
@@ -70,6 +75,7 @@ class FreeRows(NamedTuple):
     values: Mapping[str, Any]
     limit: int
     condition: str = ''
+    queue: str = QUEUE
     passes_woken: bool = False
 
     def select(self, session: SqlSession, where: str) -> str:
@@ -77,16 +83,14 @@ class FreeRows(NamedTuple):
 
         Behind the columns is the number of the next message of the group.
         """
-        condition = self._condition(where)
-        return _select(session.dialect, where, condition, self.limit)
+        return _select(session.dialect, where, *self._terms(where))
 
     def numbers(self, session: SqlSession, where: str) -> str:
         """Return SQL for the numbers of the first rows, without locks.
 
         And, but for SQLite, for their groups.
         """
-        condition = self._condition(where)
-        return _numbers(session.dialect, where, condition, self.limit)
+        return _numbers(session.dialect, where, *self._terms(where))
 
     def select_numbered(
         self, session: SqlSession, where: str, count: int
@@ -95,43 +99,55 @@ class FreeRows(NamedTuple):
         hint = ''
         if session.dialect == 'mysql':
             hint = index_hint(session.dialect, 'PRIMARY')
+        _, condition, _ = self._terms(where)
         return queue_state.for_update(
             session,
             f'SELECT {COLUMNS}, NULL FROM message m{hint} '
-            f'WHERE m.queue_id = {QUEUE} '
+            f'WHERE m.queue_id = {self.queue} '
             f'AND {is_one_of(session.dialect, "m.seq", "s", count)} '
-            f'AND {where} {self._condition(where)}',
+            f'AND {where} {condition}',
             skip=True,
         )
 
-    def _condition(self, where: str) -> str:
+    def _terms(self, where: str) -> tuple[str, str, int]:
+        condition = self.condition
         if self.passes_woken and where is WOKEN:
-            return f'{self.condition} AND m.group_key IS NULL'
-        return self.condition
+            condition += ' AND m.group_key IS NULL'
+        return self.queue, condition, self.limit
 
 
 # Texts that are made once are known to the caches of drivers at once.
 
 
 @functools.lru_cache(maxsize=512)
-def _select(dialect: str, where: str, condition: str, limit: int) -> str:
-    sql = _first(dialect, where, condition, limit, _columns(dialect))
+def _select(
+    dialect: str, where: str, queue: str, condition: str, limit: int
+) -> str:
+    columns = _columns(dialect)
+    sql = _first(dialect, where, queue, condition, limit, columns)
     return queue_state.locking(dialect, sql, skip=True)
 
 
 @functools.lru_cache(maxsize=512)
-def _numbers(dialect: str, where: str, condition: str, limit: int) -> str:
+def _numbers(
+    dialect: str, where: str, queue: str, condition: str, limit: int
+) -> str:
     columns = 'm.seq' if dialect == 'sqlite' else 'm.seq, m.group_key'
-    return _first(dialect, where, condition, limit, columns)
+    return _first(dialect, where, queue, condition, limit, columns)
 
 
 def _first(
-    dialect: str, where: str, condition: str, limit: int, columns: str
+    dialect: str,
+    where: str,
+    queue: str,
+    condition: str,
+    limit: int,
+    columns: str,
 ) -> str:
     hint = index_hint(dialect, _INDEXES[where])
     return (
         f'SELECT {columns} FROM message m{hint} '
-        f'WHERE m.queue_id = {QUEUE} AND {where} {condition} '
+        f'WHERE m.queue_id = {queue} AND {where} {condition} '
         f'ORDER BY m.seq LIMIT {limit}'
     )
 
@@ -155,11 +171,20 @@ def select_free_of_each(
     :returns: None for one with groups that must go on before
     """
     if session.takes_compounds and len(wanted) > 1:
-        results = _select_at_once(session, wanted)
-    else:
-        results = session.several(
-            [query for one in wanted for query in _queries(session, one)]
-        )
+        return _select_at_once(session, wanted)
+    # Of woken ones there are none most of the time. A range that is locked
+    # ends in a lock of the next queue's first row on MySQL: who claims from
+    # that one would wait. So their numbers are read first.
+    results = session.several(
+        [
+            query
+            for one in wanted
+            for query in (
+                (one.select(session, FREE), one.values),
+                (one.numbers(session, WOKEN), one.values),
+            )
+        ]
+    )
     return [
         _with_woken(session, one, free, numbers)
         for one, free, numbers in zip(
@@ -170,48 +195,59 @@ def select_free_of_each(
 
 def _select_at_once(
     session: SqlSession, wanted: Sequence[FreeRows]
-) -> list[Sequence[Row]]:
-    """Run the queries for each queue as two for all (MariaDB).
+) -> list[list[Row] | None]:
+    """Do so in a few statements for all queues (MariaDB).
 
-    A result takes longer to begin and to describe than a few rows to read.
-
-    :returns: as :meth:`.SqlSession.several` does for the queries one by one
+    A statement takes longer to begin, and a result to describe, than a few
+    rows to read, and a subquery as long as a statement.
     """
-    lists: list[list[Row]] = [[] for _ in range(2 * len(wanted))]
-    kinds = zip(*(_queries(session, one) for one in wanted), strict=True)
-    unions = [
-        ' UNION ALL '.join(
-            f'({_numbered(session.text(*query), place)})'
-            for place, query in enumerate(each)
-        )
-        for each in kinds
+    names = [f'@queue{place}' for place in range(len(wanted))]
+    every = ', '.join(names)
+    ids = ', '.join(session.text(one.queue, one.values) for one in wanted)
+    session.later(f'SELECT {ids} INTO {every}', {})
+    wanted = [
+        one._replace(queue=name)
+        for one, name in zip(wanted, names, strict=True)
     ]
-    for kind, rows in enumerate(
-        session.several([(sql, {}) for sql in unions])
-    ):
-        for place, *row in rows:
-            lists[2 * place + kind].append(tuple(row))
-    return [*lists]
-
-
-def _numbered(query: str, number: int) -> str:
-    """Return a query with a number before its columns."""
-    return query.replace('SELECT ', f'SELECT {number}, ', 1)
-
-
-def _queries(
-    session: SqlSession, wanted: FreeRows
-) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    """Return SQL that locks free rows, and reads the numbers of woken ones.
-
-    Of the latter there are none most of the time. A range that is locked ends
-    in a lock of the next queue's first row on MySQL: who claims from that one
-    would wait.
-    """
-    return (
-        (wanted.select(session, FREE), wanted.values),
-        (wanted.numbers(session, WOKEN), wanted.values),
+    queries = [
+        session.text(one.select(session, FREE), one.values) for one in wanted
+    ]
+    union = ' UNION ALL '.join(
+        # With a number before its columns.
+        f'({query.replace("SELECT ", f"SELECT {place}, ", 1)})'
+        for place, query in enumerate(queries)
     )
+    hint = index_hint(session.dialect, _INDEXES[WOKEN])
+    rows, (known,), woken = session.several(
+        [
+            (union, {}),
+            (f'SELECT {every}', {}),
+            (
+                f'SELECT m.queue_id FROM message m{hint} WHERE m.queue_id '
+                f'IN ({every}) AND {WOKEN} LIMIT {_ENOUGH_WOKEN}',
+                wanted[0].values,
+            ),
+        ]
+    )
+    free: dict[int, list[Row]] = {place: [] for place in range(len(wanted))}
+    for place, *row in rows:
+        free[place].append(tuple(row))
+    due = {queue_id for (queue_id,) in woken}
+    suspects = [
+        place
+        for place, queue_id in enumerate(known)
+        if queue_id in due or len(woken) == _ENOUGH_WOKEN
+    ]
+    numbers = session.several(
+        [
+            (wanted[place].numbers(session, WOKEN), wanted[place].values)
+            for place in suspects
+        ]
+    )
+    results: list[list[Row] | None] = [*free.values()]
+    for place, some in zip(suspects, numbers, strict=True):
+        results[place] = _with_woken(session, wanted[place], free[place], some)
+    return results
 
 
 def _with_woken(
@@ -222,8 +258,8 @@ def _with_woken(
 ) -> list[Row] | None:
     """Return the first rows, having locked the woken ones as well.
 
-    :param free: rows that the first of :func:`_queries` has locked
-    :param numbers: what the other one has read
+    :param free: rows that are locked, free by their state
+    :param numbers: of woken ones, and their groups; see ``numbers``
     :returns: None if there are groups that must go on before
     """
     if not numbers:
@@ -243,7 +279,7 @@ def _with_woken(
         if is_server:
             return None
         # Which of their groups are free is not to be seen in them alone.
-        message_groups.wake(session, QUEUE, wanted.values)
+        message_groups.wake(session, wanted.queue, wanted.values)
         free = session.all(wanted.select(session, FREE), wanted.values)
         # Those that it has hidden may have kept others from being found.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)

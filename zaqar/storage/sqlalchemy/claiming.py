@@ -74,10 +74,8 @@ _REVIVE = (
 #: ahead. An expression, so that the rows are found by their key.
 STILL_FREE = 'wake_at + 0 <= :selected_at'
 
-#: The condition that the metadata of a claim is not too old.
-_IS_CURRENT = (
-    '(SELECT least_version FROM message_queue WHERE qid = :qid) <= :version'
-)
+#: The id of a live queue, if the metadata of a claim are not too old.
+_CURRENT_QUEUE = f'{QUEUE[:-1]} AND least_version <= :version)'
 
 
 class RepeatedClaimError(Exception):
@@ -125,24 +123,21 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     def free_rows(self, limit: int) -> FreeRows:
         """Return what may be handed out."""
         fresh = f'AND {IS_FRESH}' if self.max_claims else ''
-        condition = fresh + self.current
-        return FreeRows(self.values, limit, condition, self.passes_woken)
+        return self._rows(self.values, limit, fresh)
 
     def exhausted_rows(self, taken: Sequence[Row], limit: int) -> FreeRows:
         """Return the exhausted ones before the last one taken."""
-        condition = f'AND {IS_EXHAUSTED}{self.current}'
-        if len(taken) < limit:
-            return FreeRows(
-                self.values, MAX_EXHAUSTED, condition, self.passes_woken
-            )
-        values = {**self.values, 'last': seq_of(taken[-1])}
-        condition += ' AND m.seq < :last'
-        return FreeRows(values, MAX_EXHAUSTED, condition, self.passes_woken)
+        values, condition = self.values, f'AND {IS_EXHAUSTED}'
+        if len(taken) == limit:
+            values['last'] = seq_of(taken[-1])
+            condition += ' AND m.seq < :last'
+        return self._rows(values, MAX_EXHAUSTED, condition)
 
-    @property
-    def current(self) -> str:
-        """A condition that its metadata are not too old, if they matter."""
-        return '' if self.version is None else f' AND {_IS_CURRENT}'
+    def _rows(
+        self, values: Mapping[str, Any], limit: int, condition: str
+    ) -> FreeRows:
+        queue = QUEUE if self.version is None else _CURRENT_QUEUE
+        return FreeRows(values, limit, condition, queue, self.passes_woken)
 
     @property
     def values(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from zaqar.storage.sqlalchemy.claimable_group_rows import (
 )
 from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 
 
 def claim(
@@ -85,12 +85,17 @@ def _share_out(
             for group, limit in zip(groups, limits, strict=True)
         ],
     )
-    for group, limit, rows in zip(groups, limits, free, strict=True):
-        if rows is None:
-            left.add(group[0].qid)
-            continue
-        exhausted = claiming.select_exhausted(session, group[0], rows, limit)
-        if not Taken(rows, exhausted).are_all(limit):
+    worn = _select_exhausted(
+        session, [group[0] for group in groups], free, limits
+    )
+    for group, limit, rows, exhausted in zip(
+        groups, limits, free, worn, strict=True
+    ):
+        if (
+            rows is None
+            or exhausted is None
+            or not Taken(rows, exhausted).are_all(limit)
+        ):
             left.add(group[0].qid)
             continue
         for request in group:
@@ -98,3 +103,24 @@ def _share_out(
             if taken or exhausted:
                 yield Share(request, taken, exhausted)
             exhausted = []
+
+
+def _select_exhausted(
+    session: SqlSession,
+    requests: Sequence[ClaimRequest],
+    free: Sequence[Sequence[Row] | None],
+    limits: Sequence[int],
+) -> list[list[Row] | None]:
+    """Return and lock exhausted rows of each queue, where they count."""
+    exhausted: list[list[Row] | None] = [[] for _ in requests]
+    wanted = {
+        place: request.exhausted_rows(rows, limit)
+        for place, (request, rows, limit) in enumerate(
+            zip(requests, free, limits, strict=True)
+        )
+        if request.max_claims and rows is not None
+    }
+    each = select_free_of_each(session, [*wanted.values()])
+    for place, rows in zip(wanted, each, strict=True):
+        exhausted[place] = rows
+    return exhausted

@@ -313,6 +313,42 @@ def test_claims_from_several_queues_share_a_transaction(
 
 
 @merges_queues
+@pytest.mark.parametrize('max_claims', [0, 1])
+def test_claims_that_share_a_transaction_take_what_has_lapsed(
+    server: SqlDatabase, queues: list[Probe], max_claims: int
+) -> None:
+    lapsed, others = queues[::2], queues[1::2]
+    for queue in lapsed:
+        queue.take(1, ttl=60)
+    queues[0].hand.move(60)
+    for queue in queues:
+        queue.post('b')
+    requests = claim_requests([*lapsed, *others], max_claims=max_claims)
+    claims = claim_together(server, requests)
+    taken = [
+        (bodies(claim.messages), bodies(claim.exhausted)) for claim in claims
+    ]
+    own = (['b'], ['first']) if max_claims else (['first', 'b'], [])
+    assert taken == [own] * len(lapsed) + [(['first', 'b'], [])] * len(others)
+
+
+@merges_queues
+def test_messages_have_room_for_a_claim(
+    uri: str, server: SqlDatabase, queues: list[Probe]
+) -> None:
+    queues[0].post('alone')
+    post_together(server, queues)
+    (claim,) = claim_together(server, claim_requests(queues[:1]))
+    engine = sa.create_engine(parse(uri), poolclass=sa.NullPool)
+    sql = sa.text('SELECT claim_id FROM message WHERE length(claim_id) = 32')
+    with engine.connect() as connection:
+        ids = connection.execute(sql).scalars().all()
+    # All but those that were posted as their queues were made.
+    assert len(ids) == 1 + len(queues) + 1
+    assert ids.count(claim.id) == 2
+
+
+@merges_queues
 def test_claims_that_find_nothing_share_a_transaction(
     server: SqlDatabase, queues: list[Probe]
 ) -> None:
