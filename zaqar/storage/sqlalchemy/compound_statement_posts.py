@@ -16,6 +16,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
     QUEUE,
+    ROOM_FOR_CLAIM,
     new_row,
 )
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -29,7 +30,7 @@ WHERE qid = :qid AND dropped_at IS NULL AND least_version <= :version
 FOR UPDATE{{skip}};
 IF q IS NOT NULL AND (u <= 0 OR {{ready}}) THEN
 INSERT INTO post_token (queue_id, token, ids, keep_until) VALUES {{tokens}};
-INSERT INTO message ({NEW_COLUMNS})
+INSERT INTO message ({NEW_COLUMNS}, claim_id)
 VALUES {{messages}};
 UPDATE message_queue SET next_seq = next_seq + :count, live = live + :count,
 bytes = bytes + :size WHERE qid = :qid;
@@ -39,11 +40,11 @@ WHERE qid = :qid AND dropped_at IS NULL AND least_version <= :version);
 END IF;
 END"""
 _NOTICES = f"""IF u > 0 THEN
-INSERT INTO message ({NEW_COLUMNS})
+INSERT INTO message ({NEW_COLUMNS}, claim_id)
 VALUES {{notices}};
 END IF;
 """
-_ROW = f'({{queue}} + {NEW_VALUES})'
+_ROW = f"({{queue}} + {NEW_VALUES}, '{ROOM_FOR_CLAIM}')"
 _MESSAGE = _ROW.format(queue='q, s')
 _NOTICE = _ROW.format(queue='@outbox, 0')
 _NEW_ID = "LOWER(LPAD(HEX(s + :place), 16, '0')), :rnd"

@@ -20,6 +20,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
     QUEUE,
+    ROOM_FOR_CLAIM,
     new_row,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
@@ -39,7 +40,8 @@ _TOKEN = (
     'VALUES (:queue_id, :token, :ids, :keep_until)'
 )
 _MESSAGE = (
-    f'INSERT INTO message ({NEW_COLUMNS}) VALUES (:queue_id, {NEW_VALUES})'
+    f'INSERT INTO message ({NEW_COLUMNS}, claim_id) '
+    f"VALUES (:queue_id, {NEW_VALUES}, '{ROOM_FOR_CLAIM}')"
 )
 
 
