@@ -49,6 +49,9 @@ CHECKED = ('post 1', 'list 10', 'claim 5 + delete')
 #: Where records are looked up.
 RECORDS = 'records of queues'
 
+#: What all parts share where they are measured.
+MACHINE = 'all cores'
+
 #: Cores that can work for one of each part.
 CORES = {API: 1, NOTIFIER: 1, SOCKETS: 1}
 
@@ -178,8 +181,12 @@ def traffic(known: Costs, load: Load) -> tuple[float, float]:
     )
 
 
-def forecast(known: Slice, workers: int, stores: int, others: float) -> float:
-    """Return the requests a second of a deployment on this machine.
+def limits(
+    known: Slice, workers: int, stores: int, others: float
+) -> Mapping[str, float]:
+    """Return the requests a second that each part of this machine admits.
+
+    The client is a part, too: it is on the same machine, and has one thread.
 
     :param known: of one worker on one store
     :param others: cores that other work of the machine takes
@@ -188,12 +195,17 @@ def forecast(known: Slice, workers: int, stores: int, others: float) -> float:
     # A worker is one core, and what its threads do beside it.
     worker = max(1.0, known.rate * cpu[API])
     cores = (os.cpu_count() or 1) - others
-    return min(
-        workers * worker / cpu[API],
-        stores / cpu[STORE],
-        1 / cpu[CLIENT],
-        cores / sum(cpu.values()),
-    )
+    return {
+        API: workers * worker / cpu[API],
+        STORE: stores / cpu[STORE],
+        CLIENT: 1 / cpu[CLIENT],
+        MACHINE: cores / sum(cpu.values()),
+    }
+
+
+def forecast(known: Slice, workers: int, stores: int, others: float) -> float:
+    """Return the requests a second of a deployment; see :func:`limits`."""
+    return min(limits(known, workers, stores, others).values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -326,7 +338,8 @@ def _checked(
     options: argparse.Namespace,
 ) -> report.Table:
     """Return forecasts beside what is measured, in turns."""
-    head = ('operation', 'deployment', 'forecast/s', 'rate/s', 'ratio', '')
+    head = ('operation', 'deployment', 'limit', 'CPU µs of one worker')
+    head += ('CPU µs', 'forecast/s', 'rate/s', 'ratio', '')
     table = report.Table(f'Forecasts, {stores[0].title}', head)
     shapes = {
         'one worker': (1, 1),
@@ -356,7 +369,7 @@ def _compared(
     options: argparse.Namespace,
 ) -> Sequence[Sequence[str]]:
     """Return the rows of an operation."""
-    pairs: dict[str, list[tuple[float, float]]] = {}
+    pairs: dict[str, list[tuple[Slice, Slice]]] = {}
     for number in range(-1, options.rounds):
         slices = {
             name: side.turn(
@@ -368,25 +381,41 @@ def _compared(
         }
         base, *others = slices.items()
         for name, one in others if number >= 0 else ():
-            workers, count = shapes[name]
-            expected = forecast(base[1], workers, count, one.others)
-            pairs.setdefault(name, []).append((expected, one.rate))
-    rows = []
-    for name, figures in pairs.items():
-        expected, rate = map(statistics.median, zip(*figures, strict=True))
-        ratio = statistics.median(rate / high for high, rate in figures)
-        is_off = abs(ratio - 1) > TOLERANCE
-        rows.append(
-            (
-                operation,
-                name,
-                f'{expected:,.0f}',
-                f'{rate:,.0f}',
-                f'{ratio:.2f}',
-                'OFF' if is_off else '',
-            )
-        )
-    return rows
+            pairs.setdefault(name, []).append((base[1], one))
+    return [
+        _compared_shape(operation, name, shapes[name], both)
+        for name, both in pairs.items()
+    ]
+
+
+def _compared_shape(
+    operation: str,
+    name: str,
+    shape: tuple[int, int],
+    pairs: Sequence[tuple[Slice, Slice]],
+) -> Sequence[str]:
+    """Return the row of a deployment."""
+    middle = statistics.median
+    bounds = [limits(base, *shape, one.others) for base, one in pairs]
+    names = [min(each, key=lambda part: each[part]) for each in bounds]
+    ratio = middle(
+        one.rate / min(each.values())
+        for each, (_, one) in zip(bounds, pairs, strict=True)
+    )
+    cpu = [
+        middle(sum(side.cpu.values()) for side in sides)
+        for sides in zip(*pairs, strict=True)
+    ]
+    return (
+        operation,
+        name,
+        statistics.mode(names),
+        *(f'{seconds * 1e6:.0f}' for seconds in cpu),
+        f'{middle(min(each.values()) for each in bounds):,.0f}',
+        f'{middle(one.rate for _, one in pairs):,.0f}',
+        f'{ratio:.2f}',
+        'OFF' if abs(ratio - 1) > TOLERANCE else '',
+    )
 
 
 if __name__ == '__main__':

@@ -59,11 +59,15 @@ def cpu_seconds(*pids: int) -> float:
 
 
 def busy() -> float:
-    """Return the processor time that all have used since the start."""
+    """Return the processor time that all have used since the start.
+
+    That includes what the hosts of virtual machines gave to others.
+    """
     line = (_PROC / 'stat').read_text().partition('\n')[0]
-    # user, nice, system, idle, waiting for a disk, interrupts of two kinds
-    user, nice, system, _, _, *interrupts = map(int, line.split()[1:8])
-    ticks = user + nice + system + sum(interrupts)
+    # user, nice, system, idle, waiting for a disk, interrupts of two kinds,
+    # stolen
+    user, nice, system, _, _, *rest = map(int, line.split()[1:9])
+    ticks = user + nice + system + sum(rest)
     return ticks / os.sysconf('SC_CLK_TCK')
 
 
