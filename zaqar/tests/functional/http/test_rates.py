@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.tests.functional.http.client import Api, Response
+from zaqar import top_projects
+from zaqar.tests.functional.http.client import PROJECT, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
 pytestmark = pytest.mark.sqlite
@@ -66,3 +67,24 @@ def test_what_is_refused_for_its_bytes_takes_no_messages(
     assert _post(api, 1).status == 201
     assert _post(api, 'a' * 200).status == 429
     assert _post(api, 2, 3).status == 201
+
+
+def test_who_does_most_is_counted(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api('[metrics]\ntop_projects = 1\n' + SLOW.format('messages'))
+    assert [_post(api, 1, 2).status for _ in range(2)] == [201, 429]
+    api.as_project('other')('GET', '/v2/queues')
+    # The minute is over.
+    monkeypatch.setattr(top_projects, 'INTERVAL', 0.0)
+    _post(api, 3)
+    counted = api.service.metrics.top_projects
+    assert counted is not None
+    size = (
+        len('{"messages": []}' + '{"body": 1}') * 3 + len(', {"body": 1}') * 2
+    )
+    assert counted.facts() == {
+        'requests': f'{PROJECT} 3',
+        'bytes': f'{PROJECT} {size}',
+        'rejections': f'{PROJECT} 1',
+    }
