@@ -6,8 +6,6 @@ of a queue were when they were last requested, and compares. Since the numbers
 are those of the store, they cover the changes of all processes.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 from zaqar.bounded_cache import BoundedCache

@@ -6,8 +6,6 @@ that posts reads them twice a minute, and adds what it posts itself meanwhile,
 once however many subscribers there are.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 

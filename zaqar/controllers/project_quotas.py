@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quotas of projects, as they are shown and set."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

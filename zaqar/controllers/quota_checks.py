@@ -9,8 +9,6 @@ processes that do so at the same moment may exceed a limit by one each.
 :source: reference/http, "Quotas and rates"
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import threading

@@ -6,8 +6,6 @@ project's queues up once a minute, and adds what it posts itself meanwhile:
 what other processes post, and what is deleted, counts a minute later at most.
 """
 
-from __future__ import annotations
-
 import functools
 
 from zaqar.controllers.approximate_quota_usage import Resource

@@ -6,8 +6,6 @@ they last recorded: they may exceed a limit by as many connections as are made
 at several servers within :data:`FRESH` seconds.
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import math

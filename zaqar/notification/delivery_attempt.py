@@ -4,8 +4,6 @@
 :source: reference/delivery, "Webhook requests", "Outbox and deliveries"
 """
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import json

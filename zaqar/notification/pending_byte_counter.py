@@ -8,8 +8,6 @@ a store has nothing pending, its counts begin anew.
 :source: reference/delivery, "Quota of pending deliveries"
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

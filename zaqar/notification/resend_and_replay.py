@@ -7,8 +7,6 @@ any process, and are repeated without harm if one dies between two writes.
 :source: reference/delivery, "Resend and replay"
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statistics of deliveries per subscription, written at intervals."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import defaultdict

@@ -5,8 +5,6 @@ Consecutive ones, up to the first that is delayed; of all that can be taken
 the oldest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Posts in one compound statement, hence in one round trip (MariaDB)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from zaqar.models import NewMessage

@@ -4,8 +4,6 @@
 Both are read and written while the row of the queue is locked.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 

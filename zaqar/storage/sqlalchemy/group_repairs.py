@@ -9,8 +9,6 @@ groups. Which group they have stranded is not to be seen in any row: so groups
 are searched, some of them with each sweep.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 

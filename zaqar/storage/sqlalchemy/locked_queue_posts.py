@@ -5,8 +5,6 @@ The rows of the queues are locked first: what comes with the next round trip
 is literal, since the numbers are known.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What queues offer to those that wait for messages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deletion of messages, with and without the claim that holds them."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

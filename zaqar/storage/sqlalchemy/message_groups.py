@@ -18,8 +18,6 @@ first ones of groups by their keys, messages. Claims wait for none of these,
 but may wait for others to let woken groups go on; see :mod:`.woken_groups`.
 """
 
-from __future__ import annotations
-
 from collections.abc import (
     Collection,
     Iterable,

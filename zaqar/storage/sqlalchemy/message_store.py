@@ -14,8 +14,6 @@ queue are, hence one round trip; other calls there take two, and MySQL runs the
 same steps one by one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial

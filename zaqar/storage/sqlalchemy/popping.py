@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pops, which take free messages as claims do, and delete them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from zaqar.models import Message

@@ -5,8 +5,6 @@ psycopg examines the elements of each list to find out the type of an array,
 in Python, which takes as long as the statement. Ours have a cast in the SQL.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The watch of PostgreSQL: LISTEN on a connection of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

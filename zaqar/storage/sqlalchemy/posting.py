@@ -6,8 +6,6 @@ sequence numbers: a reader that pages by number never skips a message that
 becomes visible later. The same row tells whether a notice is needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@ takes longer than a few rows; and it reads each value in several calls. Ours
 are a few statements with always the same columns.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 from collections.abc import Sequence

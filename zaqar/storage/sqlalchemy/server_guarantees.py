@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guarantees of a server: what the settings of a database promise."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from zaqar.storage.inspectable_store import (

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Posts that share commits with others of the same process."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@
 There is one for queues without groups, which looks for none.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 

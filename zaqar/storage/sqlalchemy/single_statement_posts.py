@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Posts in one statement, hence in one round trip (PostgreSQL)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

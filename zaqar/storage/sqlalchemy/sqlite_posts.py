@@ -4,8 +4,6 @@
 There a statement takes about as long as what it does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from zaqar.storage.message_ids import id_of

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Migration of the tables from one revision to the next, by alembic."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import pathlib

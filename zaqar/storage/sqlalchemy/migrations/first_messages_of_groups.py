@@ -8,8 +8,6 @@ time. Whoever begins again after an interruption goes through all of them and
 changes what is left.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """All connections of a worker, and what they may take together."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, MutableSequence

@@ -6,8 +6,6 @@ connections, and the others nothing to do: one with more than another waits a
 moment, so that the other can accept.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

@@ -10,8 +10,6 @@ The supervisor listens, and every worker accepts from that one socket, so that
 a worker that dies takes no connections of the backlog with it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers to requests, by a WSGI application."""
 
-from __future__ import annotations
-
 import collections
 import functools
 import io

@@ -6,8 +6,6 @@ read in another way is refused: a part of a body would be taken for the next
 request.
 """
 
-from __future__ import annotations
-
 import httptools
 import msgspec
 

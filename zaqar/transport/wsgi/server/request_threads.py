@@ -5,8 +5,6 @@ Projects take turns, so that one with many requests does not hold up the
 others.
 """
 
-from __future__ import annotations
-
 import collections
 import logging
 import queue

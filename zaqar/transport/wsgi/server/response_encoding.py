@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoding of responses, as they are sent."""
 
-from __future__ import annotations
-
 import email.utils
 import functools
 import http
