@@ -188,14 +188,11 @@ class DecisionWriter:
 
     # In the thread of the store.
 
-    @property
-    def has_more(self) -> bool:
-        return bool(self._finished)
-
-    def flush(self, store: MessageStore, notices: ReferencedNotices) -> None:
+    def flush(self, store: MessageStore, notices: ReferencedNotices) -> bool:
         """Write all decisions; those that fail are written next time.
 
         :param notices: those that deliveries refer to
+        :returns: whether there are more
         :raises StoreUnavailable: some may have been written
         """
         while self._left:
@@ -221,8 +218,7 @@ class DecisionWriter:
                 if job.is_stored or job.pending.source:
                     notices.replace(job.name, ids)
                 job.replacements.clear()
-            ids = [job.claimed_id for job in ready if job.is_stored]
-            if ids:
+            if ids := [job.claimed_id for job in ready if job.is_stored]:
                 store.delete_many(PENDING, ids, now=store.clock.now())
             ended = notices.finish(store, [job.name for job in ready])
             _leave_notices(store, ready, ended)
@@ -233,6 +229,7 @@ class DecisionWriter:
         for job in ready:
             self._count_bytes(job.project, job.left - job.stored_bytes)
             job.lease.finish(job)
+        return bool(self._finished)
 
     def drop(self, pending: PendingDelivery, now: int) -> None:
         """Give up a delivery that there is no room for.

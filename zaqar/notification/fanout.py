@@ -15,7 +15,7 @@ import logging
 import math
 import random
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -159,12 +159,11 @@ class Fanout:
             if message.id in stay and isinstance(notice, PostNotice):
                 self._notices.cache(message.id, notice.messages)
         if is_new:
-            known = stay - made.parts
-            self._notices.add_all(
-                (message_id, one.source)
-                for message_id, one in zip(ids, stored, strict=True)
-                if one.source in known
-            )
+            referring: defaultdict[str, list[str]] = defaultdict(list)
+            for message_id, one in zip(ids, stored, strict=True):
+                referring[one.source].append(message_id)
+            for source in referring.keys() & (stay - made.parts):
+                self._notices.add(source, referring[source])
         done = [one.id for one in new if one.id not in left]
         made.fresh = len(done)
         made.ended = [

@@ -99,13 +99,13 @@ class OutboxReader:
         self._max_per_project = max_per_project
         count_bytes = functools.partial(byte_counter.add, name)
         self._notices = ReferencedNotices(ctx.cipher)
-        self._claims = PendingClaims(name, ctx.cipher, self._notices)
         self._due = DueDeliveries()
         self._shares = ProjectShares(due=self._due)
         self._writer = DecisionWriter(
             ctx, subscriptions, statistics, count_bytes, self._due
         )
         deliveries.add(name, self._writer)
+        self._claims = PendingClaims(name, ctx.cipher, self._notices)
         self._fanout = Fanout(
             ctx,
             self._notices,
@@ -165,9 +165,9 @@ class OutboxReader:
         try:
             store = self._open()
             end = time.monotonic() + LAST_WRITES
-            self._writer.flush(store, self._notices)
-            while self._writer.has_more and time.monotonic() < end:
-                self._writer.flush(store, self._notices)
+            is_more = True
+            while is_more and time.monotonic() < end:
+                is_more = self._writer.flush(store, self._notices)
             self._claims.end_all(store)
             self._shares.give_back(store, everything=True)
         except StoreUnavailable:

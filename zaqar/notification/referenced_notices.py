@@ -85,21 +85,12 @@ class ReferencedNotices:
         self._ended: set[str] = set()
         self._scan_at = 0.0
 
-    def add_all(self, references: Iterable[tuple[str, str]]) -> None:
-        """Note pending deliveries, each with the notice it refers to.
-
-        All that refer to a notice must come in one call.
-        """
-        by_source: dict[str, list[str]] = {}
-        for message_id, source in references:
-            by_source.setdefault(source, []).append(message_id)
-        for source, referring in by_source.items():
-            # At once: if there are too many, all of them are forgotten, since
-            # the last of some would take the notice away from the others.
-            self.add(source, referring)
-
     def add(self, source: str, ids: Iterable[str]) -> None:
-        """Note pending deliveries that refer to a notice."""
+        """Note pending deliveries that refer to a notice.
+
+        All of a notice at once: if there are too many, all are forgotten, or
+        the last of some would take the notice away from the others.
+        """
         awaited = self._awaited.setdefault(source, set())
         for message_id in ids:
             awaited.add(message_id)
