@@ -39,7 +39,7 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claim_changes,
     claiming,
-    deletions_by_claim,
+    deletion_of_claimed_messages,
     group_repairs,
     group_statistics,
     message_and_byte_counts,
@@ -54,11 +54,11 @@ from zaqar.storage.sqlalchemy import (
     woken_groups,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
-from zaqar.storage.sqlalchemy.claim_execution import Claims
+from zaqar.storage.sqlalchemy.claim_method_selection import Claims
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
-from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
+from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
 )
@@ -248,8 +248,10 @@ class SqlMessageStore(base.MessageStore):
         elif self._dialect == 'sqlite' or (
             self._database.takes_compounds and qid not in self._grouped
         ):
-            with suppress(deletions_by_claim.OtherwiseError):
-                return self._database.write(deletions_by_claim.settle, *call)
+            with suppress(deletion_of_claimed_messages.OtherwiseError):
+                return self._database.write(
+                    deletion_of_claimed_messages.settle, *call
+                )
         return self._grouped.run(
             qid, settle, partial(write, takes_groups=True)
         )

@@ -3,9 +3,9 @@
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import needed_revision, tables
+from zaqar.storage.sqlalchemy import needed_schema_revision, tables
 
-HEAD = needed_revision.HEAD
+HEAD = needed_schema_revision.HEAD
 
 _VERSION = sa.Table(
     'alembic_version',
@@ -23,8 +23,8 @@ def current(connection: sa.Connection) -> str | None:
 
 
 def check(connection: sa.Connection) -> None:
-    """Refuse older tables; see :func:`.needed_revision.check`."""
-    needed_revision.check(current(connection))
+    """Refuse older tables; see :func:`.needed_schema_revision.check`."""
+    needed_schema_revision.check(current(connection))
 
 
 def begin(connection: sa.Connection, revision: str) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 
-from zaqar.storage.sqlalchemy import needed_revision, sqlite_schema
+from zaqar.storage.sqlalchemy import needed_schema_revision, sqlite_schema
 
 
 def make_private(path: str) -> None:
@@ -41,10 +41,10 @@ def create_sqlite(path: str) -> None:
                     connection.execute(statement)
                 connection.execute(
                     'INSERT INTO alembic_version VALUES (?)',
-                    (needed_revision.HEAD,),
+                    (needed_schema_revision.HEAD,),
                 )
             connection.execute('COMMIT')
-        needed_revision.check(_revision(connection))
+        needed_schema_revision.check(_revision(connection))
 
 
 def _revision(connection: sqlite3.Connection) -> str | None:

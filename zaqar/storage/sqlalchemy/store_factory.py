@@ -67,9 +67,9 @@ def open_database(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
     url = parse(uri)
     if url.get_backend_name() == 'sqlite':
         return _open_file(url.database or '', options)
-    from zaqar.storage.sqlalchemy import database
+    from zaqar.storage.sqlalchemy import server_database
 
-    return database.open_checked(url, options)
+    return server_database.open_checked(url, options)
 
 
 def _open_file(path: str, options: Mapping[str, Any]) -> SqlDatabase:

@@ -21,7 +21,11 @@ import sqlalchemy as sa
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.redis.driver import DRIVER as REDIS
-from zaqar.storage.sqlalchemy import connector, database, schema_revision
+from zaqar.storage.sqlalchemy import (
+    connector,
+    schema_revision,
+    server_database,
+)
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.servers import pgbouncer, redis, sql
 
@@ -221,7 +225,7 @@ class _Server(Harness):
 
     def give_time(self, patch: pytest.MonkeyPatch) -> None:
         # A busy machine needs seconds for a post of thousands.
-        patch.setattr(database, 'DEADLINE', 20.0)
+        patch.setattr(server_database, 'DEADLINE', 20.0)
         patch.setattr(connector, 'STATEMENT_TIMEOUT', 20_000)
 
     def start(self) -> None:

@@ -18,10 +18,10 @@ from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claiming,
+    claims_sharing_transactions,
     driver,
     migrations,
     schema_revision,
-    shared_claims,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
@@ -267,14 +267,14 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
 
     def work(session: Any) -> Any:
         if together:
-            claim = shared_claims.claim(session, [request])[0]
+            claim = claims_sharing_transactions.claim(session, [request])[0]
         else:
             claim = claiming.claim(session, request)
         # What was put off is sent, even without a transaction.
         session.commit()
         return claim
 
-    for module in (claimable_rows, shared_claims):
+    for module in (claimable_rows, claims_sharing_transactions):
         monkeypatch.setattr(
             module, 'select_free_of_each', select_before_a_rival
         )

@@ -24,17 +24,17 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
+    claims_sharing_transactions,
     connector,
     driver,
     locked_queue_posts,
     migrations,
-    shared_claims,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, lifetime_values
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
-from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
+from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.crowd import each, ends_within
 from zaqar.tests.contract.probe import Hand, Probe, bodies, message, token
@@ -284,7 +284,9 @@ def claim_together(
     server: SqlDatabase, requests: Sequence[ClaimRequest]
 ) -> Sequence[Any]:
     """Claim in one transaction."""
-    return server.write_or_conflict(shared_claims.claim, requests)
+    return server.write_or_conflict(
+        claims_sharing_transactions.claim, requests
+    )
 
 
 @merges_queues
@@ -381,7 +383,7 @@ def test_a_refused_commit_of_shared_claims_gives_each_its_own(
 ) -> None:
     for queue in queues:
         queue.post(*range(100))
-    claim = shared_claims.claim
+    claim = claims_sharing_transactions.claim
     refused: list[int] = []
 
     def refuse_shared(
@@ -394,7 +396,7 @@ def test_a_refused_commit_of_shared_claims_gives_each_its_own(
             raise pymysql.OperationalError(1213, 'Deadlock found')
         return claims
 
-    monkeypatch.setattr(shared_claims, 'claim', refuse_shared)
+    monkeypatch.setattr(claims_sharing_transactions, 'claim', refuse_shared)
     taken: dict[str, list[Any]] = {queue.qid: [] for queue in queues}
 
     def take(queue: Probe) -> None:

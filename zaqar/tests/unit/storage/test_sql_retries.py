@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.sqlalchemy import database, retries
+from zaqar.storage.sqlalchemy import retries, server_database
 from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
-from zaqar.storage.sqlalchemy.database import ServerDatabase
+from zaqar.storage.sqlalchemy.server_database import ServerDatabase
 
 
 class Clock:
@@ -56,7 +56,7 @@ class Rival:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (database, retries):
+    for module in (server_database, retries):
         monkeypatch.setattr(module, 'time', clock)
     return clock
 
@@ -114,7 +114,7 @@ def test_a_lasting_conflict_is_called_one(
         pytest.raises(StoreUnavailable),
     ):
         server.write(Rival(clock, 60, 1213))
-    assert clock.now - begun < database.DEADLINE
+    assert clock.now - begun < server_database.DEADLINE
     (record,) = caplog.records
     assert record.getMessage().startswith('Conflict: ')
 
@@ -176,7 +176,7 @@ def test_a_late_request_does_not_end_the_connections_of_others(
     connection: Any = engines[0].raw_connection()
     connection.driver_connection.allowed = seconds
     clock = Clock()
-    monkeypatch.setattr(database, 'time', clock)
+    monkeypatch.setattr(server_database, 'time', clock)
     monkeypatch.setattr(retries, 'time', clock)
     monkeypatch.setattr(request_deadline, 'time', clock)
 

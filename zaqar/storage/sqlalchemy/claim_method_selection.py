@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims, each made in the way that is best with its database."""
+"""Selection of the method by which a claim is made, by its database."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ from zaqar.models import Claim
 from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
 from zaqar.storage.sqlalchemy import (
     claiming,
-    shared_claims,
+    claims_sharing_transactions,
     single_statement_claims,
     woken_groups,
 )
@@ -93,5 +93,7 @@ class Claims:
     ) -> Sequence[Claim | Sharing | None]:
         database = self._database
         if len({request.qid for request in requests}) > 1:
-            return database.write_or_conflict(shared_claims.claim, requests)
-        return database.write(shared_claims.claim, requests)
+            return database.write_or_conflict(
+                claims_sharing_transactions.claim, requests
+            )
+        return database.write(claims_sharing_transactions.claim, requests)
