@@ -124,8 +124,10 @@ queue = sa.Table(
 #: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``;
 #: 3 behind another one in a group; see
 #: :mod:`zaqar.storage.sqlalchemy.message_groups`.
-#: ``public_id`` is the id that a dead letter keeps. ``reason`` is UTF-8, and
-#: may hold unpaired surrogates.
+#: ``public_id`` is the id that a dead letter keeps. ``claim_id`` names a claim
+#: only where one holds the message, or its group; see
+#: :data:`~.message_rows.ROOM_FOR_CLAIM`. ``reason`` is UTF-8, and may hold
+#: unpaired surrogates.
 message = sa.Table(
     'message',
     METADATA,
