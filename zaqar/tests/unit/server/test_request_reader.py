@@ -299,6 +299,24 @@ def test_what_can_be_read_in_two_ways_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ('data', 'body'),
+    [
+        (b'BREW /a HTTP/1.1\r\nX-A: x\r\n\r\n', b''),
+        (b'get /a HTTP/1.1\r\nX-A: x\r\nContent-Length: 1\r\n\r\ny', b'y'),
+    ],
+)
+def test_a_method_that_is_none_is_for_the_application(
+    data: bytes, body: bytes
+) -> None:
+    request = read(data + b'GET /b HTTP/1.1\r\n\r\n')
+    assert request.method == data.partition(b' ')[0].decode()
+    assert request.path == b'/a'
+    assert request.environ['HTTP_X_A'] == 'x'
+    assert request.body == body
+    assert not request.keeps_alive
+
+
+@pytest.mark.parametrize(
     'data',
     [
         b'GET /' + b'a' * request_reader.MAX_HEAD,

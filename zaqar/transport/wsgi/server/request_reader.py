@@ -6,6 +6,8 @@ read in another way is refused: a part of a body would be taken for the next
 request.
 """
 
+import re
+
 import httptools
 import msgspec
 
@@ -28,6 +30,9 @@ FREE_OVERHEAD = 128 * 1024
 
 #: Digits of a length; more would be no number of bytes, and may be no number.
 _LONGEST_LENGTH = 18
+
+#: The method of a request.
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?= )")
 
 
 class Request(msgspec.Struct):
@@ -89,6 +94,7 @@ class RequestReader:
     __slots__ = (
         '_headers',
         '_longest',
+        '_method',
         '_parser',
         '_parts',
         '_reads',
@@ -108,6 +114,8 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = (
             httptools.HttpRequestParser(self)
         )
+        #: A method that the parser does not know.
+        self._method = ''
         #: What a body that the parser would not read is fed after.
         self._rest = b''
         self.environ: Environ = {}
@@ -135,7 +143,8 @@ class RequestReader:
         parser = self._parser
         if parser is None or self.is_over:
             return
-        offset = -1
+        offset, method = -1, b''
+        begins = not self.is_incomplete
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -146,14 +155,21 @@ class RequestReader:
                 raise cause from None
             if not isinstance(cause, _NoMore):
                 raise
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             # What follows the last request is dropped.
             if not self.is_over:
-                raise MalformedRequest from None
+                method = _unknown_method(error, data) if begins else b''
+                if not method:
+                    raise MalformedRequest from None
         # Each takes more memory than it has bytes.
         if len(self._headers) > MAX_HEADERS:
             raise MalformedRequest(431)
-        if offset >= 0:
+        if method:
+            # The application refuses it, and the connection ends.
+            self._method = method.decode()
+            self._parser = httptools.HttpRequestParser(self)
+            self.feed(b'POST' + data[len(method) :])
+        elif offset >= 0:
             # Nothing else is spoken here.
             head, self._rest = self._rest, b''
             if head:
@@ -221,7 +237,7 @@ class RequestReader:
         version = parser.get_http_version()
         if version != '1.1' and version != '1.0':
             raise MalformedRequest
-        method = parser.get_method().decode('latin-1')
+        method = self._method or parser.get_method().decode('latin-1')
         environ = wsgi_environ.of_request(
             self.environ, method, path, query, version, headers
         )
@@ -252,7 +268,7 @@ class RequestReader:
         assert request is not None
         if parts:
             request.body = parts[0] if len(parts) == 1 else b''.join(parts)
-        request.keeps_alive = parser.should_keep_alive()
+        request.keeps_alive = not self._method and parser.should_keep_alive()
         self._complete(request)
         if self.is_over:
             raise _NoMore
@@ -294,6 +310,21 @@ class RequestReader:
             self._headers = []
         if self.received:
             self.received = self._reads = 0
+
+
+def _unknown_method(error: Exception, data: bytes) -> bytes:
+    """Return the method that a request begins with, if it is none of HTTP."""
+    named = _METHOD.match(data)
+    if named is None or not isinstance(
+        error, httptools.HttpParserInvalidMethodError
+    ):
+        return b''
+    try:
+        # It may be that of a request behind this one.
+        httptools.HttpRequestParser(None).feed_data(named[0] + b' ')
+    except httptools.HttpParserInvalidMethodError:
+        return named[0]
+    return b''
 
 
 def _head_of_rest(environ: Environ, keeps_alive: bool) -> bytes:
