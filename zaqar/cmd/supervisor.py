@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from zaqar.cmd import cpu_priority_at_startup, listener_shutdown
+from zaqar.cmd import cpu_priority_at_startup, listening_socket_closing
 
 LOG = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ class Supervisor:
     def _stop(self, reason: str) -> int:
         LOG.info('Stopping on %s', reason)
         listeners = {c.listener for c in self._children if c.listener}
-        listener_shutdown.drop_new_connections(listeners)
+        listening_socket_closing.drop_new_connections(listeners)
         left = {child.pid for child in self._children if child.pid}
         left = left.union(*(child.leaving for child in self._children))
         if self._successor is not None:
@@ -245,7 +245,7 @@ class Supervisor:
                 signal.sigtimedwait((signal.SIGCHLD,), 0.2)
             if listeners and time.monotonic() > begun + _SETTLED:
                 # Requests in progress may take long; others need not wait.
-                listener_shutdown.refuse(listeners)
+                listening_socket_closing.refuse(listeners)
                 listeners.clear()
         for pid in left:
             LOG.warning('Process %d does not end and is killed', pid)

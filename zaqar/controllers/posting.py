@@ -10,7 +10,6 @@ import msgspec
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     body_checksum,
-    fifo_queues,
     group_and_attribute_checks,
     idempotency_key,
     message_delays,
@@ -19,6 +18,7 @@ from zaqar.controllers import (
     post_notices,
     queue_existence_check,
     rate_limits,
+    sqs_fifo_metadata,
     stored_byte_quota,
 )
 from zaqar.controllers.approximate_quota_usage import NOTHING, Sizes
@@ -259,8 +259,8 @@ def _new_messages(
         _new_message(item, ttl, delay, extras, ctx)
         for item in document.messages
     ]
-    if fifo_queues.METADATA in metadata and ctx.version >= V2_1:
-        return fifo_queues.ordered(messages, metadata)
+    if sqs_fifo_metadata.METADATA in metadata and ctx.version >= V2_1:
+        return sqs_fifo_metadata.ordered(messages, metadata)
     return messages
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import (
     dead_letter_permissions,
-    fifo_queues,
     retry_policy_validation,
+    sqs_fifo_metadata,
 )
 from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
 from zaqar.models import Kind, Scope
@@ -258,7 +258,7 @@ _CHECKS_2_1: Mapping[str, Check] = {
     dead_letter_permissions.ALLOW: lambda value, scope, limits: (
         dead_letter_permissions.fault(value)
     ),
-    fifo_queues.METADATA: lambda value, scope, limits: fifo_queues.fault(
-        value
+    sqs_fifo_metadata.METADATA: lambda value, scope, limits: (
+        sqs_fifo_metadata.fault(value)
     ),
 }

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zaqar.controllers import dead_letter_permissions, fifo_queues
+from zaqar.controllers import dead_letter_permissions, sqs_fifo_metadata
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.dead_letter_permissions import Allowed
-from zaqar.controllers.fifo_queues import Fifo
 from zaqar.controllers.result_types import Counted
+from zaqar.controllers.sqs_fifo_metadata import Fifo
 from zaqar.transport.sqs import (
     faults,
     parameter_ranges,
@@ -108,7 +108,7 @@ def defaults(name: str, limits: Limits) -> Metadata:
         '_default_message_delay': 0,
     }
     if name.endswith(urls_arns_and_receipts.FIFO):
-        fields[fifo_queues.METADATA] = msgspec.to_builtins(Fifo())
+        fields[sqs_fifo_metadata.METADATA] = msgspec.to_builtins(Fifo())
     return fields
 
 
@@ -137,7 +137,7 @@ def to_metadata(
         _FIFO[name]: attributes[name] for name in _FIFO if name in attributes
     }
     if fifo:
-        fields[fifo_queues.METADATA] = _fifo(fifo, present)
+        fields[sqs_fifo_metadata.METADATA] = _fifo(fifo, present)
     fields |= _encryption(attributes)
     if attributes.get('Policy'):
         raise _refused('Policy', 'there are no policies of queues here')
@@ -184,7 +184,7 @@ def shown(metadata: Mapping[str, Any], arn: Arn, name: str) -> dict[str, str]:
     attributes['SqsManagedSseEnabled'] = _bool(
         bool(metadata.get('_enable_encrypt_messages'))
     )
-    fifo = _read(metadata.get(fifo_queues.METADATA), Fifo)
+    fifo = _read(metadata.get(sqs_fifo_metadata.METADATA), Fifo)
     if fifo is not None:
         attributes |= {
             'FifoQueue': 'true',
@@ -298,7 +298,7 @@ def _target(name: str, text: Any, own: Own) -> str:
 
 def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
     """Return the metadata of a FIFO queue after a change."""
-    before = _read(present.get(fifo_queues.METADATA), Fifo)
+    before = _read(present.get(sqs_fifo_metadata.METADATA), Fifo)
     if before is None:
         raise Fault(
             'InvalidAttributeName',
@@ -308,7 +308,7 @@ def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
     if content is not None:
         members['content_based'] = _flag('ContentBasedDeduplication', content)
     fields = {**msgspec.to_builtins(before), **members}
-    if (fault := fifo_queues.fault(fields)) is not None:
+    if (fault := sqs_fifo_metadata.fault(fields)) is not None:
         raise Fault('InvalidAttributeValue', fault)
     return fields
 

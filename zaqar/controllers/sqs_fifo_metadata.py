@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FIFO queues: messages all have a group, and a text against duplicates.
+"""The metadata key ``sqs_fifo``: messages have a group and a ``dedup_id``.
 
-Clients of Amazon SQS create them, by the metadata key ``sqs_fifo``. They are
-such queues for all posts from 2.1 on.
+Clients of Amazon SQS create queues with it. It holds for all posts from 2.1
+on.
 """
 
 import hashlib

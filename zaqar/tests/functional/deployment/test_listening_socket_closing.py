@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.cmd import listener_shutdown
+from zaqar.cmd import listening_socket_closing
 
 
 @pytest.fixture(
@@ -38,7 +38,7 @@ def test_those_who_are_in_are_accepted_and_newcomers_wait(
     early = [_connect(listener, 5) for _ in range(3)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         shutdown_ends = pool.submit(
-            listener_shutdown.drop_new_connections, [listener]
+            listening_socket_closing.drop_new_connections, [listener]
         )
         # It waits for all of them.
         accepted = [listener.accept()[0] for _ in early]
@@ -55,7 +55,7 @@ def test_those_who_are_in_are_accepted_and_newcomers_wait(
 
 def test_it_ends_although_nobody_accepts(listener: socket.socket) -> None:
     client = _connect(listener, 5)
-    listener_shutdown.drop_new_connections([listener])
+    listening_socket_closing.drop_new_connections([listener])
     client.close()
 
 
@@ -64,8 +64,8 @@ def test_newcomers_are_refused_in_the_end_whoever_holds_the_socket(
 ) -> None:
     other = listener.dup()
     address = listener.getsockname()[:2]
-    listener_shutdown.drop_new_connections([listener])
-    listener_shutdown.refuse([listener])
+    listening_socket_closing.drop_new_connections([listener])
+    listening_socket_closing.refuse([listener])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 5)
     other.close()
@@ -73,7 +73,7 @@ def test_newcomers_are_refused_in_the_end_whoever_holds_the_socket(
 
 def test_another_kind_of_socket_is_left_alone() -> None:
     one, other = socket.socketpair()
-    listener_shutdown.drop_new_connections([one])
+    listening_socket_closing.drop_new_connections([one])
     one.sendall(b'?')
     assert other.recv(1) == b'?'
     one.close()

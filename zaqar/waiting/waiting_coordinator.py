@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The queues that requests of this process wait for, and where they are.
+"""Coordinates waiting: what requests of this process wait for, and where.
 
 A queue may be created only while it is waited for, be deleted and created
 again, or move to another pool: it is looked up again from time to time.
