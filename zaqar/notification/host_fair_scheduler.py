@@ -97,6 +97,8 @@ class Scheduler(Generic[Job]):
         self._turns: OrderedDict[Turn, OrderedDict[str, HostQueue[Job]]] = (
             OrderedDict()
         )
+        #: Those with jobs of several projects.
+        self._shared: dict[HostQueue[Job], None] = {}
         #: Attempts in the order in which they began.
         self._quick: dict[Attempt[Job], None] = {}
         self._slow: dict[Attempt[Job], None] = {}
@@ -176,15 +178,11 @@ class Scheduler(Generic[Job]):
         """Begin the next attempt, None if there is none for now."""
         if self._is_closed or len(self._quick) >= self._permits:
             return None
-        now = self._timer()
-        for turn, queues in self._turns.items():
-            if self._may_begin(*turn):
-                for queue in queues.values():
-                    if queue.open_until <= now:
-                        self._end_turn(*turn)
-                        self._file(queue, None)
-                        return self._begin(queue, now)
-        return None
+        attempt = self._next()
+        if attempt is None and self._shared:
+            # Those may come now whom others have let go first.
+            attempt = self._next()
+        return attempt
 
     def end(
         self, attempt: Attempt[Job], success: bool | None, *, more: bool
@@ -254,6 +252,33 @@ class Scheduler(Generic[Job]):
             self._defer(job, 0.0)
         self._set_turn(queue)
 
+    def _next(self) -> Attempt[Job] | None:
+        """Begin an attempt of the project whose turn it is.
+
+        At hosts that others share with one that may have none now, these come
+        before it.
+        """
+        now, refused = self._timer(), set[Turn]()
+        is_crowded = len(self._quick) >= self._permits * DOUBTFUL_SHARE
+        begun: HostQueue[Job] | None = None
+        for turn, queues in self._turns.items():
+            if is_crowded and turn[1]:
+                continue
+            if not self._may_begin(*turn):
+                refused.add(turn)
+                continue
+            ready = (one for one in queues.values() if one.open_until <= now)
+            begun = next(ready, None)
+            if begun is not None:
+                self._end_turn(*turn)
+                self._file(begun, None)
+                break
+        if refused:
+            for queue in [one for one in self._shared if one.turn in refused]:
+                queue.waiting.pass_on()
+                self._set_turn(queue)
+        return None if begun is None else self._begin(begun, now)
+
     def _may_begin(self, project: str, is_doubtful: bool) -> bool:
         """Tell whether a project may have an attempt, which may be slow.
 
@@ -261,8 +286,6 @@ class Scheduler(Generic[Job]):
         that hang.
         """
         share = DOUBTFUL_SHARE if is_doubtful else SLOW_SHARE
-        if is_doubtful and len(self._quick) >= self._permits * share:
-            return False
         slow = self._slow_of[project]
         left = self._most_slow - len(self._slow) + slow
         return not slow or slow < left * share
@@ -297,6 +320,10 @@ class Scheduler(Generic[Job]):
 
     def _set_turn(self, queue: HostQueue[Job]) -> None:
         """Let a host have turns as long as it has jobs, and room for them."""
+        if queue.waiting.is_shared:
+            self._shared[queue] = None
+        else:
+            self._shared.pop(queue, None)
         if not queue.waiting or queue.in_flight >= queue.window:
             self._file(queue, None)
             return

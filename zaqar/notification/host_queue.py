@@ -72,6 +72,11 @@ class FairQueue(Generic[Job]):
         """The project whose turn it is."""
         return next(iter(self._projects))
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several projects have jobs."""
+        return len(self._projects) > 1
+
     def share(self, project: str, room: int) -> int:
         """Return what a project may add to a full queue, by weight."""
         others = len(self._projects) - (project in self._projects)
@@ -87,6 +92,10 @@ class FairQueue(Generic[Job]):
         self._projects.setdefault(job.project, deque()).appendleft(job)
         self._projects.move_to_end(job.project, last=False)
         self._changed(job, 1)
+
+    def pass_on(self) -> None:
+        """Let the project come last whose turn it is."""
+        self._projects.move_to_end(self.next_project)
 
     def popleft(self) -> Job:
         """Remove and return the first job of the next project."""

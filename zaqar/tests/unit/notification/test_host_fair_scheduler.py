@@ -160,6 +160,24 @@ def test_new_hosts_that_hang_keep_no_other_project_waiting() -> None:
     assert bench.take().job.host == 'z'
 
 
+def test_who_has_enough_slow_attempts_lets_others_first_at_a_host() -> None:
+    bench = Bench(permits=10)
+    bench.offer(*[f'h{number}' for number in range(200)])
+    for _ in range(20):
+        while bench.scheduler.take() is not None:
+            pass
+        bench.at += SLOW_SECONDS
+        bench.scheduler.check()
+    # All projects share that of mails, for example.
+    for project in ('p', 'quiet', 'p'):
+        assert bench.wait('z', project) is None
+    attempt = bench.take()
+    assert (attempt.job.host, attempt.job.project) == ('z', 'quiet')
+    bench.end(attempt)
+    # Its own are not forgotten.
+    assert bench.take().job.host == 'z'
+
+
 def test_hosts_take_turns() -> None:
     bench = Bench()
     bench.offer('a', 'a', 'a', 'b', 'c')
