@@ -262,9 +262,12 @@ def test_the_one_that_waits_longest_leaves_room_for_others(
     monkeypatch.setattr(all_client_connections, 'MOST_HELD', 1000)
     monkeypatch.setattr(all_client_connections, 'LONGEST_HELD', 0)
     server = Server()
+    heads = [server.client(GET[:5]) for _ in range(3)]
     first, _ = (server.client(post(b'x' * 400, 9000)) for _ in range(2))
     assert not server.requests
     server.client(post(b'x' * 400, 9000))
+    # As many as it takes.
+    assert all(is_closed(each) for each in heads)
     assert len(server.requests) == 1
     server.answer()
     assert first.recv(1000) == ANSWER
@@ -293,6 +296,25 @@ def test_what_all_send_before_answers_has_a_bound(
     # What they took is free again.
     third = server.client(GET * 30)
     assert not is_closed(third)
+    server.close()
+
+
+def test_what_came_before_an_answer_counts_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = connection.FREE_AHEAD
+    monkeypatch.setattr(all_client_connections, 'MOST_HELD', 3 * free)
+    monkeypatch.setattr(all_client_connections, 'LONGEST_HELD', 0)
+    server = Server()
+    begun = GET + post(bytes(free), 90_000)
+    for _ in range(2):
+        server.client(begun)
+        server.answer()
+    assert not server.requests
+    server.client(begun)
+    (_, third), (_, first) = server.requests
+    assert third.method == 'GET'
+    assert isinstance(first.body, RequestTimeout)
     server.close()
 
 

@@ -82,7 +82,7 @@ class Clients:
     def hold(self, connection: Connection, held: int) -> None:
         """Count the bytes of what a client has sent and nothing answers yet.
 
-        If there are too many, the oldest of it is given up.
+        As long as there are too many, the oldest of it is given up.
         """
         self._held += held - connection.held
         connection.held = held
@@ -90,7 +90,7 @@ class Clients:
             self._holding.pop(connection, None)
             return
         self._holding[connection] = None
-        if self._held > self._most_held:
+        while self._held > self._most_held:
             next(iter(self._holding)).give_up(
                 'Too many bodies are being sent.'
             )

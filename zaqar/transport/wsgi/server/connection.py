@@ -96,8 +96,7 @@ class All(Protocol):
 
     def remove(self, connection: Connection) -> None: ...
 
-    def hold(self, connection: Connection, held: int) -> None:
-        """Count the bytes of an incomplete request."""
+    def hold(self, connection: Connection, held: int) -> None: ...
 
 
 class Connection(RequestReader, asyncio.Protocol):
@@ -282,7 +281,7 @@ class Connection(RequestReader, asyncio.Protocol):
         """Have a request answered, in its turn."""
         if self._stage is not Stage.BUSY:
             self._let_go()
-            self._stage = Stage.BUSY
+            self._stage, self._ahead = Stage.BUSY, 0
             self._clients.handle(self, request)
             return
         self._behind.append(request)
@@ -304,7 +303,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._transport.write(response_encoding.CONTINUE)
         self.count(size)
         if self.is_incomplete:
-            self._clients.hold(self, self.received)
+            self._clients.hold(self, self.received + self._ahead)
 
     def _read_ahead(self, size: int) -> None:
         """Note bytes that have come before the answer to a request."""
@@ -362,11 +361,12 @@ class Connection(RequestReader, asyncio.Protocol):
         self._stage = Stage.IDLE
         self._begun = self._clients.clock
         if self._ahead:
-            self._ahead = 0
             self._let_go()
             self._resume()
         if self.is_incomplete:
             self._went_on(0)
+        else:
+            self._ahead = 0
 
     def _end(self) -> None:
         """Close the connection so that its client gets the last answer.
