@@ -62,8 +62,8 @@ _PAGES = frozenset(
     )
 )
 
-#: Bytes of all requests that wait for messages, in one process, and of those
-#: of one project.
+#: Bytes of all requests that wait for messages or their turn, in one process,
+#: and of those of one project.
 MAX_POSTPONED_BYTES = 128 * 1024 * 1024
 MAX_POSTPONED_PER_PROJECT = MAX_POSTPONED_BYTES // 2
 
@@ -301,12 +301,16 @@ class Turn(msgspec.Struct):
         self.project = project
         if self.turns.are_needed(name, project):
             self.is_taken = self.turns.begin(project)
-            self.is_missed = not self.is_taken
             self.begun = self.turns.monotonic()
+            if not (self.is_taken or self.may_wait()):
+                raise _too_many()
+            self.is_missed = not self.is_taken
         return not self.is_missed
 
     def may_wait(self) -> bool:
-        """Take the room that the request needs while it waits."""
+        """Take the room that the request needs while it waits, once."""
+        if self.held:
+            return True
         size, self.size = self.size(), _no_size
         has_room = self.turns.hold(self.project, size)
         if has_room:

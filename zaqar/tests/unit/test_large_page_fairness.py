@@ -100,6 +100,14 @@ def test_requests_of_a_project_that_wait_are_bounded(
     monkeypatch.setattr(large_page_fairness, 'MOST_WAITING', 3)
     turns, _ = _large('p', 'other')
     assert turns.begin('p')
+    most = large_page_fairness.MAX_POSTPONED_PER_PROJECT
+    long, other = Turn(turns, lambda: most), Turn(turns, lambda: 1)
+    assert not long.begin(NAME, 'p')
+    with pytest.raises(StoreUnavailable):
+        other.begin(NAME, 'p')
+    assert not other.is_missed
+    long.end()
+    assert turns.hold('p', most)
     for _ in range(3):
         assert not turns.begin('p')
         assert turns.wait('p', lambda: None) is None
