@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras, metadata_struct_check
+from zaqar.controllers import message_extras, struct_fault
 from zaqar.controllers.body_as_text import text_of
 from zaqar.errors import InvalidRequest
 from zaqar.models import NewMessage
@@ -36,7 +36,7 @@ class Fifo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fault(value: Any) -> str | None:
     """Return what is wrong with a value of the key."""
-    return metadata_struct_check.fault(METADATA, value, Fifo)
+    return struct_fault.fault(METADATA, value, Fifo)
 
 
 def ordered(

@@ -15,7 +15,7 @@ from zaqar.storage.sqlalchemy.claiming import (
     PROLONG,
     lifetime_values,
 )
-from zaqar.storage.sqlalchemy.message_rows import (
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
     DELAY,
     FREED,
     QUEUE,

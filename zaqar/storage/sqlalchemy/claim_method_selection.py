@@ -12,8 +12,8 @@ from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
 from zaqar.storage.sqlalchemy import (
     claiming,
     claims_sharing_transactions,
+    group_waking,
     single_statement_claims,
-    woken_groups,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
@@ -51,7 +51,7 @@ class Claims:
             return self.make_alone(request)
         now = request.lifetime['now']
         make = partial(self._make, request)
-        return woken_groups.run(self._database, request.qid, now, make)
+        return group_waking.run(self._database, request.qid, now, make)
 
     def make_alone(
         self, request: ClaimRequest, only: Sequence[str] | None = None

@@ -15,13 +15,15 @@ from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
     IN_GROUP,
-    QUEUE,
     group_of,
-    index_hint,
-    is_one_of,
     queue_id_of,
     rest_of,
     seq_of,
+)
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    QUEUE,
+    index_hint,
+    is_one_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

@@ -6,7 +6,7 @@ its delay has passed and it was not updated since: those are found by a second
 query, which is usually empty. Rows that a rival has locked are skipped.
 
 Where it is one of a group, the group must go on before: on SQLite at once, on
-servers see :mod:`.woken_groups`.
+servers see :mod:`.group_waking`.
 
 Of a group there is only the first message among them; the next ones, which
 may be taken with it, are in :mod:`.claimable_group_rows`.
@@ -19,13 +19,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.sqlalchemy import message_groups, queue_state
-from zaqar.storage.sqlalchemy.message_rows import (
-    COLUMNS,
+from zaqar.storage.sqlalchemy.message_rows import COLUMNS, group_of, seq_of
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
-    group_of,
     index_hint,
     is_one_of,
-    seq_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

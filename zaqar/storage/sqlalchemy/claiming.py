@@ -21,18 +21,17 @@ from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
-    QUEUE,
     claimed,
     count_of,
     expiry_of,
     hold_of,
-    index_hint,
     is_free,
     message,
     queue_id_of,
     rest_of,
     seq_of,
 )
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,

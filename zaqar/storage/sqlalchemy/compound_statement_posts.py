@@ -13,10 +13,10 @@ from zaqar.storage.sqlalchemy import outbox_posting, posts_by_queue
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
-    QUEUE,
     ROOM_FOR_CLAIM,
     new_row,
 )
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Posts to a queue. The numbers are used while its row is locked; the result

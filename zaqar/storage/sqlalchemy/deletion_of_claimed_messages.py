@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from zaqar.models import Act, Settlement
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import queue_byte_counts
-from zaqar.storage.sqlalchemy.message_rows import delete_from, index_hint
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    delete_from,
+    index_hint,
+)
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     compact,

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from zaqar.storage.message_ids import MAX_SEQ
 from zaqar.storage.sqlalchemy import message_groups, queue_state
-from zaqar.storage.sqlalchemy.message_rows import (
-    IN_GROUP,
+from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
     index_hint,
     is_one_of,
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from zaqar.models import Message
 from zaqar.storage.inspectable_store import Inspected
-from zaqar.storage.sqlalchemy.message_rows import QUEUE, index_hint
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 _OF_QUEUE = 'FROM message m{hint} WHERE m.queue_id = q.id AND '

@@ -17,13 +17,15 @@ from zaqar.storage.sqlalchemy import (
 )
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
-    QUEUE,
-    delete_from,
     group_of,
     hold_of,
-    is_one_of,
     queue_id_of,
     seq_of,
+)
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    QUEUE,
+    delete_from,
+    is_one_of,
 )
 from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (

@@ -15,7 +15,7 @@ the first message of the group becomes free.
 Whoever frees, removes or adds messages of a group locks its first row before,
 whatever state that is in. Rows are locked in this order: the queue's, the
 first ones of groups by their keys, messages. Claims wait for none of these,
-but may wait for others to let woken groups go on; see :mod:`.woken_groups`.
+but may wait for others to let woken groups go on; see :mod:`.group_waking`.
 """
 
 from collections.abc import (
@@ -34,6 +34,8 @@ from zaqar.storage.sqlalchemy.message_rows import (
     IN_GROUP,
     group_of,
     hold_of,
+)
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
     index_hint,
     is_one_of,
 )

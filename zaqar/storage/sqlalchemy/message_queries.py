@@ -11,14 +11,12 @@ from zaqar.models import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
 from zaqar.storage.sqlalchemy import group_statistics, queue_state
-from zaqar.storage.sqlalchemy.message_rows import (
-    COLUMNS,
+from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, seq_of
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
     index_hint,
     is_one_of,
-    message,
     order,
-    seq_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of messages: columns, states, index hints, conversion."""
+"""Rows of messages: their columns, states, and conversion."""
 
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
@@ -8,7 +8,7 @@ from typing import Any
 from zaqar.models import Message, NewMessage
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_marker
-from zaqar.storage.sqlalchemy.statement_execution import Row, placeholders
+from zaqar.storage.sqlalchemy.statement_execution import Row
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
@@ -75,77 +75,6 @@ NEW_VALUES = (
 #: claimed (MariaDB): InnoDB would write most of its page to the log each time.
 #: No id has dots.
 ROOM_FOR_CLAIM = '.' * 32
-
-#: Subquery for the id of a live queue.
-QUEUE = (
-    '(SELECT id FROM message_queue WHERE qid = :qid AND dropped_at IS NULL)'
-)
-
-#: The same, unless it has groups.
-UNGROUPED = f'{QUEUE[:-1]} AND grouped = 0)'
-
-#: Set the columns of a message that no claim holds any more: it is free, or
-#: delayed until ``:end``. In a group the latter still names its claim, and is
-#: due when it has expired, so that the group goes on.
-FREED = (
-    f'state = CASE WHEN group_key IS NULL THEN {FREE} ELSE {IN_GROUP} END, '
-    'wake_at = 0, claim_id = NULL'
-)
-DELAY = (
-    f'state = {DELAYED}, wake_at = CASE WHEN group_key IS NOT NULL '
-    'AND expires_at < :end THEN expires_at ELSE :end END, '
-    'claim_id = CASE WHEN group_key IS NOT NULL THEN claim_id END'
-)
-
-
-def order(condition: str) -> str:
-    """Return the expression that sorts the rows of a condition.
-
-    Few rows have woken at a time. An expression keeps PostgreSQL, which plans
-    without the values, from scanning the queue in search of them.
-    """
-    return 'm.seq + 0' if 'm.state > 0' in condition else 'm.seq'
-
-
-def index_hint(dialect: str, index: str) -> str:
-    """Return the hint that makes a table be read by an index.
-
-    Without statistics SQLite scans the whole queue in order where a few rows
-    of an index would do, and MySQL does so in spite of them. PostgreSQL takes
-    no hints and needs none.
-    """
-    if dialect == 'sqlite':
-        return f' INDEXED BY {index}'
-    if dialect == 'mysql':
-        return f' FORCE INDEX ({index})'
-    return ''
-
-
-def delete_from(dialect: str) -> str:
-    """Return how a DELETE of messages begins that finds them by their key.
-
-    While there are few messages MySQL prefers other indexes, of which it locks
-    rows of other queues for a moment: claims pass over these, and find nothing
-    where there is something.
-    """
-    if dialect == 'mysql':
-        hint = index_hint(dialect, 'PRIMARY')
-        return f'DELETE message FROM message{hint}'
-    return 'DELETE FROM message'
-
-
-def is_one_of(dialect: str, column: str, name: str, count: int) -> str:
-    """Return the condition that the place of a message is one of several.
-
-    By a plan that it made while there were few messages, and keeps, PostgreSQL
-    reads all those of the queue and compares; of a range it reads no others.
-
-    :param name: of the parameters, see :func:`placeholders`; they ascend
-    """
-    condition = f'{column} IN ({placeholders(name, count)})'
-    if dialect == 'postgresql':
-        condition += f' AND {column} BETWEEN :{name}0 AND :{name}{count - 1}'
-    return condition
 
 
 def is_free(row: Row, now: int) -> bool:

@@ -42,6 +42,7 @@ from zaqar.storage.sqlalchemy import (
     deletion_of_claimed_messages,
     group_repairs,
     group_statistics,
+    group_waking,
     message_and_byte_counts,
     message_availability,
     message_deletion,
@@ -51,7 +52,6 @@ from zaqar.storage.sqlalchemy import (
     server_guarantees,
     single_statement_settling,
     sweeping,
-    woken_groups,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claim_method_selection import Claims
@@ -180,7 +180,7 @@ class SqlMessageStore(base.MessageStore):
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         write = partial(self._database.write, popping.pop, qid, now, limit)
-        return woken_groups.run(
+        return group_waking.run(
             self._database,
             qid,
             now,

@@ -12,12 +12,14 @@ from zaqar.storage.sqlalchemy import (
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import STILL_FREE
 from zaqar.storage.sqlalchemy.message_rows import (
-    delete_from,
     group_of,
-    is_one_of,
     message,
     queue_id_of,
     seq_of,
+)
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    delete_from,
+    is_one_of,
 )
 from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (

@@ -9,8 +9,8 @@ import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy import queue_byte_counts
-from zaqar.storage.sqlalchemy.message_rows import (
-    IN_GROUP,
+from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
     UNGROUPED,
     delete_from,

@@ -28,9 +28,9 @@ from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     IN_GROUP,
     message,
-    order,
     rest_of,
 )
+from zaqar.storage.sqlalchemy.message_sql_fragments import order
 from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
@@ -67,8 +67,8 @@ c AS (
 #:
 #: Not NOT EXISTS in k: a plan that was made while there were few claims, and
 #: is kept, would read all of them. The bounds of the UPDATE are for the same
-#: reason; see :func:`.message_rows.is_one_of`. It checks what comes next in a
-#: group, which was not locked before.
+#: reason; see :func:`.message_sql_fragments.is_one_of`. It checks what comes
+#: next in a group, which was not locked before.
 _STATEMENT = """
 WITH k AS (
     SELECT id, grouped, (SELECT c.expires_at FROM claim c

@@ -19,7 +19,7 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
 
 #: What the claim holds, as h; and what of that is settled, as s. The bounds
 #: are for plans that were made while there were few messages; see
-#: :func:`zaqar.storage.sqlalchemy.message_rows.is_one_of`.
+#: :func:`zaqar.storage.sqlalchemy.message_sql_fragments.is_one_of`.
 _HELD = """
 WITH q AS (
     SELECT id FROM message_queue

@@ -23,7 +23,7 @@ import msgspec
 from zaqar import request_deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.group_commit import Batcher
-from zaqar.storage.sqlalchemy import sqlite_file
+from zaqar.storage.sqlalchemy import sqlite_creation
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -141,9 +141,9 @@ class SqliteDatabase(SqlDatabase):
     def _create(self) -> None:
         """Create the file and its tables, unless they exist."""
         try:
-            sqlite_file.make_private(self._path)
+            sqlite_creation.make_private(self._path)
             self._connect().close()
-            sqlite_file.create_sqlite(self._path)
+            sqlite_creation.create_sqlite(self._path)
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(
                 f'SQLite cannot use {self._path}: {error}'

@@ -10,7 +10,8 @@ from typing import Any
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_keys_and_data import encode
 from zaqar.storage.sqlalchemy import group_repairs, message_groups, queue_state
-from zaqar.storage.sqlalchemy.message_rows import IN_GROUP, delete_from
+from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
+from zaqar.storage.sqlalchemy.message_sql_fragments import delete_from
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,

@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage.sqlalchemy import (
     schema_revision,
-    sqlite_file,
+    sqlite_creation,
     tables,
     url_options_as_driver_arguments,
 )
@@ -254,7 +254,7 @@ def _make_private(
 ) -> None:
     # The connection that follows reports what is wrong with the path.
     with contextlib.suppress(OSError):
-        sqlite_file.make_private(str(args[0]))
+        sqlite_creation.make_private(str(args[0]))
 
 
 def _connect_args(url: sa.URL) -> dict[str, Any]:

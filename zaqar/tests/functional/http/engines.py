@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import schema_revision, sqlite_file, tables
+from zaqar.storage.sqlalchemy import schema_revision, sqlite_creation, tables
 from zaqar.tests.servers import sql
 from zaqar.tests.servers.zaqar import with_database
 
@@ -75,7 +75,7 @@ class Sqlite(Engine):
         """Leave the files; they go with the folder."""
 
     def copy(self, folder: str, source: str, target: str) -> None:
-        sqlite_file.create_sqlite(f'{folder}/{target}.sqlite')
+        sqlite_creation.create_sqlite(f'{folder}/{target}.sqlite')
         super().copy(folder, source, target)
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from zaqar.storage.sqlalchemy import message_groups, queue_state
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_rows import WokenGroupsError
-from zaqar.storage.sqlalchemy.message_rows import QUEUE
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 T = TypeVar('T')

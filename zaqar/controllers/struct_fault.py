@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata of queues whose values are objects with certain members."""
+"""What is wrong with a value that is to have the members of a struct."""
 
 from typing import Any
 
