@@ -29,10 +29,10 @@ from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 _TOP = pathlib.Path(__file__).parents[4]
-_SCHEMA = 'zaqar/storage/sqlalchemy/schema_revision.py'
 
-# What the file was called before.
-_OLD_SCHEMA = 'zaqar/storage/sqlalchemy/schema.py'
+#: A line in some file of a folder, which have had other names.
+_HEAD = "^HEAD = '"
+_FOLDER = 'zaqar/storage/sqlalchemy'
 
 #: Counts the bytes of a queue: expired messages are removed for that.
 _COUNT = """
@@ -58,22 +58,20 @@ def _git(*words: str) -> bytes:
 
 
 def _head_at(commit: str) -> str:
-    # The file has had another name; of both, the one that was there then.
-    paths = ['--', _SCHEMA, _OLD_SCHEMA]
-    path = _git('ls-tree', '--name-only', commit, *paths).decode().strip()
-    text = _git('show', f'{commit}:{path}').decode()
-    head = re.search(r"^HEAD = '(\w+)'", text, re.M)
+    lines = _git('grep', '-h', _HEAD, commit, '--', _FOLDER).decode()
+    head = re.fullmatch(rf"{_HEAD}(\w+)'\n", lines)
     assert head is not None
     return head[1]
 
 
 def _previous() -> tuple[str, str]:
     """Return the newest commit with older tables, and their revision."""
-    # Those that changed the file; what came before each had other tables.
-    changes = (
-        _git('log', '--format=%H', '--', _SCHEMA, _OLD_SCHEMA).decode().split()
-    )
-    for commit in ('HEAD', *(f'{change}^' for change in changes)):
+    # Those that changed the line; what came before each had other tables.
+    changes = _git('log', '--format=%H', f'-G{_HEAD}', '--', _FOLDER)
+    for commit in (
+        'HEAD',
+        *(f'{change}^' for change in changes.decode().split()),
+    ):
         revision = _head_at(commit)
         if revision != schema_revision.HEAD:
             return commit, revision
