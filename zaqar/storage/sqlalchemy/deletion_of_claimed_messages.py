@@ -51,7 +51,7 @@ WHERE qid = :qid AND dropped_at IS NULL AND grouped = 0;
 IF ROW_COUNT() = :count THEN
 SELECT expires_at INTO e FROM claim WHERE queue_id = q AND id = :claim_id
 FOR UPDATE;
-SET e = {end};
+SELECT {end} INTO e;
 IF e IS NULL THEN {remove_claim}; ELSE {shorten_claim}; END IF;
 IF l IS NOT NULL THEN {subtract} AND id + 0 = q AND live IS NOT NULL; END IF;
 SELECT 1;

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What MariaDB waits for, and what it reads, for claims and settlements."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from zaqar.storage.sqlalchemy import migrations
+from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.message_rows import index_hint
+from zaqar.tests.contract.crowd import ends_within
+from zaqar.tests.contract.probe import Hand, Probe, bodies, deleted
+from zaqar.tests.servers.sql import SqlServer
+
+#: Seconds in which a call that waits for no lock has ended, by far.
+SOON = 2.0
+
+_LOCK = (
+    f'SELECT seq FROM message{index_hint("mysql", "PRIMARY")} '
+    'WHERE queue_id = (SELECT id FROM message_queue WHERE qid = :qid) '
+    'AND seq = :seq FOR UPDATE'
+)
+
+
+@pytest.fixture
+def uri(mariadb: SqlServer) -> Iterator[str]:
+    """A database with tables."""
+    uri = mariadb.database()
+    migrations.upgrade(parse(uri), 'head')
+    yield uri
+    mariadb.drop(uri)
+
+
+@pytest.fixture
+def queue(uri: str) -> Iterator[Probe]:
+    """A queue in it."""
+    with contextlib.closing(DRIVER.open_messages(uri, {})) as store:
+        yield Probe(store, Hand())
+
+
+def test_deletions_from_one_claim_do_not_wait_for_each_other(
+    uri: str, queue: Probe
+) -> None:
+    """Each would for the other's message, until one is undone."""
+    queue.post('a', 'b')
+    claim = queue.take(2)
+    one, other = claim.messages
+    engine = sa.create_engine(
+        parse(uri), poolclass=sa.NullPool, isolation_level='READ COMMITTED'
+    )
+    with engine.connect() as rival:
+        values = {'qid': queue.qid, 'seq': int(other.id[:16], 16)}
+        rival.execute(sa.text(_LOCK), values)
+        with ends_within(SOON):
+            assert queue.settle(claim.id, deleted(one.id)) == [True]
+    held = queue.claimed(claim.id)
+    assert held is not None
+    assert bodies(held.messages) == ['b']
