@@ -130,8 +130,17 @@ def _select(
 def _numbers(
     dialect: str, where: str, queue: str, condition: str, limit: int
 ) -> str:
-    columns = 'm.seq' if dialect == 'sqlite' else 'm.seq, m.group_key'
-    return _first(dialect, where, queue, condition, limit, columns)
+    if dialect != 'mysql':
+        columns = 'm.seq' if dialect == 'sqlite' else 'm.seq, m.group_key'
+        return _first(dialect, where, queue, condition, limit, columns)
+    # All that have woken are sorted. The index that they are found by holds
+    # their numbers, but not their groups: those are looked up for a few.
+    columns = 'm.queue_id, m.seq'
+    sql = _first(dialect, where, queue, condition, limit, columns)
+    return (
+        'SELECT p.seq, (SELECT g.group_key FROM message g '
+        f'WHERE g.queue_id = p.queue_id AND g.seq = p.seq) FROM ({sql}) p'
+    )
 
 
 def _first(

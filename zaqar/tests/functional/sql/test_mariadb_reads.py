@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import migrations
+from zaqar.storage.sqlalchemy import driver, migrations
+from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.message_rows import index_hint
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.contract.probe import Hand, Probe, bodies, deleted
 from zaqar.tests.servers.sql import SqlServer
@@ -58,3 +60,21 @@ def test_deletions_from_one_claim_do_not_wait_for_each_other(
     held = queue.claimed(claim.id)
     assert held is not None
     assert bodies(held.messages) == ['b']
+
+
+def test_messages_whose_delays_have_passed_are_found_by_an_index_alone(
+    uri: str, queue: Probe
+) -> None:
+    """All of a queue may be such, for each claim."""
+    queue.post('a', delay=1)
+    queue.hand.move(1)
+    wanted = FreeRows({'qid': queue.qid, 'now': queue.hand.now}, 5)
+
+    def plan(session: SqlSession) -> list[Row]:
+        sql = f'EXPLAIN {wanted.numbers(session, WOKEN)}'
+        return [*session.all(sql, wanted.values)]
+
+    with contextlib.closing(driver.open_database(uri, {})) as server:
+        steps = server.read(plan)
+    (extra,) = (last for _, _, table, *_, last in steps if table == 'm')
+    assert 'Using index' in extra.split('; ')
