@@ -6,8 +6,8 @@
 # have a body, and a parser of HTTP/1.1 reads it, whatever becomes of the offer.
 #
 # httptools 0.9.0 says that such a request is complete without its body, and
-# that the body belongs to the other protocol. A server that ignores the offer
-# and goes on to parse takes the body for the next request.
+# that the body belongs to the other protocol. A server that ignores the offer,
+# as RFC 9110 allows, has to read the body of the request by itself.
 #
 # Output: the body, and how many bytes are left, without an offer and with one.
 #
