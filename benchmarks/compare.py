@@ -183,13 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('compare', __doc__)
     add = parser.add_argument
-    add(
-        '--base',
-        type=pathlib.Path,
-        required=True,
-        metavar='FOLDER',
-        help='top of the tree of the other build',
-    )
+    program_options.add_base(parser, required=True)
     program_options.add_databases(parser, ['galera'])
     add('--operation', action='append', choices=OPERATIONS)
     add('--queues', action='append', type=int, help='(1 and 8)')

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = program_options.parser('fan_out', __doc__, has_results=False)
     add = parser.add_argument
-    add('--base', type=pathlib.Path, metavar='TREE', help='another build')
+    program_options.add_base(parser)
     add('--size', type=int, default=250_000, help='bytes of the body (250000)')
     add('--subscribers', type=int, default=300, help='of the post (300)')
     add('--fewer', type=int, default=100, help='of many short posts (100)')

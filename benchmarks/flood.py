@@ -172,12 +172,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('name', nargs='*', choices=[[], *FLOODS])
     add('--seconds', type=float, default=20.0, help='of each row (20)')
     add('--conf', default='', help='further lines of the configuration')
-    add(
-        '--base',
-        type=pathlib.Path,
-        metavar='FOLDER',
-        help='top of the tree of another build',
-    )
+    program_options.add_base(parser)
     add('--as-flood', type=int, nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

@@ -101,9 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--store', choices=notify_soak.STORES, default='sqlite'
     )
-    parser.add_argument(
-        '--base', type=pathlib.Path, help='another tree, to compare with'
-    )
+    program_options.add_base(parser)
     parser.add_argument('--turns', type=int, default=1)
     parser.add_argument(
         '--hosts', type=int, default=1, help='receivers of the first part (1)'

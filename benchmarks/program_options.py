@@ -31,6 +31,17 @@ def parser(
     return made
 
 
+def add_base(to: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Let another build be measured as well, by the top of its tree."""
+    to.add_argument(
+        '--base',
+        type=pathlib.Path,
+        required=required,
+        metavar='FOLDER',
+        help='top of the tree of the other build',
+    )
+
+
 def add_stores(
     to: argparse.ArgumentParser, stores: Collection[str], default: str = 'all'
 ) -> None:

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('pushes', __doc__)
     add = parser.add_argument
-    add('--base', type=pathlib.Path, metavar='TREE', help='another build')
+    program_options.add_base(parser)
     add('--sockets', type=int, default=1000, help='that are pushed to (1000)')
     add('--messages', type=int, default=50, help='for each of them (50)')
     add('--size', type=int, default=100, help='bytes of a body (100)')

@@ -56,13 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('worker_memory', __doc__)
     add = parser.add_argument
-    add(
-        '--base',
-        type=pathlib.Path,
-        required=True,
-        metavar='FOLDER',
-        help='top of the tree of the other build',
-    )
+    program_options.add_base(parser, required=True)
     program_options.add_databases(parser, STORES)
     add('--starts', type=int, default=3, help='of each (%(default)s)')
     return parser.parse_args(arguments)
