@@ -21,9 +21,10 @@ return [...document.querySelectorAll(selector)].filter((one) => (
   one.getClientRects().length > 0 && one.textContent.includes(text))).at(-1);
 """
 
+# A page that still loads may yet empty its fields.
 _FIELD = """
 const [name] = arguments;
-return [...document.querySelectorAll(`[name="${name}"]`)].filter((one) => (
+return document.readyState === 'complete' && [...document.querySelectorAll(`[name="${name}"]`)].filter((one) => (
   one.getClientRects().length > 0)).at(-1);
 """
 
