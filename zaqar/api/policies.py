@@ -9,7 +9,7 @@ from oslo_policy import opts, policy
 
 from zaqar.api import operation_table
 from zaqar.api.operation import ADMIN, ANYONE, PUBLIC, Operation, Rule
-from zaqar.api.policy_defaults import HELPERS
+from zaqar.api.policy_base_rules import HELPERS
 
 #: Our defaults of oslo.policy's options. It has True: whoever replaces another
 #: service, in which roles counted for nothing, would be locked out.

@@ -18,7 +18,7 @@ from oslo_log import log
 
 from zaqar import configuration, metrics, service_assembly, version
 from zaqar.api import optional_features
-from zaqar.cmd import cpu_priority_at_startup, notifier
+from zaqar.cmd import cpu_priority, notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
@@ -218,13 +218,13 @@ def _running(
         raise SystemExit(1) from None
     yield parts
     # Another process serves by now, and needs the processor.
-    cpu_priority_at_startup.give_way()
+    cpu_priority.give_way()
     service.close()
 
 
 def _take_over(ready: Ready) -> None:
     """Have the predecessor, if any, end: this process is like it now."""
-    cpu_priority_at_startup.restore()
+    cpu_priority.restore()
     ready()
 
 
@@ -239,7 +239,7 @@ def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
         service.metrics.sample('streams', lambda: server.facts()['streams'])
         ready()
         # What is written at a low priority would hold a lock for longer.
-        server.serve(listener, cpu_priority_at_startup.restore)
+        server.serve(listener, cpu_priority.restore)
 
 
 def _notify(words: Sequence[str], ready: Ready) -> None:

@@ -10,7 +10,7 @@ from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
 from zaqar import config_file_check, configuration
-from zaqar.api import optional_features, policies, policy_personas
+from zaqar.api import optional_features, policies, policy_rights_by_persona
 from zaqar.cmd import upgrade_checks
 from zaqar.cmd.upgrade_checks import Unseen
 from zaqar.controllers.body_encryption import Cipher
@@ -90,7 +90,7 @@ Check = Callable[[cfg.ConfigOpts], Result]
 
 def _roles(conf: cfg.ConfigOpts) -> Result:
     policies.set_defaults(conf)
-    is_enforced = conf[policy_personas.GROUP].enforce_new_defaults
+    is_enforced = conf[policy_rights_by_persona.GROUP].enforce_new_defaults
     if caller_identity.strategy(conf) != caller_identity.KEYSTONE:
         if not is_enforced:
             return Result(Code.SUCCESS)
@@ -100,7 +100,7 @@ def _roles(conf: cfg.ConfigOpts) -> Result:
             'auth_strategy = keystone: callers that send no role in the '
             'header X-Roles can do next to nothing.',
         )
-    lost = policy_personas.losses(conf)
+    lost = policy_rights_by_persona.losses(conf)
     if not lost:
         return Result(Code.SUCCESS)
     rules = policies.list_rules()

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from zaqar.cmd import cpu_priority_at_startup, listening_socket_closing
+from zaqar.cmd import cpu_priority, listening_socket_closing
 
 LOG = logging.getLogger(__name__)
 
@@ -277,7 +277,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         if signal_end is not None:
             # The predecessor still serves, and needs the processor.
-            cpu_priority_at_startup.lower()
+            cpu_priority.lower()
         if os.getppid() == parent:
             child.work(ready)
         code = 0
@@ -289,7 +289,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-        cpu_priority_at_startup.give_way()
+        cpu_priority.give_way()
         os._exit(code)
 
 

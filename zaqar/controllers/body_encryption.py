@@ -22,7 +22,7 @@ from cachetools import TTLCache
 from msgspec import structs
 from oslo_config import cfg
 
-from zaqar.controllers import message_extras
+from zaqar.controllers import message_extras_codec
 from zaqar.errors import (
     ConfigurationError,
     DecryptionFailed,
@@ -121,7 +121,7 @@ class Cipher:
     def sealed(self, message: NewMessage, scope: Scope) -> NewMessage:
         """Return a message as it is stored."""
         body = self.encrypt(message.body, scope, message.rnd)
-        extras = message_extras.with_attributes(
+        extras = message_extras_codec.with_attributes(
             message.extras,
             lambda data: self.encrypt(data, scope, message.rnd, _ATTRIBUTES),
         )
@@ -136,7 +136,7 @@ class Cipher:
         body = self.decrypt(message.body, scope, message.id)
         extras = message.extras
         if extras is not None:
-            extras = message_extras.with_attributes(
+            extras = message_extras_codec.with_attributes(
                 extras,
                 lambda data: self.decrypt(
                     data, scope, message.id, _ATTRIBUTES

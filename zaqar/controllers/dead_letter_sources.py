@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zaqar.api_versions import V2_1
-from zaqar.controllers import dead_letter_permissions
+from zaqar.controllers import allowed_dead_letter_sources
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.subscription_records import parent_of
@@ -45,12 +45,12 @@ def add(
     letters = Scope(scope.project, name, scope.kind)
     if ctx.version >= V2_1 and name != (before or {}).get(_KEY):
         queue = ctx.catalogue.read(letters)
-        if queue is not None and not dead_letter_permissions.allows(
+        if queue is not None and not allowed_dead_letter_sources.allows(
             queue.metadata, scope.name
         ):
             raise InvalidBody(
                 f'Queue {name} does not allow to be the dead-letter queue of '
-                f'{scope.name}, by its {dead_letter_permissions.ALLOW}.'
+                f'{scope.name}, by its {allowed_dead_letter_sources.ALLOW}.'
             )
     ctx.catalogue.management.create(SOURCE, parent_of(letters), scope.name, {})
 

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras, post_notices, posting
+from zaqar.controllers import message_extras_codec, post_notices, posting
 from zaqar.controllers.body_encryption import is_encrypted
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.message_extras import DeadLetter
+from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.errors import QueueFull
 from zaqar.models import Kind, Message, NewMessage, Queue, Scope, random_half
 from zaqar.storage.base import MessageStore
@@ -49,7 +49,7 @@ def to_dead_letters(
     :raises KeyMissing: its key is not here
     """
     opened = ctx.cipher.opened(message, queue.scope)
-    extras = message_extras.read(opened.extras)
+    extras = message_extras_codec.read(opened.extras)
     former, ttl = extras.dead_letter, message.ttl
     if former is not None and former.ttl is not None:
         ttl = former.ttl
@@ -65,7 +65,7 @@ def to_dead_letters(
     new = message.to_post(
         now,
         body=opened.body,
-        extras=message_extras.encode(
+        extras=message_extras_codec.encode(
             structs.replace(extras, dead_letter=letter)
         ),
     )
@@ -86,7 +86,7 @@ def to_new_life(
     :raises KeyMissing: its key is not here
     """
     opened = ctx.cipher.opened(message, scope)
-    extras = message_extras.read(opened.extras)
+    extras = message_extras_codec.read(opened.extras)
     letter = extras.dead_letter
     if letter is not None and letter.ttl is not None:
         ttl = letter.ttl
@@ -96,7 +96,7 @@ def to_new_life(
         rnd=message.rnd,
         client=message.client,
         checksum=message.checksum,
-        extras=message_extras.encode(
+        extras=message_extras_codec.encode(
             structs.replace(extras, dead_letter=None)
         ),
     )

@@ -13,7 +13,7 @@ from zaqar.controllers import (
     group_and_attribute_checks,
     idempotency_key,
     message_delays,
-    message_extras,
+    message_extras_codec,
     pending_byte_quota,
     post_notices,
     queue_existence_check,
@@ -24,7 +24,7 @@ from zaqar.controllers import (
 from zaqar.controllers.approximate_quota_usage import NOTHING, Sizes
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
-from zaqar.controllers.message_extras import Extras
+from zaqar.controllers.message_extras_codec import Extras
 from zaqar.controllers.reserved_metadata import dedup_window, default_delay
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidBody, InvalidRequest, KeyReused, TokenReused
@@ -285,7 +285,7 @@ def _new_message(
         dedup_id = group_and_attribute_checks.text('dedup_id', item.dedup_id)
     if item.attributes is not msgspec.UNSET:
         attributes = group_and_attribute_checks.attributes(item.attributes)
-        extras = message_extras.encode(Extras(attributes=attributes))
+        extras = message_extras_codec.encode(Extras(attributes=attributes))
     return NewMessage(
         body=body,
         ttl=ttl,

@@ -11,7 +11,7 @@ from zaqar.controllers import (
     pending_byte_quota,
     quota_checks,
     stored_byte_quota,
-    subscription_indexes,
+    subscription_expiry_and_count_records,
     websocket_connection_quota,
 )
 from zaqar.controllers.caller_and_services import Context
@@ -124,7 +124,9 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         **dict.fromkeys(RESOURCES),
         'queues': store.count(Kind.QUEUE, project),
         'topics': store.count(Kind.TOPIC, project),
-        'subscriptions': subscription_indexes.count(store, project),
+        'subscriptions': subscription_expiry_and_count_records.count(
+            store, project
+        ),
         'message_bytes': stored_byte_quota.held(ctx.catalogue, project)
         if ctx.usage is not None
         else None,

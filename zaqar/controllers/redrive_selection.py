@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import body_filter, message_extras
+from zaqar.controllers import body_filter, message_extras_codec
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.controllers.body_filter import Filter
 from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.filter_operators import InvalidFilter
-from zaqar.controllers.message_extras import DeadLetter
+from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.reserved_metadata import is_int
 from zaqar.errors import InvalidRequest
@@ -158,7 +158,7 @@ class Selection:
         """Return where a message goes, None if it stays."""
         if self.is_newer(message) or message.group is not None:
             return None
-        letter = message_extras.read(message.extras).dead_letter
+        letter = message_extras_codec.read(message.extras).dead_letter
         target = self._target(letter)
         if target is None or not self._matches(message, letter):
             return None

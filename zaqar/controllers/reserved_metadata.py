@@ -6,7 +6,7 @@ from typing import Any
 
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import (
-    dead_letter_permissions,
+    allowed_dead_letter_sources,
     retry_policy_validation,
     sqs_fifo_metadata,
 )
@@ -255,8 +255,8 @@ _CHECKS_2_1: Mapping[str, Check] = {
         lambda _: MAX_DEDUP_WINDOW,
         f'{DEDUP_WINDOW} can not exceed %d seconds, and must be at least 0.',
     ),
-    dead_letter_permissions.ALLOW: lambda value, scope, limits: (
-        dead_letter_permissions.fault(value)
+    allowed_dead_letter_sources.ALLOW: lambda value, scope, limits: (
+        allowed_dead_letter_sources.fault(value)
     ),
     sqs_fifo_metadata.METADATA: lambda value, scope, limits: (
         sqs_fifo_metadata.fault(value)

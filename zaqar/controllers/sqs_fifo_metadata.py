@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras, struct_fault
+from zaqar.controllers import message_extras_codec, metadata_value_check
 from zaqar.controllers.body_as_text import text_of
 from zaqar.errors import InvalidRequest
 from zaqar.models import NewMessage
@@ -36,7 +36,7 @@ class Fifo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fault(value: Any) -> str | None:
     """Return what is wrong with a value of the key."""
-    return struct_fault.fault(METADATA, value, Fifo)
+    return metadata_value_check.fault(METADATA, value, Fifo)
 
 
 def ordered(
@@ -66,12 +66,12 @@ def _ordered(message: NewMessage, fifo: Fifo) -> NewMessage:
             )
         text = text_of(message.body)
         dedup_id = hashlib.sha256(text.encode(errors='replace')).hexdigest()
-    extras = message_extras.read(message.extras)
+    extras = message_extras_codec.read(message.extras)
     shown = structs.replace(extras, dedup_id=dedup_id)
     if fifo.scope == 'messageGroup':
         # Of fixed length, and nothing that a client could send by accident.
         key = f'{message.group} {dedup_id}'
         dedup_id = hashlib.sha256(key.encode()).hexdigest()
     return structs.replace(
-        message, dedup_id=dedup_id, extras=message_extras.encode(shown)
+        message, dedup_id=dedup_id, extras=message_extras_codec.encode(shown)
     )

@@ -4,7 +4,10 @@
 import contextlib
 from collections.abc import Iterator
 
-from zaqar.controllers import subscription_indexes, subscription_records
+from zaqar.controllers import (
+    subscription_expiry_and_count_records,
+    subscription_records,
+)
 from zaqar.controllers.caller_and_services import Context
 from zaqar.models import Scope
 
@@ -37,7 +40,9 @@ def room(
         ctx.quotas.room(
             project,
             'subscriptions',
-            lambda: subscription_indexes.count(store, project),
+            lambda: subscription_expiry_and_count_records.count(
+                store, project
+            ),
             exists,
         ),
         ctx.quotas.room(

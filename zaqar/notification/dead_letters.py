@@ -9,7 +9,7 @@ import logging
 
 import msgspec
 
-from zaqar.controllers import message_extras, outbox_notices, posting
+from zaqar.controllers import message_extras_codec, outbox_notices, posting
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Kind, Scope, Subscription
@@ -88,7 +88,7 @@ def _story(
     # A body with a lone surrogate cannot be decoded.
     with contextlib.suppress(msgspec.MsgspecError):
         ttl = _NOTIFICATION.decode(delivery.body).ttl
-    letter = message_extras.DeadLetter(
+    letter = message_extras_codec.DeadLetter(
         scope.name,
         reason,
         0,
@@ -96,7 +96,9 @@ def _story(
         ttl,
         scope.kind is Kind.TOPIC,
     )
-    return message_extras.encode(message_extras.Extras(dead_letter=letter))
+    return message_extras_codec.encode(
+        message_extras_codec.Extras(dead_letter=letter)
+    )
 
 
 def _without_notifications(ctx: Context, delivery: Delivery) -> Context:

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from zaqar.api_versions import V2_1, Version
-from zaqar.controllers import message_extras
+from zaqar.controllers import message_attributes, message_extras_codec
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.message_explanations import Explanation
-from zaqar.controllers.message_extras import DeadLetter
+from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.project_quotas import ProjectQuotas
 from zaqar.controllers.queue_guarantees import QueueGuarantees
 from zaqar.controllers.quota_settings import UNLIMITED
@@ -85,10 +85,12 @@ def content(
 
 def beside(data: bytes) -> dict[str, Any]:
     """Return what is stored beside a body, by the names of its members."""
-    extras = message_extras.read(data)
+    extras = message_extras_codec.read(data)
     shown: dict[str, Any] = {}
     if extras.attributes is not None:
-        shown['attributes'] = message_extras.read_attributes(extras.attributes)
+        shown['attributes'] = message_attributes.read_attributes(
+            extras.attributes
+        )
     if extras.dead_letter is not None:
         shown['dead_letter'] = dead_letter(extras.dead_letter)
     if extras.dedup_id is not None:

@@ -4,7 +4,7 @@
 from zaqar.api import response_schemas
 from zaqar.api.operation import ADMIN, Param, Rule
 from zaqar.api.operation_declarations.pools import pooled, required_object
-from zaqar.api.policy_defaults import READER
+from zaqar.api.policy_base_rules import READER
 from zaqar.controllers import flavors
 
 _NAMES = response_schemas.array(response_schemas.TEXT)

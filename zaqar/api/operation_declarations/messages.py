@@ -16,7 +16,7 @@ from zaqar.api.operation import (
     Param,
     Rule,
 )
-from zaqar.api.policy_defaults import CONSUMER, OBSERVER
+from zaqar.api.policy_base_rules import CONSUMER, OBSERVER
 from zaqar.api.requests_with_wait import Waiting
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (

@@ -24,13 +24,13 @@ from zaqar.api.operation_declarations import (
     messages,
     subscriptions,
 )
-from zaqar.api.policy_defaults import MEMBER, READER, STACK_USER, any_of
+from zaqar.api.policy_base_rules import MEMBER, READER, STACK_USER, any_of
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     queue_guarantees,
     queue_stats,
     queues,
-    signed_urls,
+    signed_url_creation,
 )
 from zaqar.controllers.metadata_json_patch import operations
 from zaqar.errors import InvalidBody
@@ -88,7 +88,9 @@ _SHARE = Body(
     decode=bounded_json.decode_any,
     schema=response_schemas.obj(
         {
-            'paths': response_schemas.array({'enum': list(signed_urls.PATHS)}),
+            'paths': response_schemas.array(
+                {'enum': list(signed_url_creation.PATHS)}
+            ),
             'methods': response_schemas.array(response_schemas.TEXT),
             'expires': {'type': 'string', 'format': 'date-time'},
         },
@@ -110,7 +112,7 @@ for _row in (
 
 def _shared(document: Any, scope: Scope) -> Iterator[tuple[Rule, Scope]]:
     """Yield the rules of what a pre-signed URL would open."""
-    paths, methods = signed_urls.covered(document)
+    paths, methods = signed_url_creation.covered(document)
     for (path, method), rules in _OPENED.items():
         if path in paths and method in methods:
             for rule in rules:
@@ -260,7 +262,7 @@ OPERATIONS = (
             'Make a pre-signed URL, to what one may do oneself.',
         ),
         further=FurtherRules(_shared, delegates=True),
-        handler=signed_urls.share,
+        handler=signed_url_creation.share,
         summary='Make a pre-signed URL to parts of a queue.',
         error_message='The URL could not be made',
         responses={200: response_schemas.GRANT},

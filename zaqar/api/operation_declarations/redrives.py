@@ -4,7 +4,7 @@
 from zaqar.api import bounded_json, response_schemas
 from zaqar.api.operation import Body, FurtherRules, Operation, Rule
 from zaqar.api.operation_declarations import messages
-from zaqar.api.policy_defaults import MEMBER, READER
+from zaqar.api.policy_base_rules import MEMBER, READER
 from zaqar.api.response_schemas import COUNT, TEXT, array, obj
 from zaqar.api_versions import V2_1
 from zaqar.controllers import redrives

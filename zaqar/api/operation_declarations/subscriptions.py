@@ -3,7 +3,7 @@
 
 from zaqar.api import bounded_json, response_schemas
 from zaqar.api.operation import Body, Operation, Param, Rule
-from zaqar.api.policy_defaults import (
+from zaqar.api.policy_base_rules import (
     CONSUMER,
     MEMBER,
     PRE_SIGNED,

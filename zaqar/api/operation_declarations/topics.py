@@ -17,7 +17,7 @@ from zaqar.api.operation_declarations import (
     queues,
     subscriptions,
 )
-from zaqar.api.policy_defaults import MEMBER, READER
+from zaqar.api.policy_base_rules import MEMBER, READER
 from zaqar.controllers import queues as behaviour
 from zaqar.models import Kind
 

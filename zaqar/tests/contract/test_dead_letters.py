@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from zaqar.controllers import message_extras
+from zaqar.controllers import message_extras_codec
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.message_extras import DeadLetter
+from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.errors import QueueFull
 from zaqar.models import Act, Message, Settlement
 from zaqar.pools.queue_catalogue import Catalogue
@@ -123,7 +123,7 @@ def test_a_dead_letter_tells_the_last_reason_of_a_worker(
 
 def story(message: Message) -> DeadLetter | None:
     """Return where a message comes from."""
-    return message_extras.decode(message.extras).dead_letter
+    return message_extras_codec.decode(message.extras).dead_letter
 
 
 def test_a_dead_letter_is_free_at_once_and_its_count_is_0(

@@ -11,10 +11,14 @@ from msgspec import structs
 
 from zaqar import store_clock
 from zaqar.api_versions import V2_1
-from zaqar.controllers import message_extras, redrives
+from zaqar.controllers import (
+    message_attributes,
+    message_extras_codec,
+    redrives,
+)
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.message_extras import DeadLetter
+from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.redrive_lease import LEASE
 from zaqar.controllers.redrive_records import LIFETIME, Redrive
@@ -92,7 +96,7 @@ def bury(queue: Caller, *bodies: Any, **fields: Any) -> Sequence[str]:
 
 def story(message: Message) -> DeadLetter | None:
     """Return where a message comes from."""
-    return message_extras.decode(message.extras).dead_letter
+    return message_extras_codec.decode(message.extras).dead_letter
 
 
 def start(queue: Caller, **document: Any) -> str:
@@ -474,8 +478,8 @@ def test_attributes_come_along(
 
 def attributes(message: Message) -> Any:
     """Return the attributes of a message, in the clear."""
-    data = message_extras.decode(message.extras).attributes
-    return None if data is None else message_extras.read_attributes(data)
+    data = message_extras_codec.decode(message.extras).attributes
+    return None if data is None else message_attributes.read_attributes(data)
 
 
 @pytest.mark.one_store

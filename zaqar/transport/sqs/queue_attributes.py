@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zaqar.controllers import dead_letter_permissions, sqs_fifo_metadata
+from zaqar.controllers import allowed_dead_letter_sources, sqs_fifo_metadata
+from zaqar.controllers.allowed_dead_letter_sources import Allowed
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.dead_letter_permissions import Allowed
 from zaqar.controllers.result_types import Counted
 from zaqar.controllers.sqs_fifo_metadata import Fifo
 from zaqar.transport.sqs import (
@@ -130,7 +130,7 @@ def to_metadata(
     if 'RedrivePolicy' in attributes:
         fields |= _redrive_policy(attributes['RedrivePolicy'], own)
     if 'RedriveAllowPolicy' in attributes:
-        fields[dead_letter_permissions.ALLOW] = _allowed(
+        fields[allowed_dead_letter_sources.ALLOW] = _allowed(
             attributes['RedriveAllowPolicy'], own
         )
     fifo = {
@@ -175,7 +175,7 @@ def shown(metadata: Mapping[str, Any], arn: Arn, name: str) -> dict[str, str]:
                 'maxReceiveCount': metadata['_max_claim_count'],
             }
         )
-    allowed = _read(metadata.get(dead_letter_permissions.ALLOW), Allowed)
+    allowed = _read(metadata.get(allowed_dead_letter_sources.ALLOW), Allowed)
     if allowed is not None:
         policy: dict[str, Any] = {'redrivePermission': allowed.permission}
         if allowed.sources:
@@ -280,7 +280,7 @@ def _allowed(text: str, own: Own) -> Metadata | None:
         'permission': permission,
         'sources': [_target(name, source, own) for source in sources],
     }
-    if dead_letter_permissions.fault(fields) is not None:
+    if allowed_dead_letter_sources.fault(fields) is not None:
         raise _refused(
             name, 'redrivePermission is allowAll, denyAll or byQueue'
         )

@@ -7,9 +7,10 @@ from typing import Any
 from zaqar.controllers import (
     body_as_text,
     group_and_attribute_checks,
-    message_extras,
+    message_extras_codec,
 )
-from zaqar.controllers.message_extras import Extras
+from zaqar.controllers.message_attributes import read_attributes
+from zaqar.controllers.message_extras_codec import Extras
 from zaqar.controllers.result_types import Claimed
 from zaqar.models import Message
 from zaqar.transport.sqs import (
@@ -102,10 +103,10 @@ def _received(
         'MD5OfBody': send_message_actions.body_checksum(body.encode()),
         'Body': body,
     }
-    extras = message_extras.read(message.extras)
+    extras = message_extras_codec.read(message.extras)
     own: Mapping[str, Mapping[str, str]] = {}
     if extras.attributes is not None and (wanted or chosen):
-        own = message_extras.read_attributes(extras.attributes)
+        own = read_attributes(extras.attributes)
     if wanted:
         shown = _system_attributes(context, claimed.now, message, extras, own)
         if _ALL not in wanted:

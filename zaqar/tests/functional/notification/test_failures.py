@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from zaqar import metrics
-from zaqar.controllers import message_extras, posting, subscriptions
+from zaqar.controllers import message_extras_codec, posting, subscriptions
 from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
@@ -45,7 +45,7 @@ def test_what_is_given_up_goes_to_the_queue_the_subscription_names(
     rig.post({'n': 1}, ttl=300)
     rig.rests()
     (message,) = rig.messages('dead')
-    story = message_extras.decode(message.extras).dead_letter
+    story = message_extras_codec.decode(message.extras).dead_letter
     assert story is not None
     assert (story.queue, story.reason) == ('q', 'answered 404')
     assert (story.claim_count, story.ttl) == (0, 300)

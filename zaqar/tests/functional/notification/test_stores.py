@@ -16,7 +16,7 @@ import pytest
 from zaqar.controllers import (
     posting,
     subscription_deliveries,
-    subscription_indexes,
+    subscription_expiry_and_count_records,
     subscription_records,
     subscriptions,
 )
@@ -373,7 +373,8 @@ def test_a_subscription_that_is_renewed_while_it_is_removed_stays(
     for _ in range(2):
         subscription_records.sweep(rig.ctx, 10)
     assert not rig.management.count(
-        subscription_indexes.ENDING, subscription_indexes.PARENT
+        subscription_expiry_and_count_records.ENDING,
+        subscription_expiry_and_count_records.PARENT,
     )
 
 

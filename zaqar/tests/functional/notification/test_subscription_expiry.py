@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from zaqar.controllers import (
-    subscription_indexes,
+    subscription_expiry_and_count_records,
     subscription_records,
     subscriptions,
     trusts_to_delete,
@@ -44,7 +44,8 @@ def counts(rig: Rig) -> list[int]:
     return [
         *records,
         rig.management.count(
-            subscription_indexes.ENDING, subscription_indexes.PARENT
+            subscription_expiry_and_count_records.ENDING,
+            subscription_expiry_and_count_records.PARENT,
         ),
     ]
 
@@ -357,7 +358,7 @@ def test_many_that_end_together_go_in_parts(rig: Rig) -> None:
 def test_a_note_that_was_left_over_ends_nothing(rig: Rig) -> None:
     one = rig.subscribe('http://a.example/', ttl=2 * HOUR)
     # As by a change of the life that died half way.
-    subscription_indexes.add(
+    subscription_expiry_and_count_records.add(
         rig.management, SCOPE, one, rig.now() + HOUR * 1000
     )
     rig.ahead = HOUR + 10

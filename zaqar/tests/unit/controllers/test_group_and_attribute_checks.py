@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from zaqar.controllers import (
     group_and_attribute_checks,
     idempotency_key,
-    message_extras,
+    message_attributes,
+    message_extras_codec,
 )
-from zaqar.controllers.message_extras import DeadLetter, Extras
+from zaqar.controllers.message_extras_codec import DeadLetter, Extras
 from zaqar.controllers.posting import Post, PostedMessage
 from zaqar.errors import InvalidBody, InvalidRequest
 
@@ -53,7 +54,7 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
     except InvalidBody:
         pass
     else:
-        shown = message_extras.read_attributes(encoded) if encoded else {}
+        shown = message_attributes.read_attributes(encoded) if encoded else {}
         assert shown == {
             name: {key: inner[key] for key in ('type', 'value')}
             for name, inner in value.items()
@@ -95,19 +96,22 @@ def test_long_texts_are_refused_in_no_time(value: Any) -> None:
 
 
 def test_extras_without_anything_are_none() -> None:
-    assert message_extras.encode(Extras()) is None
-    assert message_extras.decode(None) == Extras()
+    assert message_extras_codec.encode(Extras()) is None
+    assert message_extras_codec.decode(None) == Extras()
     whole = Extras(b'attributes', DeadLetter('q', 'why', 3, 7))
-    assert message_extras.decode(message_extras.encode(whole)) == whole
+    assert (
+        message_extras_codec.decode(message_extras_codec.encode(whole))
+        == whole
+    )
 
 
 @given(st.binary(max_size=64))
 @settings(deadline=None)
 def test_damaged_extras_are_no_extras(data: bytes) -> None:
-    extras = message_extras.read(data)
+    extras = message_extras_codec.read(data)
     assert isinstance(extras, Extras)
-    message_extras.read_attributes(data)
-    assert message_extras.with_attributes(data, bytes.upper) is not None
+    message_attributes.read_attributes(data)
+    assert message_extras_codec.with_attributes(data, bytes.upper) is not None
 
 
 @given(st.text())

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Personas, the usual callers of a cloud, and what the policy allows them.
 
-``python -m zaqar.api.policy_personas`` prints the table of the policy guide.
+``python -m zaqar.api.policy_rights_by_persona`` prints the table of the policy
+guide.
 """
 
 import csv
@@ -15,7 +16,7 @@ from oslo_config import cfg
 from zaqar.api import operation_table, policies
 from zaqar.api.operation import PUBLIC, Operation
 from zaqar.api.policy_enforcement import HELD, Authorizer
-from zaqar.controllers.signed_urls import PATHS
+from zaqar.controllers.signed_url_creation import PATHS
 from zaqar.models import Identity, Scope
 
 GROUP = 'oslo_policy'

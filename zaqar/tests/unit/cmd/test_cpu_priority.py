@@ -10,18 +10,18 @@ import sys
 _PROGRAM = """
 import os
 import threading
-from zaqar.cmd import cpu_priority_at_startup
+from zaqar.cmd import cpu_priority
 
 # Other work may keep it from a processor for longer than usual.
-cpu_priority_at_startup.PATIENCE = 600
+cpu_priority.PATIENCE = 600
 usual = os.sched_getscheduler(0)
-is_lowered = cpu_priority_at_startup.lower()
+is_lowered = cpu_priority.lower()
 ended = threading.Event()
 thread = threading.Thread(target=ended.wait)
 thread.start()
 numbers = [0, thread.native_id]
 lowered = [os.sched_getscheduler(number) for number in numbers]
-cpu_priority_at_startup.restore()
+cpu_priority.restore()
 restored = [os.sched_getscheduler(number) for number in numbers]
 ended.set()
 idle = {os.SCHED_IDLE}
@@ -38,11 +38,11 @@ def test_a_lowered_priority_is_restored_for_all_threads() -> None:
 #: Without a folder that lists its threads.
 _BLIND = """
 import os
-from zaqar.cmd import cpu_priority_at_startup
+from zaqar.cmd import cpu_priority
 
-cpu_priority_at_startup._THREADS = '/proc/self/missing'
+cpu_priority._THREADS = '/proc/self/missing'
 usual = os.sched_getscheduler(0)
-assert not cpu_priority_at_startup.lower()
+assert not cpu_priority.lower()
 assert os.sched_getscheduler(0) == usual
 """
 
@@ -50,11 +50,11 @@ assert os.sched_getscheduler(0) == usual
 _SLOW = """
 import os
 import time
-from zaqar.cmd import cpu_priority_at_startup
+from zaqar.cmd import cpu_priority
 
-cpu_priority_at_startup.PATIENCE = 0.01
+cpu_priority.PATIENCE = 0.01
 usual = os.sched_getscheduler(0)
-cpu_priority_at_startup.lower()
+cpu_priority.lower()
 end = time.monotonic() + 60
 while os.sched_getscheduler(0) != usual:
     assert time.monotonic() < end
@@ -64,13 +64,13 @@ while os.sched_getscheduler(0) != usual:
 #: In a child of the supervisor; the parent writes a line.
 _CHILD = """
 import os
-from zaqar.cmd import cpu_priority_at_startup
+from zaqar.cmd import cpu_priority
 from zaqar.cmd.supervisor import Child, Supervisor
 
 def fail():
     raise RuntimeError
 
-cpu_priority_at_startup.lower = fail
+cpu_priority.lower = fail
 _, writing = os.pipe()
 try:
     pid = Supervisor([])._start(Child('child', lambda ready: None), writing)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Low CPU priority for a process that is starting, while others serve.
+"""Low CPU priority for a process that starts or ends, while others serve.
 
 It has the scheduling policy ``SCHED_IDLE``. A nice value would not do: since
 Linux 6.6 even a process with the lowest one finishes its time slice of a few

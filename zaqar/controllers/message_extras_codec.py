@@ -1,25 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extras of messages: what controllers store beside the body.
+"""Encode and decode extras, what controllers store beside a message's body.
 
 Stores take it for bytes. Members that are absent take no space, and a message
 without any has none at all, as almost all have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 from msgspec import structs
-
-
-class Attribute(msgspec.Struct, frozen=True):
-    """A message attribute.
-
-    :ivar type: ``String``, ``Number`` or ``Binary``, perhaps with a label
-        behind a point
-    """
-
-    type: str
-    value: str
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,8 +32,9 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
 class Extras(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is stored beside a body.
 
-    :ivar attributes: encoded by :func:`encode_attributes`, and encrypted
-        where the body is
+    :ivar attributes: encoded by
+        :func:`zaqar.controllers.message_attributes.encode_attributes`, and
+        encrypted where the body is
     :ivar dedup_id: by which duplicates of a message of a FIFO queue are
         recognized
     """
@@ -56,7 +46,6 @@ class Extras(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _ENCODER = msgspec.msgpack.Encoder()
 _EXTRAS = msgspec.msgpack.Decoder(Extras)
-_ATTRIBUTES = msgspec.msgpack.Decoder(dict[str, dict[str, str]])
 
 _NONE = Extras()
 
@@ -96,16 +85,3 @@ def with_attributes(
         return data
     changed = change(extras.attributes)
     return encode(structs.replace(extras, attributes=changed))
-
-
-def encode_attributes(attributes: Mapping[str, Attribute]) -> bytes:
-    """Return attributes in the clear."""
-    return _ENCODER.encode(attributes)
-
-
-def read_attributes(data: bytes) -> Mapping[str, Mapping[str, str]]:
-    """Return attributes in the clear, by name; none for damaged ones."""
-    try:
-        return _ATTRIBUTES.decode(data)
-    except msgspec.MsgspecError:
-        return {}

@@ -8,18 +8,21 @@ import pathlib
 
 from oslo_config import cfg
 
-from zaqar.api import operation_table, policies, policy_personas
+from zaqar.api import operation_table, policies, policy_rights_by_persona
 
 GUIDE = pathlib.Path(__file__).parents[4] / 'doc/source/configuration'
 
 
 def test_the_guide_has_the_table() -> None:
-    # python -m zaqar.api.policy_personas > doc/source/configuration/roles.csv
-    assert (GUIDE / 'roles.csv').read_text() == policy_personas.table()
+    # python -m zaqar.api.policy_rights_by_persona >
+    #     doc/source/configuration/roles.csv
+    assert (
+        GUIDE / 'roles.csv'
+    ).read_text() == policy_rights_by_persona.table()
 
 
 def test_the_table_has_each_operation() -> None:
-    lines = list(csv.DictReader(policy_personas.table().splitlines()))
+    lines = list(csv.DictReader(policy_rights_by_persona.table().splitlines()))
     rows = [row.name for row in operation_table.OPERATIONS]
     assert [line['Action'] for line in lines] == rows
 
@@ -29,10 +32,13 @@ def test_without_the_new_defaults_all_but_administration_is_allowed() -> None:
     conf([], default_config_files=[])
     policies.set_defaults(conf)
     assert conf.oslo_policy.enforce_new_defaults is False
-    passed = policy_personas.allowed(conf, new=False)
+    passed = policy_rights_by_persona.allowed(conf, new=False)
     rules = policies.list_rules()
     changed = [rule.name for rule in rules if rule.deprecated_rule]
-    for persona in (*policy_personas.PERSONAS, policy_personas.OTHER):
+    for persona in (
+        *policy_rights_by_persona.PERSONAS,
+        policy_rights_by_persona.OTHER,
+    ):
         for name in changed:
             assert (persona.name, name) in passed
     administrators = {
