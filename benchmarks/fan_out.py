@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import load, machine, program_options, requests, target
 from benchmarks.load import Step
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.redis import driver as redis_driver
 from zaqar.storage.sqlalchemy.driver import DRIVER

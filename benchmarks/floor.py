@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks import target
 from zaqar import service_assembly
-from zaqar.models import Message, MessageSpan
+from zaqar.objects import Message, MessageSpan
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.transport import listening_socket
 from zaqar.transport.wsgi.server import http_server

@@ -29,7 +29,7 @@ from benchmarks.load import Connection
 from benchmarks.report import Table
 from benchmarks.requests import Requests
 from benchmarks.target import BATCH, Queue, Target, new_message
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 
 SECTION = 'Groups'
 

@@ -30,7 +30,7 @@ from benchmarks.load import Connection, Step
 from benchmarks.report import Table
 from benchmarks.requests import request
 from benchmarks.target import Target, is_sql
-from zaqar.models import Kind
+from zaqar.objects import Kind
 from zaqar.storage.redis import keys
 from zaqar.storage.sqlalchemy import driver
 

@@ -10,7 +10,7 @@ import msgspec
 
 from benchmarks import floor, target
 from benchmarks.load import Step
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 
 #: The header of a request in version 2.1.
 NEWEST = f'OpenStack-API-Version: {V2_1.header}\r\n'

@@ -27,7 +27,7 @@ from benchmarks.load import Connection, Step
 from benchmarks.report import Table
 from benchmarks.requests import NEWEST, Requests, request
 from benchmarks.target import Target
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 
 SECTION = 'Settling'
 

@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from benchmarks import machine
 from zaqar import service_assembly
-from zaqar.models import NewMessage, Scope
+from zaqar.objects import NewMessage, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage import installed_drivers
 from zaqar.storage.base import MessageStore

@@ -16,7 +16,7 @@ import msgspec
 
 from zaqar.api import microversions
 from zaqar.api.response_schemas import SINCE, Schema
-from zaqar.api_versions import Version
+from zaqar.microversion_constants import Version
 
 
 class Absent(NamedTuple):

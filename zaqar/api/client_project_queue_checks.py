@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from zaqar import control_character_patterns
 from zaqar.controllers.configured_limits import MAX_PROJECT, Limits, is_name
 from zaqar.errors import InvalidRequest
-from zaqar.models import Kind, Scope
+from zaqar.objects import Kind, Scope
 
 #: Characters of the longest Client-ID that is cached: callers choose it.
 _USUAL = 40

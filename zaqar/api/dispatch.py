@@ -17,12 +17,13 @@ from zaqar.api import microversions, query_parsing, requests_with_wait
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.requests_with_wait import Postponable
-from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import idempotency_key, rate_limits, subscriptions
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
-from zaqar.models import Identity, Scope
+from zaqar.identity import Identity
+from zaqar.microversion_constants import V2_1, Version
+from zaqar.objects import Scope
 from zaqar.top_projects import TopProjects
 from zaqar.waiting.waiters import Waiters
 

@@ -7,8 +7,8 @@
 import functools
 import re
 
-from zaqar.api_versions import SERVICE, V2_0, V2_1, Version
 from zaqar.errors import InvalidRequest, NotAcceptable
+from zaqar.microversion_constants import SERVICE, V2_0, V2_1, Version
 
 #: The header in which requests name a version, and answers the one used.
 HEADER = 'OpenStack-API-Version'

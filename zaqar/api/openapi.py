@@ -19,9 +19,9 @@ from zaqar.api.operation import (
     Operation,
     Param,
 )
-from zaqar.api_versions import SERVICE, V2_1, Version
 from zaqar.controllers import idempotency_key
 from zaqar.controllers.configured_limits import MAX_PROJECT
+from zaqar.microversion_constants import SERVICE, V2_1, Version
 
 _VARIABLE = re.compile(r'{(\w+)}')
 

@@ -13,9 +13,9 @@ from zaqar.api import body_members_by_version, body_size_errors, microversions
 from zaqar.api.body_members_by_version import NewerMembers
 from zaqar.api.optional_features import Feature
 from zaqar.api.requests_with_wait import WAIT, Waiting
-from zaqar.api_versions import V2_1, Version
 from zaqar.controllers.configured_limits import Limits
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_1, Version
+from zaqar.objects import Scope
 
 #: Path of an action without a route: the messages of a queue.
 _UNROUTED = '/v2/queues/{queue_name}/messages'

@@ -13,7 +13,8 @@ from oslo_config import cfg
 from zaqar.api import policies
 from zaqar.api.operation import PUBLIC, FurtherRules, Rule
 from zaqar.errors import Forbidden
-from zaqar.models import Identity, Scope, SignedAccess
+from zaqar.identity import Identity, SignedAccess
+from zaqar.objects import Scope
 
 LOG = logging.getLogger(__name__)
 

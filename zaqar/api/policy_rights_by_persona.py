@@ -17,7 +17,8 @@ from zaqar.api import operation_table, policies
 from zaqar.api.operation import PUBLIC, Operation
 from zaqar.api.policy_enforcement import HELD, Authorizer
 from zaqar.controllers.signed_url_creation import PATHS
-from zaqar.models import Identity, Scope
+from zaqar.identity import Identity
+from zaqar.objects import Scope
 
 GROUP = 'oslo_policy'
 OPTION = 'enforce_new_defaults'

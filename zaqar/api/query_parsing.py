@@ -10,8 +10,8 @@ from typing import Any
 
 from zaqar.api import microversions
 from zaqar.api.operation import Param
-from zaqar.api_versions import Version
 from zaqar.errors import InvalidParameter
+from zaqar.microversion_constants import Version
 
 _TRUE = frozenset(('true', 'True', 't', 'yes', 'y', '1', 'on'))
 _FALSE = frozenset(('false', 'False', 'f', 'no', 'n', '0', 'off'))

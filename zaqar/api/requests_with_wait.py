@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import InvalidParameter
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.waiting.waiters import Ticket, Waiters
 
 #: The parameter with the seconds for which a request waits.

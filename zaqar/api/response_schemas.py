@@ -4,12 +4,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import group_and_attribute_checks
 from zaqar.controllers.delivery_attempt_history import OUTCOMES
 from zaqar.controllers.message_explanations import State
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
 from zaqar.controllers.redrive_records import Status
+from zaqar.microversion_constants import V2_1, Version
 from zaqar.storage.inspectable_store import LAST_SECOND, Order
 
 Schema = Mapping[str, Any]

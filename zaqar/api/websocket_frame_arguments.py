@@ -21,8 +21,8 @@ from zaqar.api import microversions, operation_table
 from zaqar.api.dispatch import Received
 from zaqar.api.operation import READ, Operation, Param
 from zaqar.api.requests_with_wait import WAIT
-from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest, NoRoute
+from zaqar.microversion_constants import Version
 
 #: Prefix of errors of a body, by which clients recognize them.
 BAD_REQUEST = 'Bad request. '

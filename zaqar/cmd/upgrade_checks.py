@@ -20,8 +20,8 @@ from oslo_config import cfg
 
 from zaqar.controllers.subscription_records import SUBSCRIPTION
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
-from zaqar.models import Kind
 from zaqar.notification.settings import NotificationSettings
+from zaqar.objects import Kind
 from zaqar.pools import (
     all_pools,
     flavor_records,

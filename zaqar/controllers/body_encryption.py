@@ -29,7 +29,7 @@ from zaqar.errors import (
     KeyMissing,
     StoreUnavailable,
 )
-from zaqar.models import Message, NewMessage, Scope, random_half
+from zaqar.objects import Message, NewMessage, Scope, random_half
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from collections.abc import Set
 import msgspec
 from msgspec import structs
 
-from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.approximate_quota_usage import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
@@ -21,7 +20,8 @@ from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.server_guarantees_cache import ServerGuaranteesCache
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
-from zaqar.models import Identity
+from zaqar.identity import Identity
+from zaqar.microversion_constants import V2_0, Version
 from zaqar.pools.queue_catalogue import Catalogue
 
 

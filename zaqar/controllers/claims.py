@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from zaqar import request_deadline
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     claims_of_readable_messages,
     dead_letters,
@@ -26,7 +25,8 @@ from zaqar.errors import (
     NotFound,
     StoreUnavailable,
 )
-from zaqar.models import Claim, Queue, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Claim, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 

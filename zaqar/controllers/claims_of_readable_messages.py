@@ -13,7 +13,7 @@ from zaqar import request_deadline
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import KeyMissing, StoreUnavailable
-from zaqar.models import Claim, Queue
+from zaqar.objects import Claim, Queue
 from zaqar.storage.base import MessageStore
 
 #: Claims that one call makes in search of a readable message.

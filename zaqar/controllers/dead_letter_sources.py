@@ -11,13 +11,13 @@ an index are in it once their metadata has changed.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import allowed_dead_letter_sources
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.subscription_records import parent_of
 from zaqar.errors import InvalidBody, InvalidRequest
-from zaqar.models import Record, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Record, Scope
 
 SOURCE = 'letter_source'
 

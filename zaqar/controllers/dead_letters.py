@@ -13,7 +13,7 @@ from zaqar.controllers import message_moves
 from zaqar.controllers.body_encryption import UNREADABLE
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_moves import Move
-from zaqar.models import Claim, Message, Queue, Scope
+from zaqar.objects import Claim, Message, Queue, Scope
 
 
 def max_claims(queue: Queue) -> int:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 
 #: The member of the record.
 MEMBER = 'attempts'

@@ -13,7 +13,7 @@ from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.pools import capabilities, catalogue_of, named, page
 from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
-from zaqar.models import Record
+from zaqar.objects import Record
 from zaqar.pools import flavor_records
 from zaqar.pools.all_pools import Pools
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue

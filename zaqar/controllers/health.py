@@ -18,7 +18,7 @@ from typing import Any
 from zaqar import request_deadline
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import ManagementStore, MessageStore
 
 LOG = logging.getLogger(__name__)

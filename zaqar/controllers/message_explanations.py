@@ -9,7 +9,7 @@ import msgspec
 from zaqar.controllers import dead_letters
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import DecryptionFailed, KeyMissing
-from zaqar.models import Message, Queue, Scope
+from zaqar.objects import Message, Queue, Scope
 from zaqar.rfc3339 import timestamp
 from zaqar.storage.base import MessageStore
 from zaqar.storage.inspectable_store import Inspected

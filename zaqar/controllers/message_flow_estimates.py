@@ -9,7 +9,7 @@ are those of the store, they cover the changes of all processes.
 import msgspec
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.models import Stats
+from zaqar.objects import Stats
 
 #: Milliseconds before now that count.
 PERIOD = 300_000

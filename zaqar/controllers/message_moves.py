@@ -12,7 +12,7 @@ from zaqar.controllers.body_encryption import is_encrypted
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.errors import QueueFull
-from zaqar.models import Kind, Message, NewMessage, Queue, Scope, random_half
+from zaqar.objects import Kind, Message, NewMessage, Queue, Scope, random_half
 from zaqar.storage.base import MessageStore
 
 

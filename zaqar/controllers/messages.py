@@ -4,7 +4,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import popping, queue_existence_check
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits, page_size
@@ -16,7 +15,8 @@ from zaqar.errors import (
     KeyMissing,
     NotFound,
 )
-from zaqar.models import Message, Page, Queue, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Message, Page, Queue, Scope
 from zaqar.storage.base import SCAN_LIMIT, MessageStore
 
 #: Entries looked at, at most, to fill one page.

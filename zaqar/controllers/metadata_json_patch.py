@@ -17,8 +17,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.errors import Conflict, InvalidBody
+from zaqar.microversion_constants import V2_0, V2_1, Version
 
 OPS = ('add', 'remove', 'replace')
 

@@ -15,7 +15,8 @@ import msgspec
 
 from zaqar.controllers import surrogate_tolerant_json
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
-from zaqar.models import Identity, Kind, Message, NewMessage, Scope
+from zaqar.identity import Identity
+from zaqar.objects import Kind, Message, NewMessage, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import OUTBOX, MessageStore
 

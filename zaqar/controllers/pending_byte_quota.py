@@ -10,7 +10,7 @@ import functools
 import hashlib
 
 from zaqar.controllers.approximate_quota_usage import Resource
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update

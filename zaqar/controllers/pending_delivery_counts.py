@@ -22,7 +22,7 @@ import msgspec
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import PostNotice
-from zaqar.models import Message, Scope
+from zaqar.objects import Message, Scope
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 #: Records, bytes and seconds after which a look ends, and records read at a

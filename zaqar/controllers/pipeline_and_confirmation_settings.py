@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from zaqar.controllers import delivery_attempt_history
 from zaqar.errors import ConfigurationError
-from zaqar.models import Subscription
+from zaqar.objects import Subscription
 
 GROUP = 'storage'
 

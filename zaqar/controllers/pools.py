@@ -20,7 +20,7 @@ from zaqar.errors import (
     PoolInUse,
     StoreUnavailable,
 )
-from zaqar.models import Record
+from zaqar.objects import Record
 from zaqar.pools import flavor_records
 from zaqar.pools.all_pools import Pools
 from zaqar.pools.pool_records import KIND, Pool, pool_of

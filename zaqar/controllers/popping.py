@@ -15,7 +15,7 @@ from zaqar.errors import (
     StoreUnavailable,
     ZaqarError,
 )
-from zaqar.models import Claim, Message, Queue, Scope
+from zaqar.objects import Claim, Message, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 from zaqar.storage.splitting_into_posts import batches

@@ -11,7 +11,7 @@ import msgspec
 from zaqar.controllers import outbox_notices, subscription_records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.reserved_metadata import default_delay
-from zaqar.models import NewMessage, Queue, Scope
+from zaqar.objects import NewMessage, Queue, Scope
 
 
 def of_post(

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     body_checksum,
     group_and_attribute_checks,
@@ -28,7 +27,8 @@ from zaqar.controllers.message_extras_codec import Extras
 from zaqar.controllers.reserved_metadata import dedup_window, default_delay
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidBody, InvalidRequest, KeyReused, TokenReused
-from zaqar.models import NewMessage, Queue, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import NewMessage, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 from zaqar.storage.deduplicated_ids import RepeatedIds

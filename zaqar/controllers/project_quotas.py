@@ -18,7 +18,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MAX_PROJECT
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED, Limits
 from zaqar.errors import InvalidRequest
-from zaqar.models import Data, Kind, Record
+from zaqar.objects import Data, Kind, Record
 from zaqar.storage.record_updates_and_listing import update as change
 
 _NO_UPDATE = 'Unable to update quotas'

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import NotFound
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.pools.queue_catalogue import Call
 
 T = TypeVar('T')

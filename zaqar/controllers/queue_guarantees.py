@@ -7,7 +7,7 @@ from zaqar.controllers import queue_existence_check
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.reserved_metadata import dedup_window
 from zaqar.controllers.server_guarantees_cache import Checked
-from zaqar.models import Queue, Scope
+from zaqar.objects import Queue, Scope
 from zaqar.storage.base import MessageStore
 
 

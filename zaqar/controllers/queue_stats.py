@@ -9,7 +9,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_flow_estimates import Rates
 from zaqar.controllers.result_types import Counted
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Kind, Queue, Record, Scope, Stats
+from zaqar.objects import Kind, Queue, Record, Scope, Stats
 from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     dead_letter_sources,
     flavors,
@@ -21,7 +20,8 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MAX_NAME, page_size
 from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
-from zaqar.models import Kind, Queue, Record, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Kind, Queue, Record, Scope
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Records read at a time while a filter is applied, and at first: nobody

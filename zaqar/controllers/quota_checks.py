@@ -26,7 +26,7 @@ from zaqar.controllers.quota_settings import (
     QuotaSettings,
 )
 from zaqar.errors import QuotaExceeded, StoreUnavailable, one_line
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.pools.queue_catalogue import Room
 from zaqar.storage.base import ManagementStore
 

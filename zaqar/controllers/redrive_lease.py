@@ -8,7 +8,7 @@ import msgspec
 from zaqar.controllers import redrive_records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_records import Redrive
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Milliseconds after which another notifier continues, between two renewals,

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from zaqar.controllers.subscription_records import parent_of
-from zaqar.models import Record, Scope
+from zaqar.objects import Record, Scope
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import repeat
 

@@ -15,7 +15,7 @@ from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.reserved_metadata import is_int
 from zaqar.errors import InvalidRequest
-from zaqar.models import Kind, Message, Scope
+from zaqar.objects import Kind, Message, Scope
 
 #: The members of a filter.
 TEXTS, AGES, BODY = ('source', 'reason'), ('older_than', 'newer_than'), 'body'

@@ -9,7 +9,7 @@ from zaqar.controllers import redrive_lease, redrive_records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_run import PAUSE, Run
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Scope
+from zaqar.objects import Scope
 
 LOG = logging.getLogger(__name__)
 

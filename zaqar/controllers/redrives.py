@@ -19,7 +19,7 @@ from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.redrive_selection import Selection
 from zaqar.controllers.result_types import DryRun, StartedRedrive
 from zaqar.errors import Conflict, InvalidRequest, NotFound
-from zaqar.models import Queue, Record, Scope
+from zaqar.objects import Queue, Record, Scope
 from zaqar.storage.base import MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 

@@ -4,14 +4,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import (
     allowed_dead_letter_sources,
     retry_policy_validation,
     sqs_fifo_metadata,
 )
 from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
-from zaqar.models import Kind, Scope
+from zaqar.microversion_constants import V2_1, Version
+from zaqar.objects import Kind, Scope
 
 _OF_TOPICS = (
     '_max_messages_post_size',

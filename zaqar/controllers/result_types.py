@@ -8,7 +8,7 @@ import msgspec
 
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.message_flow_estimates import Rates
-from zaqar.models import Claim, Kind, Message, Stats, Subscription
+from zaqar.objects import Claim, Kind, Message, Stats, Subscription
 
 Item = TypeVar('Item')
 

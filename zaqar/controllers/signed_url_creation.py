@@ -8,12 +8,12 @@ import datetime
 from collections.abc import Sequence, Set
 from typing import Any
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import queue_existence_check
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.url_signatures import Grant, Signer, moment, shown
 from zaqar.errors import InvalidBody, InvalidRequest
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Scope
 
 #: Collections that a URL may give access to.
 PATHS = ('messages', 'claims', 'subscriptions')

@@ -15,7 +15,7 @@ from msgspec import structs
 from zaqar.controllers import message_extras_codec, metadata_value_check
 from zaqar.controllers.body_as_text import text_of
 from zaqar.errors import InvalidRequest
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 
 METADATA = 'sqs_fifo'
 

@@ -12,7 +12,7 @@ from zaqar import request_deadline
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import InvalidParameter, StoreUnavailable
-from zaqar.models import Message, Queue, Scope
+from zaqar.objects import Message, Queue, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import MessageStore
 

@@ -7,7 +7,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     delivery_attempt_history,
     message_delays,
@@ -23,7 +22,8 @@ from zaqar.controllers.pending_delivery_counts import Counts, Waiting
 from zaqar.controllers.result_types import AttemptPage
 from zaqar.controllers.subscription_delivery_status import FILTERED
 from zaqar.errors import Conflict, InvalidRequest, NotFound
-from zaqar.models import Queue, Scope, Subscription
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Queue, Scope, Subscription
 from zaqar.rfc3339 import timestamp
 from zaqar.storage.base import GIVEN_UP, MessageStore
 

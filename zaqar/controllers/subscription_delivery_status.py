@@ -12,7 +12,7 @@ from typing import Any
 
 from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.rfc3339 import in_seconds
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import update

@@ -10,7 +10,7 @@ may be left over, but none is missing. The same holds for a record of kind
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zaqar.models import Kind, Scope
+from zaqar.objects import Kind, Scope
 from zaqar.storage.base import ManagementStore
 
 ENDING = 'ending'

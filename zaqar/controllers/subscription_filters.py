@@ -15,13 +15,13 @@ from typing import Any
 
 import msgspec
 
-from zaqar.api_versions import V2_1, Version
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers import body_filter
 from zaqar.controllers.body_filter import Filter
 from zaqar.controllers.filter_operators import InvalidFilter
 from zaqar.errors import InvalidRequest
-from zaqar.models import Subscription
+from zaqar.microversion_constants import V2_1, Version
+from zaqar.objects import Subscription
 
 LOG = logging.getLogger(__name__)
 

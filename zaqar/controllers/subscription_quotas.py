@@ -9,7 +9,7 @@ from zaqar.controllers import (
     subscription_records,
 )
 from zaqar.controllers.caller_and_services import Context
-from zaqar.models import Scope
+from zaqar.objects import Scope
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import Conflict, NotFound
-from zaqar.models import Data, Kind, Record, Scope, Subscription
+from zaqar.objects import Data, Kind, Record, Scope, Subscription
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import repeat, update
 

@@ -19,7 +19,7 @@ from zaqar.controllers import subscription_records as records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.webhook_secret_format import OPTION, PREFIX
 from zaqar.errors import Forbidden, NotFound
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: The option with the :class:`_Beside` of a key; no client sets it.

@@ -25,7 +25,7 @@ from zaqar.controllers.trust_interface import (
     Trusts,
 )
 from zaqar.errors import InvalidRequest, StoreUnavailable
-from zaqar.models import Scope, Subscription
+from zaqar.objects import Scope, Subscription
 
 LOG = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.result_types import Subscribed, SubscriptionPage
 from zaqar.controllers.url_signatures import shown
 from zaqar.errors import Conflict, InvalidRequest
-from zaqar.models import Queue, Scope, Subscription
+from zaqar.objects import Queue, Scope, Subscription
 from zaqar.storage.base import MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from zaqar.errors import ZaqarError
-from zaqar.models import Identity
+from zaqar.identity import Identity
 
 #: Option with the id of the trust of a subscription, which the service has
 #: created and deletes with it. A client may name its own by the same option.

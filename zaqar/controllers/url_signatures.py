@@ -75,7 +75,7 @@ class Grant:
     """What a signature allows, as it was sent; moments are ISO 8601.
 
     :ivar fingerprint: of the only queue for which it counts, '' for any queue
-        of the name; see :class:`zaqar.models.Queue`
+        of the name; see :class:`zaqar.objects.Queue`
     """
 
     paths: Sequence[str]

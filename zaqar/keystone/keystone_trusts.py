@@ -23,10 +23,10 @@ from oslo_config import cfg
 from zaqar import store_clock
 from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
+from zaqar.identity import Identity
 from zaqar.keystone import service_catalog, service_session, trustor_checks
 from zaqar.keystone.service_catalog import HostPort
 from zaqar.keystone.trustor_checks import Trustor, trustor
-from zaqar.models import Identity
 
 LOG = logging.getLogger(__name__)
 

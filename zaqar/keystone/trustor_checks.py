@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.errors import InvalidRequest
-from zaqar.models import Identity
+from zaqar.identity import Identity
 
 _TRUST = 'OS-TRUST:trust'
 

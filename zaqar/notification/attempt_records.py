@@ -12,13 +12,13 @@ from typing import Any
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.delivery_attempt_history import Outcome as Result
-from zaqar.models import NewMessage
 from zaqar.notification.claimed_delivery import (
     Attempted,
     ClaimedDelivery,
     GivenUp,
 )
 from zaqar.notification.pending_delivery import is_socket
+from zaqar.objects import NewMessage
 from zaqar.storage.base import GIVEN_UP, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
 

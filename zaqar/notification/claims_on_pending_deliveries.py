@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Act, Message, Settlement
 from zaqar.notification import fanout
 from zaqar.notification.claimed_delivery import (
     LEASE,
@@ -24,6 +23,7 @@ from zaqar.notification.claimed_delivery import (
 from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
+from zaqar.objects import Act, Message, Settlement
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)

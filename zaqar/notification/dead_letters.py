@@ -12,9 +12,9 @@ import msgspec
 from zaqar.controllers import message_extras_codec, outbox_notices, posting
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
-from zaqar.models import Kind, Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.sender_interface import Delivery
+from zaqar.objects import Kind, Scope, Subscription
 
 LOG = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.daemon_threads import DaemonThreads
 from zaqar.keystone.service_catalog import PublicEndpoints
-from zaqar.models import Subscription
 from zaqar.notification import confirmation_request_content, notifier_metrics
 from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
 from zaqar.notification.pending_delivery import PendingDelivery
@@ -31,6 +30,7 @@ from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
+from zaqar.objects import Subscription
 
 LOG = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_notices import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
-from zaqar.models import Subscription
 from zaqar.notification import attempt_records, dead_letters, notifier_metrics
 from zaqar.notification.claimed_delivery import (
     Attempted,
@@ -44,6 +43,7 @@ from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
+from zaqar.objects import Subscription
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
 

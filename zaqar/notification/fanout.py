@@ -26,11 +26,6 @@ from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
     PostNotice,
 )
-from zaqar.models import (
-    Message,
-    NewMessage,
-    random_half,
-)
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import UNIT
 from zaqar.notification.fanout_share_per_project import ProjectShares
@@ -38,6 +33,11 @@ from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.resend_and_replay import Step
+from zaqar.objects import (
+    Message,
+    NewMessage,
+    random_half,
+)
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 

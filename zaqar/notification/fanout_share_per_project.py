@@ -23,8 +23,8 @@ from itertools import zip_longest
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.outbox_notices import Notice
-from zaqar.models import Act, Message, Settlement
 from zaqar.notification.due_deliveries import DueDeliveries
+from zaqar.objects import Act, Message, Settlement
 from zaqar.storage.base import OUTBOX, MessageStore
 
 #: Deliveries of all projects together that are due and not claimed yet, or not

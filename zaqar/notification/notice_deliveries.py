@@ -27,7 +27,6 @@ from zaqar.controllers.outbox_notices import (
     ResendRequest,
 )
 from zaqar.errors import QueueGone
-from zaqar.models import Claim, Message, Scope, Subscription
 from zaqar.notification import (
     notifier_metrics,
     pending_delivery,
@@ -41,6 +40,7 @@ from zaqar.notification.pending_delivery import (
 )
 from zaqar.notification.referenced_notices import is_long
 from zaqar.notification.resend_and_replay import Step
+from zaqar.objects import Claim, Message, Scope, Subscription
 from zaqar.socket_pushes.push_frames import MAX_CONNECTIONS
 from zaqar.storage.base import OUTBOX, MessageStore
 

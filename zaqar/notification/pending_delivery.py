@@ -27,7 +27,7 @@ from zaqar.controllers.outbox_notices import (
     Payload,
 )
 from zaqar.controllers.subscription_validation import SOCKET
-from zaqar.models import Message, NewMessage, Scope, Subscription
+from zaqar.objects import Message, NewMessage, Scope, Subscription
 from zaqar.storage.base import PENDING, MessageStore
 from zaqar.webhook_client.webhook_address_guard import port_of
 

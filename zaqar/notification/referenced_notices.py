@@ -27,11 +27,11 @@ from zaqar.controllers.outbox_notices import (
     PostNotice,
     Unreadable,
 )
-from zaqar.models import Act, Message, Settlement
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     stored_messages,
 )
+from zaqar.objects import Act, Message, Settlement
 from zaqar.storage.base import OUTBOX, MessageStore
 
 LOG = logging.getLogger(__name__)

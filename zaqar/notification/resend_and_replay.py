@@ -25,9 +25,9 @@ from zaqar.controllers.outbox_notices import (
 from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.controllers.subscription_filters import Bodies
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Message, Page, Queue, Subscription
 from zaqar.notification import pending_delivery
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.objects import Message, Page, Queue, Subscription
 from zaqar.storage.base import GIVEN_UP, MessageStore
 
 #: Messages that a step of a replay reads at most, and bytes of a delivery.

@@ -8,9 +8,9 @@ from typing import Any
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers import subscription_records
 from zaqar.controllers.caller_and_services import Context
-from zaqar.models import Scope, Subscription
 from zaqar.notification import retry_pauses
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.objects import Scope, Subscription
 
 #: Seconds for which subscriptions are cached, and the maximum number of them.
 CACHE_SECONDS = 1.0

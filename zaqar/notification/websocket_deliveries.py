@@ -17,7 +17,6 @@ from zaqar.controllers import subscription_records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.subscription_validation import SOCKET
-from zaqar.models import Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_decision_writer import DecisionWriter
@@ -27,6 +26,7 @@ from zaqar.notification.subscription_cache import CACHE_SECONDS
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
+from zaqar.objects import Scope, Subscription
 
 #: Maximum number of queues whose subscriptions are cached.
 _MAX_CACHED = 100

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zaqar.models import Record
+from zaqar.objects import Record
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.errors import Conflict, StoreUnavailable
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.pools import uri_reservations
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update

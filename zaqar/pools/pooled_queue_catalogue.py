@@ -20,8 +20,8 @@ from msgspec import structs
 
 from zaqar import request_deadline
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
-from zaqar.models import Former, Kind, Message, Queue, Scope
-from zaqar.models import Record as Recorded
+from zaqar.objects import Former, Kind, Message, Queue, Scope
+from zaqar.objects import Record as Recorded
 from zaqar.pools import flavor_records, pool_selection
 from zaqar.pools.all_pools import VIRTUAL, Pools
 from zaqar.pools.open_stores_and_pings import PoolMissing

@@ -26,7 +26,7 @@ from zaqar.errors import (
     StaleMetadata,
     StoreUnavailable,
 )
-from zaqar.models import Queue, Record, Scope
+from zaqar.objects import Queue, Record, Scope
 from zaqar.pools import open_stores_and_pings, queue_records
 from zaqar.pools.queue_records import QueueRecordCache
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.models import Former, Queue, Record, Scope
+from zaqar.objects import Former, Queue, Record, Scope
 
 #: Seconds for which a record is cached, and the most records; the oldest are
 #: evicted.

@@ -9,7 +9,7 @@ the URI, which can be longer than names may be.
 import hashlib
 from collections.abc import Callable
 
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
 

@@ -5,7 +5,7 @@ import abc
 from collections.abc import Callable, Sequence
 
 from zaqar import store_clock
-from zaqar.models import (
+from zaqar.objects import (
     Claim,
     Data,
     Message,

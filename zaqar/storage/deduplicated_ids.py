@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from zaqar.models import NewMessage, random_half
+from zaqar.objects import NewMessage, random_half
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 

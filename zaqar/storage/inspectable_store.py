@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zaqar.errors import QueueGone
-from zaqar.models import Message, Stats
+from zaqar.objects import Message, Stats
 
 #: What a crash may lose where data reach the disk once a second.
 LAST_SECOND = 'all but the last second'

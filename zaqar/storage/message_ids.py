@@ -8,7 +8,7 @@ queue that it comes from.
 
 import re
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 
 #: The last sequence number.
 MAX_SEQ = 2**63 - 1

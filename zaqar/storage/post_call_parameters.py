@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import structs
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import TOKEN_LIFETIME
 
 #: Bytes of a message beside its body.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.storage.base import ManagementStore
 
 #: Records read at a time.

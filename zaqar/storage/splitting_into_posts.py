@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 
 #: Maximum number of messages of a batch, and roughly of bytes.
 MAX_MESSAGES = 500

@@ -21,7 +21,7 @@ from zaqar.controllers.url_signatures import (
     moment,
 )
 from zaqar.errors import ConfigurationError, InvalidRequest
-from zaqar.models import Identity, SignedAccess
+from zaqar.identity import Identity, SignedAccess
 
 KEYSTONE = 'keystone'
 

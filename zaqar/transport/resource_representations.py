@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import message_attributes, message_extras_codec
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.flavors import Flavor
@@ -24,7 +23,8 @@ from zaqar.controllers.result_types import (
     Subscribed,
 )
 from zaqar.controllers.subscription_signing_keys import Key
-from zaqar.models import (
+from zaqar.microversion_constants import V2_1, Version
+from zaqar.objects import (
     Claim,
     Kind,
     Message,

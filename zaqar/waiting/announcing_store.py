@@ -4,7 +4,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.store_opener import Store
 from zaqar.waiting.waiting_coordinator import WaitedQueues
 

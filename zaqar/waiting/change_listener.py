@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage.base import MessageStore
 from zaqar.storage.watchable_store import MAX_LOOKED_AT, Availability, Watch
 from zaqar.waiting.waiters import Waiters

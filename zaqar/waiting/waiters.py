@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage.watchable_store import Availability
 from zaqar.waiting.waiters_of_one_queue import Line, Place, State, Wake
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage.watchable_store import MAX_FREE, Availability
 
 #: Messages that a queue is taken to have while nothing else is known.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import NewMessage, Scope
+from zaqar.objects import NewMessage, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import MessageStore
 from zaqar.waiting.change_listener import ChangeListener

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.models import Act, Claim, Settlement
+from zaqar.objects import Act, Claim, Settlement
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar_example.entries import Queue, Queues
 

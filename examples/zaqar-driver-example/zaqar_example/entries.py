@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zaqar.errors import QueueGone, StaleMetadata, TokenReused
-from zaqar.models import Message, NewMessage, Settlement
+from zaqar.objects import Message, NewMessage, Settlement
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar_example.wire import Refusal
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from zaqar.errors import QueueFull
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.deduplicated_ids import mark
 from zaqar_example.entries import Entry, Queue, Queues

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from zaqar.models import Message, MessageSpan, Page, Stats
+from zaqar.objects import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.watchable_store import MAX_FREE, Availability
 from zaqar_example.entries import Queue, Queues, live_ones

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from zaqar.errors import InvalidDeletion, MessageClaimed
-from zaqar.models import Message
+from zaqar.objects import Message
 from zaqar_example.entries import Queue, Queues, live_ones
 from zaqar_example.wire import Refusal
 

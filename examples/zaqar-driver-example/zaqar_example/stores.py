@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.models import (
+from zaqar.objects import (
     Claim,
     Message,
     NewMessage,

@@ -16,8 +16,8 @@ from zaqar.api.operation import (
 )
 from zaqar.api.policy_base_rules import CONSUMER, OBSERVER
 from zaqar.api.requests_with_wait import Waiting
-from zaqar.api_versions import V2_1
 from zaqar.controllers import claims, settling
+from zaqar.microversion_constants import V2_1
 
 #: What the schema, which is that of the newest version, does not say.
 _LEAST = 'In 2.0 at least 60.'

@@ -18,7 +18,6 @@ from zaqar.api.operation import (
 )
 from zaqar.api.policy_base_rules import CONSUMER, OBSERVER
 from zaqar.api.requests_with_wait import Waiting
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     message_explanations,
     messages,
@@ -27,6 +26,7 @@ from zaqar.controllers import (
     surrogate_tolerant_json,
 )
 from zaqar.controllers.result_types import Popped
+from zaqar.microversion_constants import V2_1
 
 _DECODER = msgspec.json.Decoder(posting.Post)
 

@@ -25,7 +25,6 @@ from zaqar.api.operation_declarations import (
     subscriptions,
 )
 from zaqar.api.policy_base_rules import MEMBER, READER, STACK_USER, any_of
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     queue_guarantees,
     queue_stats,
@@ -34,7 +33,8 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.metadata_json_patch import operations
 from zaqar.errors import InvalidBody
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Scope
 
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
 

@@ -5,9 +5,9 @@ from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import ADMIN, Body, Operation, Rule
 from zaqar.api.policy_base_rules import READER
 from zaqar.api.response_schemas import obj
-from zaqar.api_versions import V2_1
 from zaqar.controllers import project_quotas
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
+from zaqar.microversion_constants import V2_1
 
 _LIMITS = {
     name: {'type': ['integer', 'null'], 'minimum': UNLIMITED}

@@ -6,9 +6,9 @@ from zaqar.api.operation import Body, FurtherRules, Operation, Rule
 from zaqar.api.operation_declarations import messages
 from zaqar.api.policy_base_rules import MEMBER, READER
 from zaqar.api.response_schemas import COUNT, TEXT, array, obj
-from zaqar.api_versions import V2_1
 from zaqar.controllers import redrives
 from zaqar.controllers.redrive_selection import MAX_RATE
+from zaqar.microversion_constants import V2_1
 
 _TEXTS = {'anyOf': [TEXT, array({})]}
 

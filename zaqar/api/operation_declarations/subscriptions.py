@@ -10,12 +10,12 @@ from zaqar.api.policy_base_rules import (
     READER,
     any_of,
 )
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     subscription_deliveries,
     subscription_signing_keys,
     subscriptions,
 )
+from zaqar.microversion_constants import V2_1
 
 _ITEM = '/v2/queues/{queue_name}/subscriptions/{subscription_id}'
 _ALL = '/v2/queues/{queue_name}/subscriptions'

@@ -19,7 +19,7 @@ from zaqar.api.operation_declarations import (
 )
 from zaqar.api.policy_base_rules import MEMBER, READER
 from zaqar.controllers import queues as behaviour
-from zaqar.models import Kind
+from zaqar.objects import Kind
 
 _PREFIX = 'topic_'
 

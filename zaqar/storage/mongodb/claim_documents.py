@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from zaqar.models import Act, Claim, Message, Settlement
+from zaqar.objects import Act, Claim, Message, Settlement
 from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue

@@ -58,7 +58,7 @@ import pymongo
 from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
 
-from zaqar.models import Message, NewMessage
+from zaqar.objects import Message, NewMessage
 from zaqar.storage.message_ids import id_of, parse_id
 
 Document = dict[str, Any]

@@ -17,7 +17,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Claim, Message
+from zaqar.objects import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.mongodb import (
     claim_documents,

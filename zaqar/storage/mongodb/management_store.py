@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pymongo.errors import OperationFailure
 
 from zaqar import store_clock
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.storage import base
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.document_layout import Document

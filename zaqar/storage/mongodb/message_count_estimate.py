@@ -3,7 +3,7 @@
 
 import time
 
-from zaqar.models import Stats
+from zaqar.objects import Stats
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase

@@ -10,7 +10,7 @@ than not at all.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zaqar.models import Message, Page, Stats
+from zaqar.objects import Message, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.inspectable_store import Inspected
 from zaqar.storage.message_ids import (

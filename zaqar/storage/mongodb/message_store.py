@@ -6,7 +6,7 @@ from typing import Any
 
 from zaqar import store_clock
 from zaqar.errors import StaleMetadata
-from zaqar.models import (
+from zaqar.objects import (
     Act,
     Claim,
     Message,

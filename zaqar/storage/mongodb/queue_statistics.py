@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from zaqar.models import MessageSpan, Stats
+from zaqar.objects import MessageSpan, Stats
 from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,

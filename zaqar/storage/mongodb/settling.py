@@ -11,7 +11,7 @@ from bson.binary import Binary
 from msgspec import structs
 from pymongo.client_session import ClientSession
 
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.storage.mongodb import (
     claim_documents,
     document_layout,

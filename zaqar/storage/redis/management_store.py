@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.storage import base
 from zaqar.storage.record_keys_and_data import check_key, decode, encode
 from zaqar.storage.redis import keys, scripts

@@ -15,7 +15,7 @@ What else belongs to a message is stored beside it, each by a letter
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.models import Message, NewMessage
+from zaqar.objects import Message, NewMessage
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import (
     is_claim_id,

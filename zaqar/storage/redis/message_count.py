@@ -4,7 +4,7 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from zaqar.models import Stats
+from zaqar.objects import Stats
 from zaqar.storage.redis import keys, queue_scans
 from zaqar.storage.redis.keys import ALL, CLAIMED, EXPIRY
 from zaqar.storage.redis.retrying_client import RedisClient

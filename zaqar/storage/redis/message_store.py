@@ -7,7 +7,7 @@ from typing import Any
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
-from zaqar.models import (
+from zaqar.objects import (
     Claim,
     Message,
     NewMessage,

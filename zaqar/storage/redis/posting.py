@@ -14,7 +14,7 @@ from zaqar.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage import deduplicated_ids
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import structs
 
-from zaqar.models import MessageSpan, Stats
+from zaqar.objects import MessageSpan, Stats
 from zaqar.storage.redis import message_codec, script_for_many_queues, scripts
 from zaqar.storage.redis.retrying_client import RedisClient
 

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.redis import message_codec
 

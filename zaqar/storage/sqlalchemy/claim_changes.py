@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import structs
 
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import message_groups, queue_state

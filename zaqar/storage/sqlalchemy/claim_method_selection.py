@@ -7,7 +7,7 @@ from functools import partial
 
 from msgspec import structs
 
-from zaqar.models import Claim
+from zaqar.objects import Claim
 from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
 from zaqar.storage.sqlalchemy import (
     claiming,

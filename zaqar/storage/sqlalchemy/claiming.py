@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.models import Claim
+from zaqar.objects import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy import (
     claimable_group_rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from zaqar.models import Claim
+from zaqar.objects import Claim
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import claiming
 from zaqar.storage.sqlalchemy.claimable_group_rows import (

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of

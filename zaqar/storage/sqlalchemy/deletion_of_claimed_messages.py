@@ -8,7 +8,7 @@ The rest is for :mod:`.claim_changes`.
 import functools
 from collections.abc import Sequence
 
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import queue_byte_counts
 from zaqar.storage.sqlalchemy.message_sql_fragments import (

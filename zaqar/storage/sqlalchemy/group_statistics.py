@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from zaqar.models import Message
+from zaqar.objects import Message
 from zaqar.storage.inspectable_store import Inspected
 from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.models import Data, Record
+from zaqar.objects import Data, Record
 from zaqar.storage import base
 from zaqar.storage.record_keys_and_data import check_key, decode, encode
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase

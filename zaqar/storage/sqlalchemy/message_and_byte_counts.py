@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from zaqar.models import Stats
+from zaqar.objects import Stats
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy import group_repairs, queue_state
 from zaqar.storage.sqlalchemy.statement_execution import (

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from zaqar.models import Message, MessageSpan, Page, Stats
+from zaqar.objects import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
 from zaqar.storage.sqlalchemy import group_statistics, queue_state

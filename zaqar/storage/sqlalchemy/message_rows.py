@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from zaqar.models import Message, NewMessage
+from zaqar.objects import Message, NewMessage
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.sqlalchemy.statement_execution import Row

@@ -21,7 +21,7 @@ from typing import Any
 
 from zaqar import store_clock
 from zaqar.errors import QueueFull, QueueGone
-from zaqar.models import (
+from zaqar.objects import (
     Claim,
     Message,
     NewMessage,

@@ -8,7 +8,7 @@ row of the outbox, which all queues of a store share.
 import secrets
 import threading
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy import post_announcements, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from zaqar.models import Message
+from zaqar.objects import Message
 from zaqar.storage.sqlalchemy import (
     claimable_group_rows,
     message_groups,

@@ -8,7 +8,7 @@ Both go by the clock of the server.
 
 from collections.abc import Iterable, Sequence
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 

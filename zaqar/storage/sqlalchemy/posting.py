@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.errors import QueueFull
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage import deduplicated_ids
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues

@@ -7,7 +7,7 @@ There is one for queues without groups, which looks for none.
 import functools
 from collections.abc import Sequence
 
-from zaqar.models import Claim
+from zaqar.objects import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.claimable_rows import (

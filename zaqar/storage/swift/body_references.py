@@ -9,7 +9,7 @@ others are stored unchanged, so that rows of the SQL driver can be read, too.
 import hashlib
 from dataclasses import dataclass
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 
 #: The largest body that is stored in the row, in bytes.
 INLINE = 4096

@@ -32,7 +32,7 @@ from zaqar.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from zaqar.models import (
+from zaqar.objects import (
     Act,
     Claim,
     Message,

@@ -20,7 +20,7 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import MessagePage
-from zaqar.models import Claim, Kind, Message, Scope, Stats
+from zaqar.objects import Claim, Kind, Message, Scope, Stats
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 

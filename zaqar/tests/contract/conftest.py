@@ -13,7 +13,7 @@ import pytest
 from zaqar import store_clock
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
-from zaqar.models import Identity
+from zaqar.identity import Identity
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract import (  # noqa: F401

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from zaqar import store_clock
-from zaqar.models import (
+from zaqar.objects import (
     Act,
     Claim,
     Message,

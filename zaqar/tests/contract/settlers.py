@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Sequence
 
-from zaqar.models import Act, Claim, Settlement
+from zaqar.objects import Act, Claim, Settlement
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import (
     Hand,

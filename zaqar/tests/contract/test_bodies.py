@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from zaqar.models import Message, NewMessage
+from zaqar.objects import Message, NewMessage
 from zaqar.tests.contract.probe import ALICE, Probe
 
 BODIES = {

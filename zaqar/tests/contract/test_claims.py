@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 import pytest
 
 from zaqar.errors import MessageClaimed, QueueGone, StaleMetadata
-from zaqar.models import Claim, Message
+from zaqar.objects import Claim, Message
 from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token

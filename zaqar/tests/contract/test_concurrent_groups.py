@@ -14,7 +14,7 @@ from itertools import chain
 import pytest
 
 from zaqar.errors import InvalidDeletion, MessageClaimed
-from zaqar.models import Act, Claim, Message, Settlement
+from zaqar.objects import Act, Claim, Message, Settlement
 from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature

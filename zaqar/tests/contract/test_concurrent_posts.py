@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from zaqar.errors import QueueFull, QueueGone
-from zaqar.models import Message
+from zaqar.objects import Message
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 

@@ -13,7 +13,7 @@ from zaqar.controllers import message_extras_codec
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.errors import QueueFull
-from zaqar.models import Act, Message, Settlement
+from zaqar.objects import Act, Message, Settlement
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal

@@ -15,7 +15,7 @@ from zaqar.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.deduplicated_ids import RepeatedIds
 from zaqar.tests.contract.crowd import each

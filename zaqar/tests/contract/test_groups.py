@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pytest
 from msgspec import structs
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import InvalidRequest, MessageClaimed
-from zaqar.models import Act, Message, NewMessage, Settlement
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Act, Message, NewMessage, Settlement
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.caller import Caller

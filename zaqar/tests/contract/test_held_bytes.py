@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import Hand, Probe
 

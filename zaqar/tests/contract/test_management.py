@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.models import Record
+from zaqar.objects import Record
 from zaqar.storage.base import ManagementStore
 from zaqar.tests.contract.probe import token
 

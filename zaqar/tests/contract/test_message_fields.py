@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from zaqar.models import Message, NewMessage
+from zaqar.objects import Message, NewMessage
 from zaqar.tests.contract.probe import Hand, Probe, message
 
 #: The longest group, of the first and the last characters that it may have.

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from zaqar.models import Claim
+from zaqar.objects import Claim
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 

@@ -8,7 +8,7 @@ import pytest
 from zaqar.controllers import queues
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import NotFound
-from zaqar.models import Record
+from zaqar.objects import Record
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import QueueFull, QueueGone
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, message, token

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.models import Message
+from zaqar.objects import Message
 from zaqar.tests.contract.probe import (
     ALICE,
     BOB,

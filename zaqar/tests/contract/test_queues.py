@@ -12,7 +12,7 @@ from msgspec import structs
 from zaqar.controllers import queues
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import NotFound
-from zaqar.models import Kind, Stats
+from zaqar.objects import Kind, Stats
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.probe import BOB, bodies, ids, token
 

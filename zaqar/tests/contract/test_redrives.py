@@ -10,7 +10,6 @@ import pytest
 from msgspec import structs
 
 from zaqar import store_clock
-from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     message_attributes,
     message_extras_codec,
@@ -31,7 +30,8 @@ from zaqar.errors import (
     NotFound,
     StoreUnavailable,
 )
-from zaqar.models import Message, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Message, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import OUTBOX, ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal

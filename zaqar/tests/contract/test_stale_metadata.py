@@ -15,7 +15,7 @@ from zaqar.controllers.body_encryption import Cipher, is_encrypted
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.pools import queue_catalogue as catalogues
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from zaqar.models import MessageSpan, Stats
+from zaqar.objects import MessageSpan, Stats
 from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.probe import Hand, Probe
 

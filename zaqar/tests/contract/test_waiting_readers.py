@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage.base import MessageStore
 from zaqar.storage.watchable_store import MAX_FREE
 from zaqar.tests.contract.probe import ALICE, BOB, Probe

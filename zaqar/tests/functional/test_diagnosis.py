@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from zaqar import version
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import V2_1
 from zaqar.metric_definitions import METRICS
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.watched_service import HEADERS, KEY, Watched
 from zaqar.tests.servers import process
 from zaqar.tests.servers.receivers import Receiver

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.sqlalchemy import sqlite_database
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.sqlalchemy.message_store import SqlMessageStore

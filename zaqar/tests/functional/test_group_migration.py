@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import driver, migrations
 from zaqar.storage.sqlalchemy.migrations import first_messages_of_groups

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.pools import flavor_records
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.sqlalchemy import (

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX, PENDING, SCAN_LIMIT, MessageStore
 from zaqar.tests.functional import pool_servers
 from zaqar.tests.functional.pool_servers import PoolServer

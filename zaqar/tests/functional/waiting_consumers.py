@@ -18,7 +18,7 @@ import websocket
 
 from benchmarks import target
 from zaqar import service_assembly
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.functional.websocket.client import Closed, Talk
 from zaqar.tests.servers.zaqar import Zaqar
 

@@ -10,7 +10,7 @@ import pytest
 
 from zaqar.controllers.result_types import QueuePage
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Kind
+from zaqar.objects import Kind
 from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import (
     DECODING,

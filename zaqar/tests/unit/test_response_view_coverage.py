@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.api_versions import V2_0
+from zaqar.microversion_constants import V2_0
 from zaqar.transport import response_view_coverage
 from zaqar.transport.websocket import response_views as websocket_views
 from zaqar.transport.wsgi import response_views as wsgi_views

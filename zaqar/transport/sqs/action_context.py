@@ -14,7 +14,7 @@ from zaqar.api import (
 from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.errors import InvalidRequest, ZaqarError
-from zaqar.models import Identity
+from zaqar.identity import Identity
 from zaqar.transport.sqs import faults, urls_arns_and_receipts
 from zaqar.transport.sqs.faults import Fault
 

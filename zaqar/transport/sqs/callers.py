@@ -10,7 +10,7 @@ from typing import Protocol
 
 from zaqar.api import client_project_queue_checks
 from zaqar.errors import InvalidRequest
-from zaqar.models import Identity
+from zaqar.identity import Identity
 from zaqar.transport.sqs.action_context import Caller
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.signature_v4 import Signature

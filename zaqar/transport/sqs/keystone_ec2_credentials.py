@@ -23,8 +23,8 @@ from oslo_config import cfg
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import one_line
+from zaqar.identity import Identity
 from zaqar.keystone import service_session
-from zaqar.models import Identity
 from zaqar.transport.sqs import callers, settings
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.signature_v4 import Scope, Signature

@@ -12,7 +12,7 @@ from zaqar.controllers import (
 from zaqar.controllers.message_attributes import read_attributes
 from zaqar.controllers.message_extras_codec import Extras
 from zaqar.controllers.result_types import Claimed
-from zaqar.models import Message
+from zaqar.objects import Message
 from zaqar.transport.sqs import (
     faults,
     message_attributes,

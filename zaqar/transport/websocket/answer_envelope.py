@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zaqar.api import microversions
-from zaqar.api_versions import V2_1, Version
+from zaqar.microversion_constants import V2_1, Version
 from zaqar.transport.websocket import response_views
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 

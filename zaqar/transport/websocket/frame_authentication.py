@@ -18,7 +18,7 @@ from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.signed_url_creation import PATHS
 from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
-from zaqar.models import Identity
+from zaqar.identity import Identity
 from zaqar.transport import caller_identity
 from zaqar.transport.token_validation import Credentials, TokenRefused, Tokens
 

@@ -14,9 +14,9 @@ from zaqar.api import microversions, websocket_frame_arguments
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.requests_with_wait import WAIT, Postponable
-from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest
-from zaqar.models import Identity
+from zaqar.identity import Identity
+from zaqar.microversion_constants import Version
 from zaqar.transport.websocket import answer_envelope, response_views
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 

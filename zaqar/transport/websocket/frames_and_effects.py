@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zaqar.controllers.streams import StreamStart
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.transport.large_page_fairness import Turn
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import NoRoute, StoreUnavailable
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.transport.websocket.feed_fairness import (
     MOST_READ,
     Loop,

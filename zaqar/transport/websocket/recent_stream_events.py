@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from zaqar.models import Message, Scope
+from zaqar.objects import Message, Scope
 
 #: Most messages, and most bytes of them.
 MOST = 1000

@@ -11,7 +11,6 @@ from typing import Any
 from zaqar.api import home_document, operation_table
 from zaqar.api.operation import Operation
 from zaqar.api.websocket_frame_arguments import BAD_REQUEST
-from zaqar.api_versions import Version
 from zaqar.controllers.result_types import (
     AttemptPage,
     Claimed,
@@ -26,7 +25,8 @@ from zaqar.controllers.result_types import (
     SubscriptionPage,
 )
 from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
-from zaqar.models import Kind, Message, MessageSpan
+from zaqar.microversion_constants import Version
+from zaqar.objects import Kind, Message, MessageSpan
 from zaqar.transport import resource_representations, response_view_coverage
 
 Embed = resource_representations.Embed

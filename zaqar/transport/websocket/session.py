@@ -11,11 +11,11 @@ from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
 from zaqar.api.operation import Operation
-from zaqar.api_versions import Version
 from zaqar.controllers.streams import StreamStart
 from zaqar.controllers.websocket_connection_quota import Place
 from zaqar.errors import InvalidRequest, NotFound, ZaqarError
-from zaqar.models import Identity
+from zaqar.identity import Identity
+from zaqar.microversion_constants import Version
 from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import frame_reading
 from zaqar.transport.websocket.answer_envelope import Echo

@@ -8,8 +8,8 @@ stream to the other is added when it is sent.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from zaqar.api_versions import V2_1
-from zaqar.models import Message, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Message, Scope
 from zaqar.transport.websocket import (
     fast_frame_codec,
     frame_codecs,

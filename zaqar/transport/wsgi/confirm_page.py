@@ -19,7 +19,8 @@ from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.url_signatures import Grant
 from zaqar.errors import NotFound, ZaqarError
-from zaqar.models import Identity, Kind, Scope
+from zaqar.identity import Identity
+from zaqar.objects import Kind, Scope
 from zaqar.transport import caller_identity
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi_types import App, Environ, StartResponse

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from zaqar.api import microversions
-from zaqar.api_versions import Version
 from zaqar.errors import ZaqarError
+from zaqar.microversion_constants import Version
 from zaqar.transport.wsgi.responses import Headers
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 

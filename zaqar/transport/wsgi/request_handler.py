@@ -15,10 +15,11 @@ from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.requests_with_wait import WAIT
-from zaqar.api_versions import Version
 from zaqar.controllers import idempotency_key
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
-from zaqar.models import Identity, Scope
+from zaqar.identity import Identity
+from zaqar.microversion_constants import Version
+from zaqar.objects import Scope
 from zaqar.transport import caller_identity
 from zaqar.transport.large_page_fairness import TURN, Turn
 from zaqar.transport.wsgi import (

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 from zaqar.api import home_document, microversions, operation_table
-from zaqar.api_versions import Version
 from zaqar.controllers import idempotency_key
 from zaqar.controllers.result_types import (
     AttemptPage,
@@ -25,7 +24,8 @@ from zaqar.controllers.result_types import (
     Subscribed,
     SubscriptionPage,
 )
-from zaqar.models import Kind, Message, MessageSpan, Scope
+from zaqar.microversion_constants import Version
+from zaqar.objects import Kind, Message, MessageSpan, Scope
 from zaqar.transport import resource_representations, response_view_coverage
 from zaqar.transport.wsgi.responses import (
     Response,

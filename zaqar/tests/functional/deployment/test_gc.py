@@ -11,7 +11,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.sqlalchemy import driver
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database

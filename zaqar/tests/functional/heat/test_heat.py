@@ -12,7 +12,7 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.heat.stacks import TEMPLATES, User, until
 from zaqar.tests.functional.keystone.callers import Caller, queue_name
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import Version
+from zaqar.microversion_constants import Version
 from zaqar.service_assembly import Service
 from zaqar.tests.functional.http import engines
 from zaqar.transport.wsgi_types import App

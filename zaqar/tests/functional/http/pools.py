@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage import base
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import engines

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api, Response

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_0, V2_1
 from zaqar.controllers import (
     delivery_attempt_history,
     outbox_notices,
     subscription_delivery_status,
 )
 from zaqar.controllers.delivery_attempt_history import Attempt, Outcome
-from zaqar.models import NewMessage, Scope
+from zaqar.microversion_constants import V2_0, V2_1
+from zaqar.objects import NewMessage, Scope
 from zaqar.storage.base import GIVEN_UP, OUTBOX
 from zaqar.tests.functional.http import subscription_calls
 from zaqar.tests.functional.http.client import Api

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 
 QUEUE = '/v2/queues/q'

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import claims_of_readable_messages
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher, is_encrypted
 from zaqar.errors import ConfigurationError, DecryptionFailed, KeyMissing
-from zaqar.models import Kind, Scope
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Kind, Scope
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api, Response

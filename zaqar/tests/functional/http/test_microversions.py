@@ -17,7 +17,7 @@ from zaqar import random_bytes
 from zaqar.api import operation_table
 from zaqar.api.microversions import HEADER
 from zaqar.api.operation import Operation
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.http.client import (
     Api,
     Response,

@@ -13,7 +13,7 @@ import pytest
 from zaqar.api import microversions, operation_table
 from zaqar.api.operation import ADMIN, Operation
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Kind, Scope
+from zaqar.objects import Kind, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import MakeApi

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import approximate_quota_usage
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.functional.http.client import PROJECT, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi

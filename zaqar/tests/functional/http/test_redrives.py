@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from zaqar.api_versions import V2_0, V2_1
 from zaqar.controllers.redrive_run import Run
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_0, V2_1
+from zaqar.objects import Scope
 from zaqar.tests.contract.caller import Died, Mortal
 from zaqar.tests.functional.http.client import PROJECT, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi

@@ -12,7 +12,7 @@ import pytest
 import zaqar
 from zaqar.api import operation_table
 from zaqar.controllers import subscription_records
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi

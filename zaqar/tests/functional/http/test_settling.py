@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_0, V2_1
 from zaqar.errors import StoreUnavailable
+from zaqar.microversion_constants import V2_0, V2_1
 from zaqar.tests.functional.http.client import Api, Response
 
 pytestmark = pytest.mark.every_engine

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_0, V2_1
+from zaqar.microversion_constants import V2_0, V2_1
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import MakeApi
 

@@ -12,9 +12,9 @@ import pytest
 
 from zaqar.api import operation_table
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import V2_1
 from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import ConfigurationError
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.http.client import (
     ABSENT,
     PATCH,

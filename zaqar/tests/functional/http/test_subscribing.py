@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import subscription_records
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.functional.http import subscription_calls
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import MakeApi

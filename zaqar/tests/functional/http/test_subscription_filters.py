@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_0, V2_1
 from zaqar.controllers import subscription_filters, subscription_records
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_0, V2_1
+from zaqar.objects import Scope
 from zaqar.tests.functional.http import subscription_calls
 from zaqar.tests.functional.http.client import Api
 

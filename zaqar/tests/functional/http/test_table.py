@@ -13,12 +13,12 @@ import pytest
 from zaqar.api import microversions, operation_table
 from zaqar.api.operation_declarations import topics
 from zaqar.api.response_schemas import SINCE
-from zaqar.api_versions import Version
 from zaqar.controllers import (
     delivery_attempt_history,
     subscription_delivery_status,
 )
-from zaqar.models import Kind, Scope
+from zaqar.microversion_constants import Version
+from zaqar.objects import Kind, Scope
 from zaqar.tests.functional.http import test_delivery_attempts
 from zaqar.tests.functional.http.client import (
     PATCH,

@@ -15,7 +15,6 @@ from msgspec import structs
 from oslo_config import cfg
 
 from zaqar import store_clock
-from zaqar.api_versions import V2_0, Version
 from zaqar.controllers import (
     messages,
     outbox_notices,
@@ -32,12 +31,14 @@ from zaqar.controllers.quota_checks import Quotas
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
+from zaqar.identity import Identity
 from zaqar.keystone.service_catalog import PublicEndpoints
-from zaqar.models import Identity, Message, Scope
+from zaqar.microversion_constants import V2_0, Version
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.notifier_service import Notifier
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
+from zaqar.objects import Message, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import (
     OUTBOX,

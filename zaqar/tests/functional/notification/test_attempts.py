@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import messages, subscription_deliveries
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.errors import Conflict, StoreUnavailable
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_1
 from zaqar.notification import fanout, resend_and_replay
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.objects import Scope
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig, fan_out

@@ -20,8 +20,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 from zaqar.controllers import subscriptions
 from zaqar.controllers.result_types import SubscriptionPage
 from zaqar.keystone.service_catalog import PublicEndpoints
-from zaqar.models import Scope
 from zaqar.notification import confirmation_request_content
+from zaqar.objects import Scope
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,

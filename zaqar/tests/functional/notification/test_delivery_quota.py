@@ -9,15 +9,15 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import pending_byte_quota, posting
 from zaqar.controllers.approximate_quota_usage import ApproximateUsage
 from zaqar.controllers.quota_checks import Quotas
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_1
 from zaqar.notification import fanout, pending_byte_counter
 from zaqar.notification.fanout import Fanout
+from zaqar.objects import Scope
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

@@ -16,13 +16,13 @@ from zaqar.controllers import message_extras_codec, posting, subscriptions
 from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
-from zaqar.models import NewMessage, Scope
 from zaqar.notification import (
     dead_letters,
     pending_limit_per_project,
 )
 from zaqar.notification.claimed_delivery import LEASE
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
+from zaqar.objects import NewMessage, Scope
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

@@ -10,16 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import posting, subscriptions
 from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Scope
+from zaqar.microversion_constants import V2_1
 from zaqar.notification import notice_deliveries
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_share_per_project import HOLD, ProjectShares
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
+from zaqar.objects import Scope
 from zaqar.storage.base import PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig

@@ -21,9 +21,9 @@ from oslo_config import cfg
 from zaqar.controllers import subscription_records, subscriptions
 from zaqar.errors import ConfigurationError
 from zaqar.keystone.service_catalog import PublicEndpoints
-from zaqar.models import Scope
 from zaqar.notification.senders import mail
 from zaqar.notification.settings import GROUP, OPTS, NotificationSettings
+from zaqar.objects import Scope
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers import process

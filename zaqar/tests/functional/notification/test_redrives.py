@@ -9,7 +9,7 @@ from benchmarks import redrive_soak
 from zaqar.controllers import redrives
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import StartedRedrive
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,

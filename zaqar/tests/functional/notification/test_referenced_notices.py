@@ -20,7 +20,6 @@ from zaqar.controllers import (
 from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.controllers.rate_limits import DELIVERIES, RateSettings, Throttle
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Message, Scope
 from zaqar.notification import referenced_notices
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.pending_delivery import PendingDelivery
@@ -30,6 +29,7 @@ from zaqar.notification.referenced_notices import (
     ReferencedNotices,
 )
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
+from zaqar.objects import Message, Scope
 from zaqar.storage.base import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

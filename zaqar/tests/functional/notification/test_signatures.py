@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from zaqar.controllers import subscription_signing_keys, subscriptions
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.servers.receivers import Receiver

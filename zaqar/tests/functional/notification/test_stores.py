@@ -20,13 +20,13 @@ from zaqar.controllers import (
     subscription_records,
     subscriptions,
 )
-from zaqar.models import Record, Scope
 from zaqar.notification import fanout
 from zaqar.notification.claimed_delivery import LEASE
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_share_per_project import HOLD, ProjectShares
 from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.objects import Record, Scope
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,

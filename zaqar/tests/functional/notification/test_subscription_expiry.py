@@ -19,7 +19,8 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.subscription_records import SUBSCRIBER, SUBSCRIPTION
 from zaqar.errors import Conflict, StoreUnavailable
-from zaqar.models import Identity, Scope
+from zaqar.identity import Identity
+from zaqar.objects import Scope
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import Rig, fan_out
 from zaqar.tests.functional.notification.test_processes import place

@@ -13,7 +13,6 @@ import pytest
 
 from zaqar.controllers import posting, subscriptions
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Scope
 from zaqar.notification import fanout, outbox_reader
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.claims_on_pending_deliveries import (
@@ -29,6 +28,7 @@ from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
+from zaqar.objects import Scope
 from zaqar.storage.base import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

@@ -13,8 +13,8 @@ import pytest
 
 from zaqar.controllers import posting, queues, subscriptions
 from zaqar.controllers.body_encryption import is_encrypted
-from zaqar.models import Kind, Scope
 from zaqar.notification import subscription_cache
+from zaqar.objects import Kind, Scope
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers.receivers import Receiver, answer

@@ -10,7 +10,7 @@ import pytest
 from redis.crc import key_slot
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.redis.driver import DRIVER
 from zaqar.tests.contract.crowd import each, ends_within, timed

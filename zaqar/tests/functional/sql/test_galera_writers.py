@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pymysql
 import pytest
 
-from zaqar.models import Claim
+from zaqar.objects import Claim
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     claimable_rows,

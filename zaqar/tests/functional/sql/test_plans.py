@@ -12,7 +12,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from zaqar.models import Act, NewMessage, Settlement
+from zaqar.objects import Act, NewMessage, Settlement
 from zaqar.storage.sqlalchemy import migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.probe import token

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Act, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_call_parameters import PostCall

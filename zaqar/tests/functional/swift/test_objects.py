@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from zaqar.errors import QueueFull, QueueGone, TokenReused
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
 from zaqar.tests.contract.probe import (

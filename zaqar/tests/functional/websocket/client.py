@@ -14,7 +14,7 @@ import msgspec
 import websocket
 
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import V2_0, V2_1
+from zaqar.microversion_constants import V2_0, V2_1
 
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
 OTHER_CLIENT = '9c0d3b52-6f0a-4a64-9d3e-0d3f0f7a3c11'

@@ -12,7 +12,7 @@ import requests
 
 from zaqar.api import operation_table
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.websocket.client import (
     OTHER_CLIENT,
     Said,

@@ -14,9 +14,9 @@ import pytest
 
 from zaqar import store_clock
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Record
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders.websocket import PATIENCE, SocketSender
+from zaqar.objects import Record
 from zaqar.socket_pushes import websocket_node_directory
 from zaqar.socket_pushes.push_frames import Key
 from zaqar.storage.base import ManagementStore

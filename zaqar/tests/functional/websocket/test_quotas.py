@@ -8,7 +8,7 @@ import time
 import requests
 
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.event_source import PATIENCE, EventSource
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.functional.websocket.conftest import MakeServer

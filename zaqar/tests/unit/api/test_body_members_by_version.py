@@ -13,7 +13,7 @@ from zaqar.api import (
     operation_table,
     response_schemas,
 )
-from zaqar.api_versions import V2_0, V2_1, Version
+from zaqar.microversion_constants import V2_0, V2_1, Version
 
 Raw = msgspec.Raw | msgspec.UnsetType
 

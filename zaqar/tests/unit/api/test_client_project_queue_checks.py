@@ -8,7 +8,7 @@ import pytest
 from zaqar.api import client_project_queue_checks
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest
-from zaqar.models import Kind, Scope
+from zaqar.objects import Kind, Scope
 
 UUID = '3381af92-2b9e-11e3-b191-71861300734c'
 FREE = Limits(client_id_uuid_safe='off')

@@ -12,7 +12,7 @@ from zaqar import request_deadline
 from zaqar.api import microversions
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Identity
+from zaqar.identity import Identity
 
 
 def run(handler: Any) -> Any:

@@ -18,9 +18,9 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.microversions import MAX, MIN
 from zaqar.api.operation import Param
 from zaqar.api.operation_table import BY_ACTION
-from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.errors import InvalidRequest, NoRoute, NotAcceptable
-from zaqar.models import Identity
+from zaqar.identity import Identity
+from zaqar.microversion_constants import V2_0, V2_1, Version
 
 WAIT = Param('wait', 'int', '', since=V2_1)
 

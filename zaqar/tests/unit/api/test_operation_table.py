@@ -22,7 +22,7 @@ from zaqar.api.microversions import HEADER
 from zaqar.api.operation import PUBLIC, Operation, Param
 from zaqar.api.operation_declarations import topics
 from zaqar.api.requests_with_wait import WAIT
-from zaqar.api_versions import V2_1
+from zaqar.microversion_constants import V2_1
 
 PING = '/v2/ping'
 

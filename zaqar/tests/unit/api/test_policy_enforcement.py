@@ -14,7 +14,8 @@ from oslo_policy import policy as oslo
 from zaqar.api import operation_table
 from zaqar.api.policy_enforcement import CACHE_SECONDS, Authorizer
 from zaqar.errors import Forbidden
-from zaqar.models import Identity, Scope, SignedAccess
+from zaqar.identity import Identity, SignedAccess
+from zaqar.objects import Scope
 
 CREATE = operation_table.BY_ACTION['queue_create'].rule
 LIST = operation_table.BY_ACTION['queue_list'].rule

@@ -9,7 +9,7 @@ import pytest
 
 from zaqar.api import requests_with_wait
 from zaqar.api.requests_with_wait import Waiting
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.waiting.waiters import Waiters
 

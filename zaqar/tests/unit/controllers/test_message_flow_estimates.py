@@ -10,7 +10,7 @@ from zaqar.controllers.message_flow_estimates import (
     MessageFlowEstimates,
     Rates,
 )
-from zaqar.models import Stats
+from zaqar.objects import Stats
 
 UNKNOWN = Rates(None, None)
 START = 1_700_000_000_000

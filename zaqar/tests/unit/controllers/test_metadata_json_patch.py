@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers import metadata_json_patch
 from zaqar.controllers.reserved_metadata import reserved
 from zaqar.errors import Conflict, InvalidBody
-from zaqar.models import Kind
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Kind
 
 RESERVED = reserved(Kind.QUEUE, V2_1)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.pending_delivery_counts import PendingDeliveryCounts
-from zaqar.models import Page
+from zaqar.objects import Page
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 

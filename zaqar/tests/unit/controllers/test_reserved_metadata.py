@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.controllers import reserved_metadata
 from zaqar.controllers.configured_limits import Limits
-from zaqar.models import Kind, Scope
+from zaqar.microversion_constants import V2_0, V2_1, Version
+from zaqar.objects import Kind, Scope
 
 LIMITS = Limits()
 SCOPE = Scope('p', 'q')

@@ -14,15 +14,8 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.streams import BEGINNING, StreamStart
 from zaqar.errors import InvalidParameter, StoreUnavailable
-from zaqar.models import (
-    Identity,
-    Message,
-    MessageSpan,
-    Page,
-    Scope,
-    SignedAccess,
-    Stats,
-)
+from zaqar.identity import Identity, SignedAccess
+from zaqar.objects import Message, MessageSpan, Page, Scope, Stats
 
 SCOPE = Scope('p', 'q')
 

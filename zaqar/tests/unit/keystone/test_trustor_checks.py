@@ -9,8 +9,8 @@ import pytest
 from keystoneauth1 import exceptions
 
 from zaqar.errors import InvalidRequest
+from zaqar.identity import Identity
 from zaqar.keystone import keystone_trusts, trustor_checks
-from zaqar.models import Identity
 
 TRUST = {
     'trustee_user_id': 'service',

@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 
 from zaqar.controllers.outbox_notices import ConfirmationRequest
-from zaqar.models import Message
 from zaqar.notification import fanout_share_per_project
 from zaqar.notification.fanout_share_per_project import (
     HOLD,
     ProjectShares,
     Read,
 )
+from zaqar.objects import Message
 from zaqar.storage.base import MessageStore
 
 

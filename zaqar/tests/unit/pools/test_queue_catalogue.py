@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.models import Record, Scope
+from zaqar.objects import Record, Scope
 from zaqar.pools import queue_records
 from zaqar.pools.queue_catalogue import Catalogue
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.result_types import NamedQueue, QueuePage
-from zaqar.models import Kind
+from zaqar.objects import Kind
 from zaqar.transport.large_page_fairness import TURN, Turn, Turns
 from zaqar.transport.sqs import signature_v4
 from zaqar.transport.sqs.application import Application

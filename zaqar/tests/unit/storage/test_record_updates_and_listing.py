@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Record
+from zaqar.objects import Record
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import ATTEMPTS, repeat, update
 from zaqar.storage.sqlalchemy.driver import DRIVER

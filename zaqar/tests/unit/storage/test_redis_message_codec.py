@@ -3,7 +3,7 @@
 
 from msgspec import structs
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.redis import message_codec
 
 _NEW = NewMessage(

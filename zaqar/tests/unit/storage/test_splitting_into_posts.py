@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage.splitting_into_posts import MAX_BYTES, MAX_MESSAGES, batches
 
 

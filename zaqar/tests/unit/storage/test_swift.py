@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.models import NewMessage
+from zaqar.objects import NewMessage
 from zaqar.storage import store_call_interceptor
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.swift import body_references

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Act, NewMessage, Settlement
+from zaqar.objects import Act, NewMessage, Settlement
 from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
 PATIENCE = 30.0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.unit.waiting.stores import PATIENCE, Store
 from zaqar.waiting import change_listener
 from zaqar.waiting.change_listener import ChangeListener

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.storage.watchable_store import MAX_FREE, Availability
 from zaqar.waiting import waiters
 from zaqar.waiting.waiters import Ticket, Waiters

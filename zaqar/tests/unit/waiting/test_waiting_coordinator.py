@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import NewMessage, Queue, Scope
+from zaqar.objects import NewMessage, Queue, Scope
 from zaqar.tests.unit.waiting.stores import PATIENCE, Store
 from zaqar.waiting import change_listener, waiting_coordinator
 from zaqar.waiting.announcing_store import announcing

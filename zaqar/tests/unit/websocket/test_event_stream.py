@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers.streams import StreamSource, StreamStart
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
 from zaqar.transport.websocket.event_stream import (
     HEARTBEAT,

@@ -19,7 +19,7 @@ from zaqar.controllers.streams import (
     StreamStart,
 )
 from zaqar.errors import NoRoute
-from zaqar.models import Message, Scope
+from zaqar.objects import Message, Scope
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
 from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.frame_streams import LOOK, FrameStreams

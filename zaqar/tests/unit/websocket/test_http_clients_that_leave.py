@@ -10,7 +10,7 @@ from typing import Any
 import h11
 import pytest
 
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.transport.large_page_fairness import TURN, Turn, Turns
 from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.wsgi_types import Environ, StartResponse

@@ -12,9 +12,9 @@ import pytest
 from zaqar.api import operation_table
 from zaqar.api.microversions import HEADER
 from zaqar.api.operation import Param
-from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.url_signatures import Signer
+from zaqar.microversion_constants import V2_0, V2_1, Version
 from zaqar.transport.websocket.frame_authentication import (
     Authenticator,
     BadToken,

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from zaqar.api.microversions import HEADER
-from zaqar.api_versions import V2_1
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.streams import StreamSource, StreamStart
 from zaqar.controllers.url_signatures import Signer
-from zaqar.models import Identity, Scope
+from zaqar.identity import Identity
+from zaqar.microversion_constants import V2_1
+from zaqar.objects import Scope
 from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import session as sessions
 from zaqar.transport.websocket.frame_authentication import Authenticator

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from zaqar.models import Message, Scope
+from zaqar.objects import Message, Scope
 from zaqar.transport.websocket import (
     feed_fairness,
     queue_feed,

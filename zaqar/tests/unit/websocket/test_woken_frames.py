@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers.websocket_connection_quota import Place
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
 from zaqar.transport.large_page_fairness import LARGE, Turn, Turns

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.errors import QueueGone
-from zaqar.models import NewMessage, Scope
+from zaqar.objects import NewMessage, Scope
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Scope
+from zaqar.objects import Scope
 from zaqar.pools import (
     all_pools,
     pool_records,

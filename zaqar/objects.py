@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records that all layers share: queues, messages, claims, subscriptions.
+"""Objects that all layers share: queues, messages, claims, subscriptions.
 
 Times end in ``_at`` and are whole milliseconds since the epoch by the clock of
 the store; lifetimes (``ttl``, ``grace``, ``delay``) are whole seconds.
@@ -8,7 +8,6 @@ Structs, since each request makes dozens: frozen dataclasses take ten times as
 long.
 """
 
-import datetime
 import enum
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -317,42 +316,3 @@ class Subscription(msgspec.Struct, frozen=True):
     created_at: int
     expires_at: int
     version: int = 0
-
-
-class SignedAccess(msgspec.Struct, frozen=True):
-    """The access that a signature gives: a pre-signed URL, or a confirmation.
-
-    :ivar ends_at: when it expires
-    :ivar fingerprint: of the only queue that it reaches, '' for any
-    """
-
-    ends_at: datetime.datetime
-    fingerprint: str = ''
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """The caller of a request, as authenticated by the transport.
-
-    :ivar project: owner of all data of the request
-    :ivar client: canonical client id
-    :ivar values: other credentials for policy rules
-    :ivar token: the caller's token; never logged
-    :ivar address: URI under which messages can be pushed to the caller's own
-        connection, '' without one
-    :ivar validated: Keystone's record of the token
-    :ivar signed: what its signature gives, None without one
-    """
-
-    project: str
-    client: str
-    roles: tuple[str, ...] = ()
-    request_id: str | None = None
-    values: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    token: str | None = None
-    address: str = ''
-    signed: SignedAccess | None = None
-    validated: Mapping[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        """Return it without the token and Keystone's record of it."""
-        return f'Identity({self.project!r}, {self.client!r}, {self.roles!r})'
