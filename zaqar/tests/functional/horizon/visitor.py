@@ -24,7 +24,8 @@ return [...document.querySelectorAll(selector)].filter((one) => (
 # A page that still loads may yet empty its fields.
 _FIELD = """
 const [name] = arguments;
-return document.readyState === 'complete' && [...document.querySelectorAll(`[name="${name}"]`)].filter((one) => (
+if (document.readyState !== 'complete') return null;
+return [...document.querySelectorAll(`[name="${name}"]`)].filter((one) => (
   one.getClientRects().length > 0)).at(-1);
 """
 
