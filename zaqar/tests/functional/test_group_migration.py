@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from zaqar.objects import Act, Settlement
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import driver, migrations
-from zaqar.storage.sqlalchemy.migrations import first_messages_of_groups
+from zaqar.storage.sqlalchemy.migrations import revision_016_on_mysql
 from zaqar.tests.contract.probe import token
 
 QID = 'a' * 32
@@ -125,7 +125,7 @@ def test_an_upgrade_locks_little_and_goes_on_where_it_was_interrupted(
     now = time.time_ns() // 1_000_000
     with migrations.connect(url) as connection:
         _insert(connection, now, ('free', 0, 3, None, None))
-    commit = first_messages_of_groups.commit
+    commit = revision_016_on_mysql.commit
     steps = iter(range(0))
 
     def interrupted(connection: sa.Connection) -> None:
@@ -139,8 +139,8 @@ def test_an_upgrade_locks_little_and_goes_on_where_it_was_interrupted(
             )
         commit(connection)
 
-    monkeypatch.setattr(first_messages_of_groups, 'CHUNK', 2)
-    monkeypatch.setattr(first_messages_of_groups, 'commit', interrupted)
+    monkeypatch.setattr(revision_016_on_mysql, 'CHUNK', 2)
+    monkeypatch.setattr(revision_016_on_mysql, 'commit', interrupted)
     for count in (0, 4, 8, 16):
         steps = iter(range(count))
         with pytest.raises(StoppedError):
@@ -177,7 +177,7 @@ def test_an_upgrade_changes_nothing_once_a_faster_one_has_ended(
             return
         ended.append(sql)
         with migrations.connect(url) as fast:
-            first_messages_of_groups.show(fast)
+            revision_016_on_mysql.show(fast)
             done = "UPDATE alembic_version SET version_num = '016'"
             fast.execute(sa.text(done))
         with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
@@ -185,7 +185,7 @@ def test_an_upgrade_changes_nothing_once_a_faster_one_has_ended(
 
     with migrations.connect(url) as slow:
         sa.event.listen(slow, 'after_cursor_execute', overtake)
-        first_messages_of_groups.show(slow)
+        revision_016_on_mysql.show(slow)
     assert ended
     with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
         assert _take(store, now) == [5, 6]

@@ -12,7 +12,7 @@ On MySQL this is done in small steps, unless it is printed as SQL.
 import sqlalchemy as sa
 from alembic import context, op
 
-from zaqar.storage.sqlalchemy.migrations import first_messages_of_groups
+from zaqar.storage.sqlalchemy.migrations import revision_016_on_mysql
 
 revision = '016'
 down_revision = '015'
@@ -67,7 +67,7 @@ def upgrade() -> None:
         op.drop_column('message_group', 'reached')
     dialect = op.get_context().dialect.name.replace('mariadb', 'mysql')
     if dialect == 'mysql' and not context.is_offline_mode():
-        first_messages_of_groups.show(op.get_bind())
+        revision_016_on_mysql.show(op.get_bind())
         return
     now = _NOW[dialect]
     op.execute(_HIDE_WOKEN.format(now=now))
