@@ -13,8 +13,8 @@ import collections
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from zaqar.socket_pushes import push_frames
-from zaqar.socket_pushes.push_frames import Channel, Key, Refused
+from zaqar.socket_pushes import push_frames, signed_push_channel
+from zaqar.socket_pushes.signed_push_channel import Channel, Key, Refused
 
 #: Seconds for connecting, and for an answer.
 CONNECT_TIMEOUT = 2.0
@@ -88,7 +88,7 @@ class PushClient:
 async def _connect(address: tuple[str, int], key: Key) -> '_Connection':
     reader, writer = await asyncio.open_connection(*address)
     try:
-        challenge = await reader.readexactly(push_frames.CHALLENGE)
+        challenge = await reader.readexactly(signed_push_channel.CHALLENGE)
         reply, channel = key.reply(challenge)
     except BaseException:
         writer.close()
@@ -154,12 +154,14 @@ class _Connection:
     async def _read(self) -> None:
         try:
             while True:
-                head = await self._reader.readexactly(push_frames.LENGTH)
+                head = await self._reader.readexactly(
+                    signed_push_channel.LENGTH
+                )
                 size = int.from_bytes(head, 'big')
                 if size > _MAX_ANSWER or not self._waiting:
                     raise Refused('the answer is malformed')
                 frame = await self._reader.readexactly(
-                    size + push_frames.SIGNATURE
+                    size + signed_push_channel.SIGNATURE
                 )
                 answer = self._waiting.popleft()
                 answer.set_result(self.channel.opened(frame))

@@ -17,12 +17,12 @@ from zaqar.daemon_threads import DaemonThreads
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.settings import NotificationSettings, socket_secrets
-from zaqar.socket_pushes.push_frames import Key
-from zaqar.socket_pushes.websocket_node_directory import SCHEME, NodeDirectory
-from zaqar.socket_pushes.websocket_server_client import (
+from zaqar.socket_pushes.push_client import (
     PushClient,
     TooLong,
 )
+from zaqar.socket_pushes.signed_push_channel import Key
+from zaqar.socket_pushes.websocket_node_directory import SCHEME, NodeDirectory
 from zaqar.storage.base import ManagementStore
 
 #: Seconds after which a message for a connection that takes none is given up.

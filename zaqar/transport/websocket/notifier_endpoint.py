@@ -12,8 +12,8 @@ import asyncio
 import logging
 import socket
 
-from zaqar.socket_pushes import push_frames
-from zaqar.socket_pushes.push_frames import Channel, Key, Refused
+from zaqar.socket_pushes import push_frames, signed_push_channel
+from zaqar.socket_pushes.signed_push_channel import Channel, Key, Refused
 from zaqar.transport.websocket.connection_state_machine import Pushed
 from zaqar.transport.websocket.message_pushes import MessagePushes
 
@@ -109,10 +109,10 @@ class NotifierEndpoint:
     async def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Channel:
-        challenge = push_frames.challenge(self._most)
+        challenge = signed_push_channel.challenge(self._most)
         writer.write(challenge)
         async with asyncio.timeout(SLOW):
-            reply = await reader.readexactly(push_frames.REPLY)
+            reply = await reader.readexactly(signed_push_channel.REPLY)
         return self._key.accept(challenge, reply)
 
     async def _serve_one(
@@ -122,9 +122,9 @@ class NotifierEndpoint:
         channel: Channel,
     ) -> None:
         async with asyncio.timeout(IDLE):
-            head = await reader.readexactly(push_frames.LENGTH)
-        size = int.from_bytes(head, 'big') + push_frames.SIGNATURE
-        if size > self._most + push_frames.SIGNATURE:
+            head = await reader.readexactly(signed_push_channel.LENGTH)
+        size = int.from_bytes(head, 'big') + signed_push_channel.SIGNATURE
+        if size > self._most + signed_push_channel.SIGNATURE:
             raise Refused('a frame is too long')
         async with asyncio.timeout(SLOW):
             await self._reserve(size)

@@ -18,8 +18,11 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.errors import ConfigurationError
 from zaqar.notification.settings import socket_secrets
-from zaqar.socket_pushes import push_frames, websocket_node_directory
-from zaqar.socket_pushes.push_frames import Key
+from zaqar.socket_pushes import (
+    signed_push_channel,
+    websocket_node_directory,
+)
+from zaqar.socket_pushes.signed_push_channel import Key
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.large_page_fairness import Job
@@ -79,7 +82,7 @@ class Server:
         self._store = store
         self._settings = options.from_conf(conf, limits)
         self._shared = socket_secrets(conf)
-        self._own = '' if self._shared else push_frames.new_secret()
+        self._own = '' if self._shared else signed_push_channel.new_secret()
         mount = self._settings.http_prefix.rstrip('/')
         authenticator = Authenticator.from_conf(
             conf, limits, dispatcher.signer, mount

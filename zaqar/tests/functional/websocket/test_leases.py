@@ -18,7 +18,7 @@ from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders.websocket import PATIENCE, SocketSender
 from zaqar.objects import Record
 from zaqar.socket_pushes import websocket_node_directory
-from zaqar.socket_pushes.push_frames import Key
+from zaqar.socket_pushes.signed_push_channel import Key
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.servers import process

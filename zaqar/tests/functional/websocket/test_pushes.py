@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from zaqar.socket_pushes import push_frames
-from zaqar.socket_pushes.push_frames import LENGTH, SIGNATURE, Key
-from zaqar.socket_pushes.websocket_server_client import PushClient
+from zaqar.socket_pushes import push_frames, signed_push_channel
+from zaqar.socket_pushes.push_client import PushClient
+from zaqar.socket_pushes.signed_push_channel import LENGTH, SIGNATURE, Key
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.functional.websocket.conftest import (
     KEY,
@@ -304,7 +304,9 @@ def test_what_is_sent_again_is_not_pushed_again(
 
     def opened() -> tuple[socket.socket, bytes]:
         peer = socket.create_connection(_address(server), 30)
-        return peer, peer.recv(push_frames.CHALLENGE, socket.MSG_WAITALL)
+        return peer, peer.recv(
+            signed_push_channel.CHALLENGE, socket.MSG_WAITALL
+        )
 
     peer, challenge = opened()
     reply, channel = Key(KEY).reply(challenge)
@@ -330,7 +332,7 @@ def test_nothing_else_is(connect: Connect, server: Zaqar) -> None:
     with socket.create_connection(_address(server), 30) as stranger:
         # As notifiers of earlier releases do.
         stranger.sendall(b'POST /x HTTP/1.1\r\nHost: x\r\n\r\n' + bytes(99))
-        stranger.recv(push_frames.CHALLENGE, socket.MSG_WAITALL)
+        stranger.recv(signed_push_channel.CHALLENGE, socket.MSG_WAITALL)
         assert stranger.recv(1) == b''
     assert talk.ask('queue_get', queue_name='q').status == 200
 

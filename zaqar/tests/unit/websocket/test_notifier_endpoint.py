@@ -9,8 +9,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from zaqar.socket_pushes import push_frames
-from zaqar.socket_pushes.push_frames import LENGTH, SIGNATURE, Channel, Key
+from zaqar.socket_pushes import push_frames, signed_push_channel
+from zaqar.socket_pushes.signed_push_channel import (
+    LENGTH,
+    SIGNATURE,
+    Channel,
+    Key,
+)
 from zaqar.tests.unit.websocket.bare import Loop, turn
 from zaqar.transport.websocket import notifier_endpoint
 from zaqar.transport.websocket.connection_state_machine import Pushed
@@ -56,7 +61,7 @@ class Peer:
 
     def reply(self, secret: str = 'secret') -> Channel:
         """Answer the challenge."""
-        challenge = self.read(push_frames.CHALLENGE)
+        challenge = self.read(signed_push_channel.CHALLENGE)
         assert challenge is not None
         reply, channel = Key(secret).reply(challenge)
         self.say(reply)
@@ -187,7 +192,7 @@ def test_who_proves_nothing_may_not(inner: Inner, sent: bytes) -> None:
     inner.loop.wait(SLOW - 1)
     assert len(inner.server.tasks) == 1
     inner.loop.wait(2)
-    stranger.read(push_frames.CHALLENGE)
+    stranger.read(signed_push_channel.CHALLENGE)
     assert stranger.read(1) == b''
 
 
@@ -226,7 +231,7 @@ def test_strangers_keep_no_notifier_out(
     first, second = inner.connect(), inner.connect()
     for stranger in (first, second):
         notifiers.append(inner.notifier())
-        assert stranger.read(push_frames.CHALLENGE + 1) == b''
+        assert stranger.read(signed_push_channel.CHALLENGE + 1) == b''
         assert serves(*notifiers[-1])
     # All have shown who they are by now.
     assert inner.connect().read(1) == b''

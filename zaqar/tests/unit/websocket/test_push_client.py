@@ -12,11 +12,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from zaqar.socket_pushes import push_frames, websocket_server_client
-from zaqar.socket_pushes.push_frames import LENGTH, SIGNATURE, Channel, Key
-from zaqar.socket_pushes.websocket_server_client import (
+from zaqar.socket_pushes import push_client, push_frames, signed_push_channel
+from zaqar.socket_pushes.push_client import (
     PushClient,
     TooLong,
+)
+from zaqar.socket_pushes.signed_push_channel import (
+    LENGTH,
+    SIGNATURE,
+    Channel,
+    Key,
 )
 
 MOST = 1000
@@ -54,9 +59,9 @@ class End:
     ) -> None:
         taken: list[bytes] = []
         self.taken.append(taken)
-        challenge = push_frames.challenge(MOST)
+        challenge = signed_push_channel.challenge(MOST)
         writer.write(challenge)
-        reply = await reader.readexactly(push_frames.REPLY)
+        reply = await reader.readexactly(signed_push_channel.REPLY)
         channel = KEY.accept(challenge, reply)
         for answer in self._answers.pop(0):
             size = int.from_bytes(await reader.readexactly(LENGTH), 'big')
@@ -132,7 +137,7 @@ def test_what_is_no_answer_is_an_error(answer: Answer) -> None:
 def test_no_answer_in_time_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(websocket_server_client, 'ANSWER_TIMEOUT', 0.05)
+    monkeypatch.setattr(push_client, 'ANSWER_TIMEOUT', 0.05)
 
     async def test() -> None:
         async with End([lambda channel, data: b''], [_right]) as client:
@@ -167,7 +172,7 @@ def test_nobody_there_is_an_error() -> None:
 def test_many_that_wait_for_a_silent_end_give_up_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(websocket_server_client, 'CONNECT_TIMEOUT', 0.1)
+    monkeypatch.setattr(push_client, 'CONNECT_TIMEOUT', 0.1)
     accepted = []
 
     async def say_nothing(

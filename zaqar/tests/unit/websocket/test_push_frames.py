@@ -8,11 +8,11 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.notification.settings import socket_secrets
-from zaqar.socket_pushes import push_frames
-from zaqar.socket_pushes.push_frames import (
+from zaqar.socket_pushes import push_frames, signed_push_channel
+from zaqar.socket_pushes.push_frames import MAX_CONNECTIONS
+from zaqar.socket_pushes.signed_push_channel import (
     LENGTH,
     MAGIC,
-    MAX_CONNECTIONS,
     Channel,
     Key,
     Refused,
@@ -25,7 +25,7 @@ MOST = 100_000
 
 def _channels(key: Key = KEY) -> tuple[Channel, Channel]:
     """Return both ends of a connection, the notifier's first."""
-    challenge = push_frames.challenge(MOST)
+    challenge = signed_push_channel.challenge(MOST)
     reply, notifier = key.reply(challenge)
     return notifier, KEY.accept(challenge, reply)
 
@@ -52,7 +52,7 @@ def test_another_secret_is_refused() -> None:
 def test_a_server_accepts_former_and_future_secrets() -> None:
     own, other = 'a secret that is long enough', 'another secret altogether'
     for first, second in ((own, other), (other, own)):
-        challenge = push_frames.challenge(MOST)
+        challenge = signed_push_channel.challenge(MOST)
         reply, notifier = Key(first).reply(challenge)
         server = Key(second, first).accept(challenge, reply)
         assert server.opened(_frame(notifier, b'data')) == b'data'
@@ -62,9 +62,9 @@ def test_a_server_accepts_former_and_future_secrets() -> None:
 
 
 def test_a_reply_fits_one_challenge() -> None:
-    reply, _ = KEY.reply(push_frames.challenge(MOST))
+    reply, _ = KEY.reply(signed_push_channel.challenge(MOST))
     with pytest.raises(Refused):
-        KEY.accept(push_frames.challenge(MOST), reply)
+        KEY.accept(signed_push_channel.challenge(MOST), reply)
 
 
 @pytest.mark.parametrize(
