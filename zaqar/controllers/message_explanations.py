@@ -10,7 +10,7 @@ from zaqar.controllers import dead_letters
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import DecryptionFailed, KeyMissing
 from zaqar.objects import Message, Queue, Scope
-from zaqar.rfc3339 import timestamp
+from zaqar.rfc3339_formatting import timestamp
 from zaqar.storage.base import MessageStore
 from zaqar.storage.inspectable_store import Inspected
 

@@ -24,7 +24,7 @@ from zaqar.controllers.subscription_delivery_status import FILTERED
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Queue, Scope, Subscription
-from zaqar.rfc3339 import timestamp
+from zaqar.rfc3339_formatting import timestamp
 from zaqar.storage.base import GIVEN_UP, MessageStore
 
 #: Attempts of a page, at most.

@@ -13,7 +13,7 @@ from typing import Any
 from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
 from zaqar.objects import Data, Record
-from zaqar.rfc3339 import in_seconds
+from zaqar.rfc3339_formatting import in_seconds
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
 

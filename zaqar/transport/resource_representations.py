@@ -33,7 +33,7 @@ from zaqar.objects import (
     Subscription,
 )
 from zaqar.pools.pool_records import Pool
-from zaqar.rfc3339 import in_seconds, timestamp
+from zaqar.rfc3339_formatting import in_seconds, timestamp
 
 #: Embeds a body, which is stored as JSON text, into a document.
 Embed = Callable[[bytes], Any]

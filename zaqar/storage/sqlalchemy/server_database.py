@@ -16,7 +16,7 @@ from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import (
     connector,
     error_classification,
-    mysql_connections,
+    mysql_session_settings,
     server_check,
     url_options_as_driver_arguments,
 )
@@ -94,7 +94,7 @@ class ServerDatabase(SqlDatabase):
         def wait_and_work(session: SqlSession) -> T:
             if not self.is_galera or self._settings.galera_sync_wait:
                 return work(session, *args, **options)
-            session.run(mysql_connections.SET_SYNC_WAIT, {})
+            session.run(mysql_session_settings.SET_SYNC_WAIT, {})
             result = work(session, *args, **options)
             session.run('SET SESSION wsrep_sync_wait = DEFAULT', {})
             return result
@@ -166,7 +166,7 @@ class ServerDatabase(SqlDatabase):
         if self._postgresql:
             # Done by the connector.
             return
-        traits = mysql_connections.prepare(
+        traits = mysql_session_settings.prepare(
             connection, sync_wait=self._settings.galera_sync_wait
         )
         self.is_galera = traits.is_galera
