@@ -27,13 +27,13 @@ from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
     health,
     outbox_notices,
-    pending_byte_quota,
+    pending_byte_counts,
     quota_checks,
     redrive_records,
     stored_byte_quota,
     subscription_records,
 )
-from zaqar.controllers.approximate_quota_usage import ApproximateUsage
+from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
@@ -114,7 +114,7 @@ class Service:
             )
             resources = [
                 stored_byte_quota.resource(self.catalogue),
-                pending_byte_quota.resource(self.catalogue),
+                pending_byte_counts.resource(self.catalogue),
             ]
             self._usage = ApproximateUsage(self._quotas, resources)
         self.internal = Context(

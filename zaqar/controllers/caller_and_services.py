@@ -9,7 +9,7 @@ from collections.abc import Set
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers.approximate_quota_usage import ApproximateUsage
+from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.message_flow_estimates import MessageFlowEstimates

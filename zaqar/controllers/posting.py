@@ -13,14 +13,14 @@ from zaqar.controllers import (
     idempotency_key,
     message_delays,
     message_extras_codec,
-    pending_byte_quota,
+    pending_byte_counts,
     post_notices,
     queue_existence_check,
     rate_limits,
     sqs_fifo_metadata,
     stored_byte_quota,
 )
-from zaqar.controllers.approximate_quota_usage import NOTHING, Sizes
+from zaqar.controllers.approximate_quota_checks import NOTHING, Sizes
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
 from zaqar.controllers.message_extras_codec import Extras
@@ -189,7 +189,7 @@ def _count(
     stored = {stored_byte_quota.RESOURCE: size}
     if draft.clear is not draft.stored:
         size = sum(len(item.body) for item in draft.clear)
-    pending = {pending_byte_quota.RESOURCE: size}
+    pending = {pending_byte_counts.RESOURCE: size}
     counted = ctx.usage.take(
         project,
         stored,

@@ -8,7 +8,7 @@ what other processes post, and what is deleted, counts a minute later at most.
 
 import functools
 
-from zaqar.controllers.approximate_quota_usage import Resource
+from zaqar.controllers.approximate_quota_checks import Resource
 from zaqar.objects import Kind
 from zaqar.pools.all_pools import VIRTUAL
 from zaqar.pools.queue_catalogue import Catalogue

@@ -14,14 +14,15 @@ import random
 import secrets
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from pymongo.errors import OperationFailure
 
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import claim_documents, document_layout
-from zaqar.storage.mongodb.claim_documents import ClaimTerms
+from zaqar.storage.mongodb import claim_updates, document_layout
+from zaqar.storage.mongodb.claim_updates import ClaimTerms
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
@@ -76,7 +77,7 @@ class Claimer:
                     return claim
                 continue
             if taken == len(rows) and not terms.max_claims:
-                return claim_documents.new_claim(terms, rows)
+                return _new_claim(terms, rows)
             claim = (
                 self._completed(terms, limit)
                 if taken
@@ -91,22 +92,22 @@ class Claimer:
     ) -> Claim | None:
         """Return a live claim that still holds messages, else None."""
         rows = self.held_rows(queue, claim_id, now)
-        return claim_documents.stored_claim(claim_id, rows, now)
+        return _stored_claim(claim_id, rows, now)
 
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
         if not is_claim_id(claim_id):
             return False
-        where = claim_documents.live_messages(queue, claim_id, now)
+        where = claim_updates.live_messages(queue, claim_id, now)
         row = self._database.step(queue.messages.find_one, where, {'_id': 1})
         return row is not None
 
     def renew(self, terms: ClaimTerms) -> bool:
         queue = terms.queue
-        where = claim_documents.live_messages(queue, terms.claim_id, terms.now)
+        where = claim_updates.live_messages(queue, terms.claim_id, terms.now)
         result = self._database.step(
             queue.messages.update_many,
             where,
-            claim_documents.renew_update(terms),
+            claim_updates.renew_update(terms),
         )
         queue.will_wake(terms.end)
         return result.matched_count > 0
@@ -116,7 +117,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             where,
-            claim_documents.free_update(queue),
+            claim_updates.free_update(queue),
         )
 
     def pop(self, queue: CachedQueue, now: int, limit: int) -> list[Message]:
@@ -189,7 +190,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             {'_id': {'$in': ids}, **where},
-            claim_documents.free_update(queue),
+            claim_updates.free_update(queue),
         )
 
     def _take(
@@ -213,7 +214,7 @@ class Claimer:
             count = self._database.step(
                 messages.update_one,
                 {'_id': one, **free},
-                claim_documents.claim_update(terms, guard),
+                claim_updates.claim_update(terms, guard),
             ).matched_count
             if not count:
                 return 0
@@ -222,7 +223,7 @@ class Claimer:
             count += self._database.step(
                 messages.update_many,
                 where,
-                claim_documents.claim_update(terms, {}),
+                claim_updates.claim_update(terms, {}),
             ).matched_count
         return count
 
@@ -241,7 +242,7 @@ class Claimer:
                 break
             self._take(terms, more, guarded=False)
             rows = self.held_rows(terms.queue, terms.claim_id, terms.now)
-        return claim_documents.stored_claim(terms.claim_id, rows, terms.now)
+        return _stored_claim(terms.claim_id, rows, terms.now)
 
     def repeated(self, terms: ClaimTerms) -> Claim | None:
         """Return the live claim of a guard; remove the guard of a dead one."""
@@ -259,12 +260,50 @@ class Claimer:
         if missing:
             self._take(terms, [{'_id': id_} for id_ in missing], guarded=False)
             rows = self.held_rows(queue, terms.claim_id, now)
-        return claim_documents.stored_claim(terms.claim_id, rows, now)
+        return _stored_claim(terms.claim_id, rows, now)
 
     def held_rows(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
-        where = claim_documents.live_messages(queue, claim_id, now)
+        where = claim_updates.live_messages(queue, claim_id, now)
         # The server refuses to sort more than 100 MB without an index.
         rows = self._database.find(queue.messages, where)
         return sorted(rows, key=document_layout.seq_of)
+
+
+def _new_claim(terms: ClaimTerms, rows: Sequence[Document]) -> Claim:
+    """Return the claim that got all of ``rows``."""
+    return Claim(
+        terms.claim_id,
+        terms.ttl,
+        terms.end,
+        [_claimed_message(row, terms) for row in rows],
+    )
+
+
+def _claimed_message(row: Document, terms: ClaimTerms) -> Message:
+    message = document_layout.message({**row, 'h': 0}, terms.now)
+    expires = message.expires_at < terms.end
+    return replace(
+        message,
+        claim_id=terms.claim_id,
+        claim_count=message.claim_count + 1,
+        claim_ends_at=terms.end,
+        ttl=terms.ttl + terms.grace if expires else message.ttl,
+        expires_at=terms.raised_end if expires else message.expires_at,
+    )
+
+
+def _stored_claim(
+    claim_id: str, rows: Sequence[Document], now: int
+) -> Claim | None:
+    """Return the claim that holds ``rows``, None without any."""
+    if not rows:
+        return None
+    return Claim(
+        claim_id,
+        rows[0]['ct'],
+        max(row['h'] for row in rows),
+        [document_layout.message(row, now) for row in rows if not row['x']],
+        [document_layout.message(row, now) for row in rows if row['x']],
+    )

@@ -20,11 +20,11 @@ from zaqar.errors import StoreUnavailable
 from zaqar.objects import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.mongodb import (
-    claim_documents,
+    claim_updates,
     document_layout,
     message_groups,
 )
-from zaqar.storage.mongodb.claim_documents import ClaimTerms
+from zaqar.storage.mongodb.claim_updates import ClaimTerms
 from zaqar.storage.mongodb.claiming import (
     FREE_BATCH,
     MAX_TRIES,
@@ -116,14 +116,14 @@ class GroupedClaimer:
     def renew(self, terms: ClaimTerms) -> bool:
         def work(session: ClientSession | None) -> bool:
             queue = terms.queue
-            where = claim_documents.live_messages(
+            where = claim_updates.live_messages(
                 queue, terms.claim_id, terms.now
             )
             with in_time():
                 rows = [*queue.messages.find(where, _GROUP, session=session)]
             with in_time():
                 queue.messages.update_many(
-                    where, claim_documents.renew_update(terms), session=session
+                    where, claim_updates.renew_update(terms), session=session
                 )
             message_groups.regroup_of(
                 queue, rows, terms.now, session, keep_until=terms.raised_end
@@ -141,7 +141,7 @@ class GroupedClaimer:
                 rows = [*queue.messages.find(where, _GROUP, session=session)]
             with in_time():
                 queue.messages.update_many(
-                    where, claim_documents.free_update(queue), session=session
+                    where, claim_updates.free_update(queue), session=session
                 )
             message_groups.regroup_of(queue, rows, now, session)
 
@@ -235,7 +235,7 @@ def _hold(
     writes: list[pymongo.UpdateMany | pymongo.UpdateOne] = [
         pymongo.UpdateMany(
             {'_id': {'$in': ids[start : start + CHUNK]}, **free},
-            claim_documents.claim_update(terms, {}),
+            claim_updates.claim_update(terms, {}),
         )
         for start in range(0, len(ids), CHUNK)
     ]

@@ -25,7 +25,7 @@ from zaqar.storage.mongodb import (
     server_guarantees,
     settling,
 )
-from zaqar.storage.mongodb.claim_documents import ClaimTerms
+from zaqar.storage.mongodb.claim_updates import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.grouped_claims import GroupedClaimer

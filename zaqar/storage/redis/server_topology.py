@@ -4,7 +4,7 @@
 import abc
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -17,6 +17,7 @@ from zaqar.storage.redis.server_connections import (
     error_code,
     make_node,
 )
+from zaqar.storage.redis.single_flight import SingleFlight
 from zaqar.storage.redis.uri import ConnectionSettings, Host, Login, Mode
 
 #: Seconds that a Sentinel, or a node queried for the slots, may take.
@@ -263,48 +264,6 @@ class ClusterTopology(Topology):
         finally:
             for probe in probes:
                 probe.close()
-
-
-class SingleFlight:
-    """Work that one thread does for all that want it done."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._failure = ConnectionLost('')
-
-    def run(
-        self, work: Callable[[], None], is_done: Callable[[], bool]
-    ) -> None:
-        """Do work, or wait for the thread that does and share its result.
-
-        In turn, all would wait for the same time-out.
-
-        :raises ConnectionLost: it failed
-        """
-        seen = self._failures
-        with self._lock:
-            if is_done():
-                return
-            if self._failures != seen:
-                failure = self._failure
-                raise ConnectionLost(str(failure)) from failure
-            try:
-                work()
-            except ConnectionLost as error:
-                self._failures += 1
-                self._failure = error
-                raise
-
-    def try_run(self, work: Callable[[], None]) -> None:
-        """Do work unless another thread is at it; ignore a failure."""
-        if self._lock.acquire(blocking=False):
-            try:
-                work()
-            except ConnectionLost:
-                return
-            finally:
-                self._lock.release()
 
 
 def _query_in_turn(nodes: list[RedisNode], command: Command) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
     pymysql_connection,
 )
 from zaqar.storage.sqlalchemy.connection_settings import Pooler
-from zaqar.storage.sqlalchemy.url_options_as_driver_arguments import (
+from zaqar.storage.sqlalchemy.driver_arguments import (
     CONNECT_TIMEOUT,
     number_or_none,
 )

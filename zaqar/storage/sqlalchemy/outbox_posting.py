@@ -10,7 +10,7 @@ import threading
 
 from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.sqlalchemy import post_announcements, queue_state
+from zaqar.storage.sqlalchemy import postgresql_post_announcements, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
@@ -27,7 +27,7 @@ _INSERT = (
 )
 
 _ANNOUNCE = (
-    f'SELECT {post_announcements.ANNOUNCE.format(row="o")} '
+    f'SELECT {postgresql_post_announcements.ANNOUNCE.format(row="o")} '
     'FROM message_queue o WHERE o.qid = :outbox'
 )
 
@@ -63,6 +63,8 @@ def add_notice(session: SqlSession, notice: NewMessage, now: int) -> None:
         # There is no outbox yet, or the number is taken.
         queue_state.lock(session, OUTBOX, now)
     if session.dialect == 'postgresql':
-        announcement = post_announcements.announcement(OUTBOX, [notice])
+        announcement = postgresql_post_announcements.announcement(
+            OUTBOX, [notice]
+        )
         values = {'outbox': OUTBOX, 'announcement': announcement}
         session.later(_ANNOUNCE, values)

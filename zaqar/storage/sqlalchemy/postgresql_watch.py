@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from zaqar.errors import StoreUnavailable, one_line
-from zaqar.storage.sqlalchemy import post_announcements
+from zaqar.storage.sqlalchemy import postgresql_post_announcements
 from zaqar.storage.sqlalchemy.connector import Connector
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.watchable_store import MAX_LOOKED_AT, OnChange, Watch
@@ -124,7 +124,9 @@ class PostgresqlWatch(Watch):
     def _listen(self) -> _Connection:
         connection = self._connect()
         try:
-            connection.execute(f'LISTEN {post_announcements.CHANNEL}')
+            connection.execute(
+                f'LISTEN {postgresql_post_announcements.CHANNEL}'
+            )
         except psycopg.Error:
             connection.close()
             raise
@@ -189,7 +191,7 @@ class PostgresqlWatch(Watch):
         connection.deadline = time.monotonic() + DEADLINE
         with connection.cursor() as cursor:
             session = SqlSession(cursor, 'postgresql')
-            leased = post_announcements.lease(session, qids)
+            leased = postgresql_post_announcements.lease(session, qids)
         with self._lock:
             self._unleased.difference_update(leased)
         for qid in leased:
@@ -213,6 +215,6 @@ class PostgresqlWatch(Watch):
             self._hear(note.extra.decode())
 
     def _hear(self, announcement: str) -> None:
-        qid, count = post_announcements.parse(announcement)
+        qid, count = postgresql_post_announcements.parse(announcement)
         if qid in self._qids:
             self._changed(qid, count)

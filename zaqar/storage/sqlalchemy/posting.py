@@ -19,7 +19,7 @@ from zaqar.storage.sqlalchemy import (
     group_repairs,
     message_groups,
     outbox_posting,
-    post_announcements,
+    postgresql_post_announcements,
     queue_state,
     sqlite_posts,
 )
@@ -39,7 +39,7 @@ _ADVANCE = (
 )
 _ADVANCE_AND_ANNOUNCE = (
     f'{_ADVANCE} RETURNING '
-    f'{post_announcements.ANNOUNCE.format(row="message_queue")}'
+    f'{postgresql_post_announcements.ANNOUNCE.format(row="message_queue")}'
 )
 _SET_GROUPED = 'UPDATE message_queue SET grouped = 1 WHERE qid = :qid'
 _INSERT = (
@@ -106,7 +106,7 @@ def _advance(
     if session.dialect != 'postgresql':
         session.later(_ADVANCE, values)
         return
-    announcement = post_announcements.announcement(qid, messages)
+    announcement = postgresql_post_announcements.announcement(qid, messages)
     session.later(
         _ADVANCE_AND_ANNOUNCE, {**values, 'announcement': announcement}
     )

@@ -15,10 +15,10 @@ from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import (
     connector,
+    driver_arguments,
     error_classification,
     mysql_session_settings,
     server_check,
-    url_options_as_driver_arguments,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
@@ -62,7 +62,7 @@ class ServerDatabase(SqlDatabase):
         self._settings = settings
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
-        rest, self._arguments = url_options_as_driver_arguments.arguments(url)
+        rest, self._arguments = driver_arguments.arguments(url)
         self._connector = Connector(settings.pooler, url)
         size = min(KEPT_CONNECTIONS, settings.max_connections)
         self._engine = sa.create_engine(

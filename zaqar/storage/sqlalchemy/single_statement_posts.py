@@ -8,7 +8,10 @@ from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting, post_announcements
+from zaqar.storage.sqlalchemy import (
+    outbox_posting,
+    postgresql_post_announcements,
+)
 from zaqar.storage.sqlalchemy.deduplication import split_ids
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.posts_by_queue import (
@@ -87,11 +90,11 @@ _ANNOUNCE_NOTICES = """, CASE WHEN q.subscribed > 0 THEN (
 
 
 def _statement(only: str, more: str = '') -> str:
-    announce = post_announcements.ANNOUNCE.format(row='q')
+    announce = postgresql_post_announcements.ANNOUNCE.format(row='q')
     if more:
-        of_outbox = post_announcements.ANNOUNCE.format(row='o').replace(
-            ':announcement', ':n_announcement'
-        )
+        of_outbox = postgresql_post_announcements.ANNOUNCE.format(
+            row='o'
+        ).replace(':announcement', ':n_announcement')
         announce += _ANNOUNCE_NOTICES.format(announce=of_outbox)
     return _STATEMENT.format(
         only=only, more=more, lifetime=TOKEN_LIFETIME, announce=announce
@@ -139,7 +142,7 @@ def post(
         'tokens': array([post.token for post, _ in flat]),
         'extras': _extras(items),
         'group_tokens': array([post.token for post in group]),
-        'announcement': post_announcements.announcement(qid, items),
+        'announcement': postgresql_post_announcements.announcement(qid, items),
     }
     sql = _WITHOUT_NOTICES
     notifying = [post for post in group if post.notice]
@@ -177,5 +180,7 @@ def _notices(posts: Sequence[PostCall], now: int) -> dict[str, Any]:
         'n_clients': array([item.client for item in notices]),
         'n_checksums': array([item.checksum for item in notices]),
         'n_bodies': [item.body for item in notices],
-        'n_announcement': post_announcements.announcement(OUTBOX, notices),
+        'n_announcement': postgresql_post_announcements.announcement(
+            OUTBOX, notices
+        ),
     }

@@ -18,10 +18,10 @@ from alembic.util import CommandError
 
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage.sqlalchemy import (
+    driver_arguments,
     schema_revision,
     sqlite_creation,
     tables,
-    url_options_as_driver_arguments,
 )
 from zaqar.storage.sqlalchemy.error_classification import is_conflict
 
@@ -230,7 +230,7 @@ def _is_rival(url: sa.URL, error: Exception) -> bool:
 
 def _engine(url: sa.URL) -> sa.Engine:
     try:
-        rest, values = url_options_as_driver_arguments.typed(url)
+        rest, values = driver_arguments.typed(url)
         engine = sa.create_engine(
             rest,
             poolclass=sa.NullPool,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import approximate_quota_usage
+from zaqar.controllers import approximate_quota_checks
 from zaqar.microversion_constants import V2_1
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.functional.http.client import PROJECT, Api, Response
@@ -243,7 +243,7 @@ def test_a_project_stores_no_more_bytes_than_it_may(
     assert shown['message_bytes'] == {'limit': 1000, 'usage': 800}
     api('DELETE', '/v2/queues/a')
     # It is looked at again in the background, as soon as it is refused.
-    monkeypatch.setattr(approximate_quota_usage, 'AGAIN', 0.0)
+    monkeypatch.setattr(approximate_quota_checks, 'AGAIN', 0.0)
     end = time.monotonic() + 30
     while api('POST', '/v2/queues/b/messages', post).status != 201:
         assert time.monotonic() < end

@@ -18,10 +18,10 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import (
     driver,
+    driver_arguments,
     migrations,
     postgresql_watch,
     schema_revision,
-    url_options_as_driver_arguments,
 )
 from zaqar.storage.sqlalchemy.connection_settings import Pooler
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
@@ -402,9 +402,7 @@ def test_values_in_a_uri_of_mariadb_are_of_their_types(
     uri = mariadb.database()
     # As a text "false" would be as true as any.
     query = 'ssl_verify_identity=false&ssl_disabled=true&read_timeout=3'
-    rest, values = url_options_as_driver_arguments.typed(
-        parse(f'{uri}?{query}')
-    )
+    rest, values = driver_arguments.typed(parse(f'{uri}?{query}'))
     assert rest == parse(uri)
     assert values == {
         'ssl_verify_identity': False,

@@ -12,7 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from zaqar.storage.sqlalchemy import post_announcements, postgresql_watch
+from zaqar.storage.sqlalchemy import (
+    postgresql_post_announcements,
+    postgresql_watch,
+)
 from zaqar.storage.sqlalchemy.postgresql_watch import PostgresqlWatch
 
 PATIENCE = 30.0
@@ -67,5 +70,5 @@ def test_a_loss_that_lasts_is_logged_once_and_tried_less_often(
 
 @pytest.mark.parametrize('note', ['q1', 'q1 many', f'q1 {"9" * 5000}'])
 def test_what_others_announce_on_the_channel_makes_it_look(note: str) -> None:
-    assert post_announcements.parse(note) == ('q1', 0)
-    assert post_announcements.parse('q1 7') == ('q1', 7)
+    assert postgresql_post_announcements.parse(note) == ('q1', 0)
+    assert postgresql_post_announcements.parse('q1 7') == ('q1', 7)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Approximate usage of quotas that are not counted at each request.
+"""Checks of quotas whose usage is only read once in a while.
 
-A process reads it once in a while, in the background.
+A process reads it in the background.
 
 :source: reference/http, "Quotas and rates"
 """

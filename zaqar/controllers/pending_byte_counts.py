@@ -9,7 +9,7 @@ once however many subscribers there are.
 import functools
 import hashlib
 
-from zaqar.controllers.approximate_quota_usage import Resource
+from zaqar.controllers.approximate_quota_checks import Resource
 from zaqar.objects import Data, Record
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents of claims: conditions, updates and what they return."""
+"""Conditions and updates by which messages are claimed and settled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec.structs import replace
-
-from zaqar.objects import Act, Claim, Message, Settlement
+from zaqar.objects import Act, Settlement
 from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
@@ -152,41 +150,3 @@ def settled_update(
     if item.seconds:
         return delay_update(queue, end, more)
     return free_update(queue, **more)
-
-
-def new_claim(terms: ClaimTerms, rows: Sequence[Document]) -> Claim:
-    """Return the claim that got all of ``rows``."""
-    return Claim(
-        terms.claim_id,
-        terms.ttl,
-        terms.end,
-        [_claimed_message(row, terms) for row in rows],
-    )
-
-
-def _claimed_message(row: Document, terms: ClaimTerms) -> Message:
-    message = document_layout.message({**row, 'h': 0}, terms.now)
-    expires = message.expires_at < terms.end
-    return replace(
-        message,
-        claim_id=terms.claim_id,
-        claim_count=message.claim_count + 1,
-        claim_ends_at=terms.end,
-        ttl=terms.ttl + terms.grace if expires else message.ttl,
-        expires_at=terms.raised_end if expires else message.expires_at,
-    )
-
-
-def stored_claim(
-    claim_id: str, rows: Sequence[Document], now: int
-) -> Claim | None:
-    """Return the claim that holds ``rows``, None without any."""
-    if not rows:
-        return None
-    return Claim(
-        claim_id,
-        rows[0]['ct'],
-        max(row['h'] for row in rows),
-        [document_layout.message(row, now) for row in rows if not row['x']],
-        [document_layout.message(row, now) for row in rows if row['x']],
-    )

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
-from zaqar.storage.sqlalchemy import migrations, post_announcements
+from zaqar.storage.sqlalchemy import migrations, postgresql_post_announcements
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.watchable_store import Watch
 from zaqar.tests.contract.probe import Hand, Probe, token
@@ -96,7 +96,7 @@ def announcements(server: sa.Connection) -> list[str]:
     connection: Any = server.connection.driver_connection
     notes: list[str] = []
     connection.add_notify_handler(lambda note: notes.append(note.payload))
-    server.exec_driver_sql(f'LISTEN {post_announcements.CHANNEL}')
+    server.exec_driver_sql(f'LISTEN {postgresql_post_announcements.CHANNEL}')
     return notes
 
 
@@ -164,7 +164,7 @@ def test_announcements_of_other_queues_are_ignored(
     assert reports.take() == (queue.qid, 0)
     # Of another schema, say.
     server.exec_driver_sql(
-        f"NOTIFY {post_announcements.CHANNEL}, '{token()} 7'"
+        f"NOTIFY {postgresql_post_announcements.CHANNEL}, '{token()} 7'"
     )
     queue.post('a')
     assert reports.take() == (queue.qid, 1)

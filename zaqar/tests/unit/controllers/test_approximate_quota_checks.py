@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from zaqar.controllers.approximate_quota_usage import (
+from zaqar.controllers.approximate_quota_checks import (
     AGAIN,
     NOTHING,
     PLENTY,

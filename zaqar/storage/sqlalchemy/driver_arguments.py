@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of a URL, as arguments of drivers."""
+"""Arguments of drivers: options of a URL, and time-outs of all waits."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
