@@ -92,8 +92,9 @@ record = sa.Table(
 #: negative while it is not set, so that epochs are never reused.
 #: ``least_version`` is that of the oldest metadata that may be used with the
 #: queue. ``waited_until`` is only used on PostgreSQL, see
-#: :mod:`zaqar.storage.sqlalchemy.postgresql_post_announcements`, and as a number
-#: that changes on Galera, see :mod:`zaqar.storage.sqlalchemy.message_groups`.
+#: :mod:`zaqar.storage.sqlalchemy.postgresql_post_announcements`, and as a
+#: number that changes on Galera, see
+#: :mod:`zaqar.storage.sqlalchemy.message_groups`.
 #: ``grouped`` is 1 from the first message with a group on.
 queue = sa.Table(
     'message_queue',
