@@ -169,6 +169,10 @@ class UnsupportedMediaType(ZaqarError, status=415):
     """A PATCH with another media type than the operation needs."""
 
 
+class HeadTooLarge(ZaqarError, status=431):
+    """The head of a request is too long, or has too many headers."""
+
+
 class RateExceeded(ZaqarError, status=429, title='Too many requests'):
     """The project does more per second than it may."""
 

@@ -7,6 +7,7 @@ import asyncio
 import tracemalloc
 from typing import Any
 
+import msgspec
 import pytest
 
 from zaqar.errors import InvalidBody
@@ -251,7 +252,6 @@ def test_the_client_says_whether_it_sends_more(
         b'GET /a b HTTP/1.1\r\n\r\n',
         b'GET /a HTTP/1.1\nHost: x\n\r\n\r\n',
         b'GET a HTTP/1.1\r\n\r\n',
-        b'CONNECT a:443 HTTP/1.1\r\n\r\n',
         b'G\x00T /a HTTP/1.1\r\n\r\n',
         b'GET /a HTTP/1.1\r\n Host: x\r\n\r\n',
         b'GET /a HTTP/1.1\r\nHost: x\r\n y\r\n\r\n',
@@ -313,6 +313,26 @@ def test_a_method_that_is_none_is_for_the_application(
     assert request.path == b'/a'
     assert request.environ['HTTP_X_A'] == 'x'
     assert request.body == body
+    assert not request.keeps_alive
+
+
+def test_a_method_that_is_none_is_refused_behind_another_request() -> None:
+    client = Client()
+    assert client.send(b'GET /a HTTP/1.1\r\n\r\nBREW /b HTTP/1.1\r\n\r\n')
+    assert not client.go_on()
+    assert client.status == 400
+    head, _, body = client.transport.written.partition(b'\r\n\r\n')
+    assert b'\r\ncontent-type: application/json' in head
+    assert msgspec.json.decode(body) == {
+        'title': 'Bad request',
+        'description': 'Invalid HTTP method',
+    }
+
+
+def test_a_client_of_a_proxy_is_for_the_application() -> None:
+    request = read(b'CONNECT a:443 HTTP/1.1\r\nX-A: x\r\n\r\n' + b'\x16\x03')
+    assert request.method == 'CONNECT'
+    assert request.path == b'/'
     assert not request.keeps_alive
 
 

@@ -136,9 +136,9 @@ class Connection(RequestReader, asyncio.Protocol):
         self.held = 0
         #: Whether something that the client has sent is dropped.
         self._is_unread = False
-        #: Requests behind the one that is being answered, or the status of a
-        #: refusal, and bytes that have come since that.
-        self._behind: list[Request | int] = []
+        #: Requests behind the one that is being answered, or what refuses one,
+        #: and bytes that have come since that.
+        self._behind: list[Request | ZaqarError] = []
         self._ahead = 0
         self._is_paused = False
         #: Whether the transport takes no more, and an answer is left there.
@@ -169,7 +169,7 @@ class Connection(RequestReader, asyncio.Protocol):
             if self.is_incomplete and self._stage is not Stage.BUSY:
                 self._went_on(len(data))
         except MalformedRequest as error:
-            self._refuse(error.status)
+            self._refuse(error.error)
         is_ahead = was_busy or self.is_incomplete or self._behind
         if is_ahead and self._stage is Stage.BUSY:
             self._read_ahead(len(data))
@@ -318,20 +318,19 @@ class Connection(RequestReader, asyncio.Protocol):
         if self.held:
             self._clients.hold(self, 0)
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, error: ZaqarError) -> None:
         """Answer what is no request, and close."""
         self.forget()
         self._is_unread = True
         if self._stage is Stage.BUSY:
-            self._behind.append(status)
+            self._behind.append(error)
         else:
             self._let_go()
             self._stage = Stage.BUSY
-            self._answer_refusal(status)
+            self._answer_refusal(error)
 
-    def _answer_refusal(self, status: int) -> None:
-        encode = response_encoding.encode
-        self.answer(encode(status, [], b'', closes=True), closes=True)
+    def _answer_refusal(self, error: ZaqarError) -> None:
+        self.answer(response_encoding.encode_refusal(error), closes=True)
 
     def _pause(self) -> None:
         if self._transport is not None:
@@ -350,7 +349,7 @@ class Connection(RequestReader, asyncio.Protocol):
             return
         if self._behind:
             following = self._behind.pop(0)
-            if isinstance(following, int):
+            if isinstance(following, ZaqarError):
                 self._answer_refusal(following)
             else:
                 self._clients.handle(self, following)

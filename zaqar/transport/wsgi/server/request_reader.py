@@ -11,7 +11,12 @@ import re
 import httptools
 import msgspec
 
-from zaqar.errors import InvalidBody, ZaqarError
+from zaqar.errors import (
+    HeadTooLarge,
+    InvalidBody,
+    InvalidRequest,
+    ZaqarError,
+)
 from zaqar.transport.wsgi import wsgi_environ
 from zaqar.transport.wsgi_types import Environ
 
@@ -68,12 +73,14 @@ class Request(msgspec.Struct):
 class MalformedRequest(Exception):
     """A request violates the protocol; its connection must be closed.
 
-    :ivar status: of the answer
+    :ivar error: that answers it
     """
 
-    def __init__(self, status: int = 400) -> None:
+    def __init__(self, error: ZaqarError | None = None) -> None:
         super().__init__()
-        self.status = status
+        self.error = error or InvalidRequest(
+            'Malformed HTTP request', title='Bad request'
+        )
 
 
 class _NoMore(Exception):
@@ -114,7 +121,7 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = (
             httptools.HttpRequestParser(self)
         )
-        #: A method that the parser does not know.
+        #: A method after whose request nothing is read.
         self._method = ''
         #: What a body that the parser would not read is fed after.
         self._rest = b''
@@ -160,10 +167,10 @@ class RequestReader:
             if not self.is_over:
                 method = _unknown_method(error, data) if begins else b''
                 if not method:
-                    raise MalformedRequest from None
+                    raise _malformed(error) from None
         # Each takes more memory than it has bytes.
         if len(self._headers) > MAX_HEADERS:
-            raise MalformedRequest(431)
+            raise MalformedRequest(HeadTooLarge())
         if method:
             # The application refuses it, and the connection ends.
             self._method = method.decode()
@@ -185,7 +192,7 @@ class RequestReader:
         if self._request is None:
             self._reads += 1
             if self.received > MAX_HEAD:
-                raise MalformedRequest(431)
+                raise MalformedRequest(HeadTooLarge())
             least = self._reads * LEAST_PART
             if self._reads > FREE_PARTS and self.received < least:
                 raise MalformedRequest
@@ -230,14 +237,18 @@ class RequestReader:
             # This head is ours, and its body that of the request.
             return
         if len(headers) > MAX_HEADERS:
-            raise MalformedRequest(431)
+            raise MalformedRequest(HeadTooLarge())
+        method = self._method or parser.get_method().decode('latin-1')
         path, _, query = url.partition(b'?')
         if path[:1] != b'/':
+            if method == 'CONNECT':
+                # Of a proxy: the application refuses it, and the connection
+                # ends, since what follows may be for somebody else.
+                self._method, url = method, b'/'
             path, query = _without_origin(url)
         version = parser.get_http_version()
         if version != '1.1' and version != '1.0':
             raise MalformedRequest
-        method = self._method or parser.get_method().decode('latin-1')
         environ = wsgi_environ.of_request(
             self.environ, method, path, query, version, headers
         )
@@ -312,6 +323,15 @@ class RequestReader:
             self.received = self._reads = 0
 
 
+def _malformed(error: Exception) -> MalformedRequest:
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        # Behind another request. In front of all others it is handed on.
+        return MalformedRequest(
+            InvalidRequest('Invalid HTTP method', title='Bad request')
+        )
+    return MalformedRequest()
+
+
 def _unknown_method(error: Exception, data: bytes) -> bytes:
     """Return the method that a request begins with, if it is none of HTTP."""
     named = _METHOD.match(data)
@@ -349,7 +369,7 @@ def _too_small_parts() -> InvalidBody:
 
 def _without_origin(url: bytes) -> tuple[bytes, bytes]:
     """Return the path and the query of a request that names the host."""
-    if url == b'*':
+    if url == b'*' or url == b'/':
         return url, b''
     try:
         parsed = httptools.parse_url(url)

@@ -6,7 +6,9 @@ import functools
 import http
 import time
 
-from zaqar.transport.wsgi.responses import Headers
+from zaqar.errors import ZaqarError
+from zaqar.transport.wsgi import wsgi_environ
+from zaqar.transport.wsgi.responses import Headers, error_response
 
 #: Statuses whose answers end with their heads.
 _BODILESS = frozenset((204, 304))
@@ -62,6 +64,16 @@ def encode(
         raise ValueError
     head = f'{text}\r\n'.encode('latin-1')
     return head if is_head or status in _BODILESS else head + content
+
+
+def encode_refusal(error: ZaqarError) -> bytes:
+    """Return the bytes that answer what is no request, and end the connection.
+
+    No layer of the application sees it.
+    """
+    app = error_response(error)
+    status, headers, content = wsgi_environ.call(app, {})
+    return encode(status, headers, content, closes=True)
 
 
 # All of them are names of ours, or of middleware.
