@@ -89,11 +89,16 @@ _PREFIX = 'zq'
 class Side:
     """A project of some queues.
 
+    :ivar cpu: processor time of each request, in the worker and the store
     :ivar each: bytes that the store holds for each of them
     """
 
-    def __init__(self, target: Target, count: int) -> None:
-        self.timer = Timer()
+    def __init__(
+        self, target: Target, source: databases.Source, count: int
+    ) -> None:
+        self.timer, self.cpu = Timer(), Timer()
+        self._source = source
+        self._pids: Sequence[int] = ()
         self._target = target
         self._count = count
         self._numbers = iter(random.Random(count).sample(range(count), FEW))
@@ -124,6 +129,12 @@ class Side:
         # Not before all is filled: the server closes idle connections.
         return Connection(self._target.port)
 
+    def begin(self) -> None:
+        """Forget what was measured, and begin."""
+        self.timer, self.cpu = Timer(), Timer()
+        workers = self._target.server.workers()
+        self._pids = [*workers, *self._source.processes()]
+
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
@@ -132,7 +143,10 @@ class Side:
         return f'/v2/queues/{_name(next(self._numbers))}'
 
     def _ask(self, name: str, step: Step) -> None:
+        before = machine.cpu_seconds(*self._pids)
         self.timer.run(name, self._connection.exchange, step)
+        spent = machine.cpu_seconds(*self._pids) - before
+        self.cpu.seconds.setdefault(name, []).append(spent)
 
 
 def _step(project: str, method: str, path: str, status: int) -> Step:
@@ -206,8 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(report.facts(facts))
     table = Table(
-        'Median ms',
-        ['store', 'operation', f'{FEW:,}', f'{options.queues:,}', 'ratio', ''],
+        'Median ms, and µs of processor time',
+        [
+            *('store', 'operation'),
+            *(f'{FEW:,}', f'{options.queues:,}', 'ratio'),
+            *(f'CPU {FEW:,}', f'CPU {options.queues:,}', 'CPU ratio', ''),
+        ],
     )
     for _, context in databases.chosen(options.store or STORES):
         with context as source:
@@ -233,30 +251,31 @@ def _measure(
             own.mkdir()
             target = Target(source.database(), own)
             stack.callback(target.close, tidy=False)
-            sides.append(Side(target, count))
+            sides.append(Side(target, source, count))
             stack.callback(sides[-1].close)
         for number in range(-WARM_UP, options.rounds):
             for side in sides[:: -1 if number % 2 else 1]:
                 if number == 0:
-                    side.timer = Timer()
+                    side.begin()
                 side.round()
     rows = []
     for name in OPERATIONS:
-        low, high = (side.timer.median(name) * 1000 for side in sides)
-        ratio = high / low
-        is_slow = ratio > MOST_RATIO and name != EXEMPT
+        low, high = (side.timer.median(name) for side in sides)
+        few, many = (side.cpu.median(name) for side in sides)
+        is_slow = high / low > MOST_RATIO and name != EXEMPT
         rows.append(
             (
                 source.title,
                 name,
-                f'{low:.2f}',
-                f'{high:.2f}',
-                f'{ratio:.2f}',
+                *(f'{value * 1e3:.2f}' for value in (low, high)),
+                f'{high / low:.2f}',
+                *(f'{value * 1e6:.0f}' for value in (few, many)),
+                f'{many / few:.2f}',
                 'SLOW' if is_slow else '',
             )
         )
-    few, many = (f'{side.each:,.0f}' for side in sides)
-    rows.append((source.title, 'bytes of a queue', few, many, '', ''))
+    sizes = (f'{side.each:,.0f}' for side in sides)
+    rows.append((source.title, 'bytes of a queue', *sizes, *[''] * 5))
     return rows
 
 
