@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from benchmarks import load, requests
+from benchmarks.load import Step
 
 #: Messages that a slice finds for each second and connection.
 SUPPLY = 1200
@@ -30,6 +31,7 @@ class Queue:
 
     def __init__(self, port: int, project: str, name: str) -> None:
         self.project = project
+        self.name = name
         self.path = f'/v2/queues/{name}'
         self.requests = requests.Requests(self)
         self._port = port
@@ -46,6 +48,28 @@ class Queue:
             connection.close()
 
 
+class Sender(Protocol):
+    """What one queue is sent, over HTTP or in frames."""
+
+    def post(self, count: int) -> Step:
+        """Return a post of some messages."""
+
+    def show(self) -> Step:
+        """Return a reading of the metadata."""
+
+    def list(self) -> Step:
+        """Return a reading of a page."""
+
+    def claim(self) -> Step:
+        """Return a claim."""
+
+    def messages(self, answer: bytes) -> Sequence[Mapping[str, str]]:
+        """Return those of an answer to a claim."""
+
+    def delete_claimed(self, message: Mapping[str, str]) -> Step:
+        """Return a deletion of one of them."""
+
+
 class Operation(NamedTuple):
     """What clients send again and again.
 
@@ -54,19 +78,19 @@ class Operation(NamedTuple):
     :ivar depth: messages that a queue holds, if not
     """
 
-    script: Callable[[requests.Requests], load.Script]
+    script: Callable[[Sender], load.Script]
     each: float = 1.0
     takes: bool = False
     depth: int = 0
 
 
-def _claims(sender: requests.Requests, *, deletes: bool) -> load.Script:
+def _claims(sender: Sender, *, deletes: bool) -> load.Script:
     claim = sender.claim()
     while True:
         answer = yield claim
         if deletes:
-            for message in msgspec.json.decode(answer)['messages']:
-                yield sender.delete_href(message['href'])
+            for message in sender.messages(answer):
+                yield sender.delete_claimed(message)
 
 
 def _settled_claims(sender: requests.Requests) -> load.Script:
@@ -103,10 +127,12 @@ def prepared(
     connections: int,
     seconds: float,
     most: float = 0.0,
+    sender: Callable[[Queue], Sender] = lambda queue: queue.requests,
 ) -> Sequence[load.Script]:
     """Return a script for each connection; the queues have what they need.
 
     :param most: requests per second that there may be, 0 if that is not known
+    :param sender: returns what a queue is sent
     """
     need = operation.depth
     if operation.takes:
@@ -115,4 +141,4 @@ def prepared(
     for queue in queues if need else ():
         queue.supply(need)
     cycle = itertools.cycle(queues)
-    return [operation.script(next(cycle).requests) for _ in range(connections)]
+    return [operation.script(sender(next(cycle))) for _ in range(connections)]

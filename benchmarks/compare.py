@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -18,11 +19,12 @@ import secrets
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from benchmarks import (
+    builds,
     client_scripts,
     databases,
     load,
@@ -30,10 +32,11 @@ from benchmarks import (
     program_options,
     report,
     target,
+    websocket_connections,
 )
+from benchmarks.builds import Server
 from benchmarks.client_scripts import OPERATIONS
-from zaqar.tests.servers import process
-from zaqar.tests.servers.zaqar import Zaqar
+from benchmarks.websocket_connections import JSON, MESSAGE_PACK, Frames
 
 SECTION = 'Two builds'
 
@@ -44,6 +47,10 @@ ASIDE = 0.5
 #: would not fit into the memory of a database server as it is shipped, and the
 #: disk would be measured.
 MARGIN = 3
+
+#: Status of a claim that gets nothing. There is always something, but an
+#: older build may say so, which must not end the comparison.
+NOTHING = 204
 
 _HEAD = (
     'operation',
@@ -58,20 +65,53 @@ _HEAD = (
     'base CPU µs',
     'new CPU',
     'CPU ratio',
+    f'base {NOTHING}s',
+    f'new {NOTHING}s',
 )
 
 
-class Server(Zaqar):
-    """A server of a tree, which need not be this one."""
+class Way(NamedTuple):
+    """How requests reach a server.
 
-    root = pathlib.Path(__file__).parent.parent
+    :ivar transport: that is served, '' for all
+    """
 
-    def start(self) -> Server:
-        # Without the working directory, which ``-m`` would search first.
-        env = {'PYTHONPATH': str(self.root), 'PYTHONSAFEPATH': '1'}
-        self.process = process.Process(self.command(), self.log, env=env)
-        self.process.wait_until(self.answers)
-        return self
+    transport: str
+    port: Callable[[Server], int]
+    connect: Callable[[int], load.Connection]
+    sender: Callable[[client_scripts.Queue], client_scripts.Sender]
+
+
+def _over_http(queue: client_scripts.Queue) -> client_scripts.Sender:
+    queue.requests.poor = NOTHING
+    return queue.requests
+
+
+def _in_frames(
+    encoding: websocket_connections.Encoding, queue: client_scripts.Queue
+) -> client_scripts.Sender:
+    frames = Frames(queue.project, queue.name, encoding)
+    frames.poor = NOTHING
+    return frames
+
+
+WAYS: Mapping[str, Way] = {
+    'http': Way(
+        'wsgi', lambda server: server.port, load.Connection, _over_http
+    ),
+    'json': Way(
+        '',
+        lambda server: server.socket_port,
+        websocket_connections.Socket,
+        functools.partial(_in_frames, JSON),
+    ),
+    'messagepack': Way(
+        '',
+        lambda server: server.socket_port,
+        websocket_connections.PackedSocket,
+        functools.partial(_in_frames, MESSAGE_PACK),
+    ),
+}
 
 
 @dataclass
@@ -83,13 +123,15 @@ class Side:
 
     server: Server
     source: databases.Source
+    way: Way
     slices: list[load.Samples] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     def turn(self, work: Sequence[load.Script], seconds: float) -> None:
         """Measure a slice."""
         before = self._cpu_seconds()
-        samples = load.run(self.server.port, work, seconds)
+        port = self.way.port(self.server)
+        samples = load.run(port, work, seconds, self.way.connect)
         cpu = self._cpu_seconds() - before
         self.slices.append(samples)
         self.cpu.append(cpu / max(1, len(samples.latencies)))
@@ -116,18 +158,24 @@ class Side:
         """Return that of the middle slice."""
         return statistics.median(self.quantiles(part))
 
+    @property
+    def poor(self) -> int:
+        """Claims that got nothing."""
+        return sum(item.poor for item in self.slices)
+
 
 class Kind(NamedTuple):
-    """What is asked, and of how many queues."""
+    """What is asked, of how many queues, and on how many connections."""
 
     operation: str
     queues: int
+    connections: int
 
     @property
     def title(self) -> str:
         """Its heading."""
         s = 's' if self.queues > 1 else ''
-        return f'{self.operation}, {self.queues} queue{s}'
+        return f'{self.operation}, {self.queues} queue{s} x {self.connections}'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,16 +183,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     facts = {
         **machine.description(),
-        'Settings': f'{options.workers} workers with {options.threads} '
-        f'threads, {options.connections} connections, {options.rounds} turns '
-        f'of {options.seconds:g} s each; servers, database and client share '
-        f'{os.cpu_count()} cores',
+        'Settings': f'over {options.over}, {options.workers} workers with '
+        f'{options.threads or "default"} threads, {options.rounds} turns of '
+        f'{options.seconds:g} s each, queues x connections; servers, database '
+        f'and client share {os.cpu_count()} cores',
         'Load average at the start': machine.load(),
     }
     if options.store_option:
         facts['Options of the stores'] = ', '.join(options.store_option)
     print(report.facts(facts))
     parts = [report.facts(facts)]
+    failed = False
     for name, chosen in databases.chosen(options.store or ['galera']):
         with (
             chosen as source,
@@ -162,29 +211,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     )
                 )
                 for word, root in (
-                    ('base', options.base),
-                    ('new', Server.root),
+                    ('base', options.against),
+                    ('new', builds.THIS),
                 )
             ]
             rows = []
             for kind in itertools.starmap(
-                Kind, itertools.product(options.operation, options.queues)
+                Kind,
+                itertools.product(
+                    options.operation, options.queues, options.connections
+                ),
             ):
                 measure(kind, sides, options)
                 rows.append(_row(kind, *sides))
                 print(*rows[-1], sep='  ', flush=True)
+                failed = failed or bool(sides[1].poor)
             table = report.Table(f'{source.title or name}', _HEAD, rows)
             print(table.text(), flush=True)
             parts.append(table.markdown())
-    report.write_section(options.markdown, SECTION, *parts)
-    return 0
+    over = '' if options.over == 'http' else f' over {options.over}'
+    report.write_section(options.markdown, f'{SECTION}{over}', *parts)
+    return int(failed)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('compare', __doc__)
     add = parser.add_argument
-    program_options.add_base(parser, required=True)
+    program_options.add_other_build(parser, required=True)
     program_options.add_databases(parser, ['galera'])
+    add('--over', choices=WAYS, default='http', help='(%(default)s)')
     add('--operation', action='append', choices=OPERATIONS)
     add('--queues', action='append', type=int, help='(1 and 8)')
     add(
@@ -197,8 +252,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--seconds', type=float, default=2.0, help='of a turn (%(default)s)')
     add('--rounds', type=int, default=7, help='of turns (%(default)s)')
     add('--workers', type=int, default=2, help='(%(default)s)')
-    add('--threads', type=int, default=8, help='(%(default)s)')
-    add('--connections', type=int, default=32, help='(%(default)s)')
+    add('--threads', type=int, help='(what each build has by default)')
+    add('--connections', type=int, nargs='+', default=[32], help='(32)')
     options = parser.parse_args(arguments)
     options.operation = options.operation or list(OPERATIONS)
     options.queues = options.queues or [1, 8]
@@ -229,14 +284,21 @@ def started(
     """
     folder.mkdir()
     url = source.database()
-    rest = target.settings(url) + more
-    rest += f'[drivers:transport:wsgi]\nthreads = {options.threads}\n'
-    server = Server(folder, rest=rest, workers=options.workers)
+    way = WAYS[options.over]
+    rest = target.settings(url, transport=way.transport) + more
+    if options.threads:
+        rest += f'[drivers:transport:wsgi]\nthreads = {options.threads}\n'
+    server = Server(
+        folder,
+        rest=rest,
+        socket='max_connections = 0\n',
+        workers=options.workers,
+    )
     server.root = root
     target.create_tables(server, url)
     server.start()
     try:
-        yield Side(server, source)
+        yield Side(server, source, way)
     except load.WrongAnswerError:
         print(server.log.read_text()[-4000:], file=sys.stderr)
         raise
@@ -263,7 +325,12 @@ def measure(
     def turn(side: Side, seconds: float) -> None:
         nonlocal most
         work = client_scripts.prepared(
-            operation, queues[id(side)], options.connections, seconds, most
+            operation,
+            queues[id(side)],
+            kind.connections,
+            seconds,
+            most,
+            side.way.sender,
         )
         side.turn(work, seconds)
         most = max(most, MARGIN * side.slices[-1].rate)
@@ -276,26 +343,21 @@ def measure(
             turn(side, options.seconds)
 
 
-def ratio(base: Sequence[float], new: Sequence[float]) -> float:
-    """Return the middle one of the ratios of neighbouring turns."""
-    return statistics.median(n / b for b, n in zip(base, new, strict=True))
-
-
 def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:
-    tail_ratio = ratio(base.quantiles(0.99), new.quantiles(0.99))
     return (
         kind.title,
         f'{base.rate:.0f}',
         f'{new.rate:.0f}',
-        f'{ratio(base.rates, new.rates):.2f}',
+        report.ratio(base.rates, new.rates),
         *(
             f'{side.quantile(part) * 1000:.1f}'
             for part in (0.5, 0.99)
             for side in (base, new)
         ),
-        f'{tail_ratio:.2f}',
+        report.ratio(base.quantiles(0.99), new.quantiles(0.99)),
         *(f'{statistics.median(side.cpu) * 1e6:.0f}' for side in (base, new)),
-        f'{ratio(base.cpu, new.cpu):.2f}',
+        report.ratio(base.cpu, new.cpu),
+        *(str(side.poor) for side in (base, new)),
     )
 
 

@@ -3,18 +3,14 @@
 
 Bytes that the store is given for a post with many subscribers until all have
 it; and the time and processor time of a post to a queue with subscribers,
-beside one to a queue without any. With ``--base`` the first part runs with
-another tree as well.
+beside one to a queue without any.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -92,7 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = program_options.parser('fan_out', __doc__, has_results=False)
     add = parser.add_argument
-    program_options.add_base(parser)
     add('--size', type=int, default=250_000, help='bytes of the body (250000)')
     add('--subscribers', type=int, default=300, help='of the post (300)')
     add('--fewer', type=int, default=100, help='of many short posts (100)')
@@ -106,31 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for store in stores:
         if 'bytes' in options.parts:
             _bytes(store, options.size, options.subscribers)
-            if options.base is not None:
-                _bytes_of(options.base, store, options)
         if 'cost' in options.parts:
             _cost(store, options.fewer, options.posts)
     return 0
-
-
-def _bytes_of(
-    base: pathlib.Path, store: str, options: argparse.Namespace
-) -> None:
-    """Measure the bytes with another tree."""
-    print('The other build:', flush=True)
-    subprocess.run(
-        [
-            *(sys.executable, __file__, 'bytes', '--store', store),
-            *('--size', str(options.size)),
-            *('--subscribers', str(options.subscribers)),
-        ],
-        env={
-            **os.environ,
-            'PYTHONPATH': str(base.resolve()),
-            'PYTHONSAFEPATH': '1',
-        },
-        check=True,
-    )
 
 
 def _bytes(store: str, size: int, subscribers: int) -> None:

@@ -5,7 +5,7 @@ Clients of one project post and list at a modest pace: first alone, then while
 another project sends as many requests as are answered, over HTTP, over
 WebSocket, or posts to a queue with many subscribers. The exit code is 1 if the
 p99 of the modest project is five times what it was alone or more, or if one of
-its requests failed. With ``--base`` another build is flooded as well, for
+its requests failed. With ``--against`` another build is flooded as well, for
 comparison only.
 """
 
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from benchmarks import (
-    compare,
+    builds,
     load,
     machine,
     paced,
@@ -140,12 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f'{options.seconds:g} s, one worker',
         _HEAD,
     )
-    builds = {'': compare.Server.root}
-    if options.base is not None:
-        builds = {'base, ': options.base, 'new, ': compare.Server.root}
+    trees = {'': builds.THIS}
+    if options.against is not None:
+        trees = {'base, ': options.against, 'new, ': builds.THIS}
     failed = False
     for name in options.name or FLOODS:
-        for title, root in builds.items():
+        for title, root in trees.items():
             with _server(root, options.conf) as server:
                 _ask(server, 2.0)
                 quiet = _ask(server, options.seconds)
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.rows.append(
                 _row(f'{title}{name}', loud, growth, rates[0], bad)
             )
-            failed = failed or (bad and root == compare.Server.root)
+            failed = failed or (bad and root == builds.THIS)
         print(table.text(), flush=True)
     report.write_section(
         options.markdown, SECTION, report.facts(facts), table.markdown()
@@ -172,16 +172,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('name', nargs='*', choices=[[], *FLOODS])
     add('--seconds', type=float, default=20.0, help='of each row (20)')
     add('--conf', default='', help='further lines of the configuration')
-    program_options.add_base(parser)
+    program_options.add_other_build(parser)
     add('--as-flood', type=int, nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
 @contextlib.contextmanager
-def _server(root: pathlib.Path, more: str) -> Iterator[compare.Server]:
+def _server(root: pathlib.Path, more: str) -> Iterator[builds.Server]:
     rest = _REST + more.replace('\\n', '\n')
     with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
-        server = compare.Server(pathlib.Path(folder), rest=rest)
+        server = builds.Server(pathlib.Path(folder), rest=rest)
         server.root = root
         server.start()
         try:
@@ -192,7 +192,7 @@ def _server(root: pathlib.Path, more: str) -> Iterator[compare.Server]:
 
 @contextlib.contextmanager
 def _beside(
-    name: str, server: compare.Server, seconds: float
+    name: str, server: builds.Server, seconds: float
 ) -> Iterator[list[str]]:
     """Have a process of its own flood the service meanwhile.
 
@@ -216,7 +216,7 @@ def _beside(
         process.wait()
 
 
-def _ask(server: compare.Server, seconds: float) -> list[Client]:
+def _ask(server: builds.Server, seconds: float) -> list[Client]:
     project = f'bench-{secrets.token_hex(6)}'
     steps = _post(project), _list(project)
     clients = [

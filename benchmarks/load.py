@@ -24,10 +24,14 @@ _LENGTH = b'\r\ncontent-length: '
 
 
 class Step(NamedTuple):
-    """A request and the status that its answer must have."""
+    """A request and the status that its answer must have.
+
+    :ivar poor: another status, which is counted; its answer is no sample
+    """
 
     request: bytes
     status: int
+    poor: int = 0
 
 
 #: What a connection does: yields steps, is sent the bodies of the answers, and
@@ -53,9 +57,11 @@ class Samples:
 
     :ivar elapsed: seconds from the first request to the last answer counted
     :ivar latencies: seconds of each request
+    :ivar poor: answers beside them that were let pass
     """
 
     elapsed: float = 0.0
+    poor: int = 0
     latencies: list[float] = field(default_factory=list)
 
     @property
@@ -69,13 +75,16 @@ class Connection:
 
     :ivar socket: for what is no request with an answer
     :ivar head: of the last answer
+    :ivar is_poor: whether that has the status that is let pass
     """
+
+    is_poor = False
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b''
-        self._expected = 0
+        self._step = Step(b'', 0)
         self.sent_at = 0.0
         self.head = b''
 
@@ -85,7 +94,7 @@ class Connection:
 
     def send(self, step: Step) -> None:
         """Send a request."""
-        self._expected = step.status
+        self._step = step
         self.sent_at = time.perf_counter()
         self.socket.sendall(step.request)
 
@@ -103,10 +112,19 @@ class Connection:
             return None
         self._buffer = b''
         self.head = head
-        if int(head[9:12]) != self._expected:
-            text = (head + b'\n' + body).decode(errors='replace')
-            raise WrongAnswerError(f'{self._expected} was expected:\n{text}')
+        self.check(int(head[9:12]), head + b'\n' + body)
         return body
+
+    def check(self, status: int, answer: bytes) -> None:
+        """Look at the status of an answer.
+
+        :raises WrongAnswerError: it is none of those that may come
+        """
+        expected = self._step.status
+        self.is_poor = status == self._step.poor
+        if status != expected and not self.is_poor:
+            text = answer.decode(errors='replace')
+            raise WrongAnswerError(f'{expected} was expected:\n{text}')
 
     def exchange(self, step: Step) -> bytes:
         """Send a request and wait for the body of its answer."""
@@ -180,7 +198,10 @@ class _Run:
     def _answered(self, connection: Connection, body: bytes) -> None:
         now = time.perf_counter()
         if now < self._end:
-            self.samples.latencies.append(now - connection.sent_at)
+            if connection.is_poor:
+                self.samples.poor += 1
+            else:
+                self.samples.latencies.append(now - connection.sent_at)
             self.samples.elapsed = now - self._begin
         try:
             step = self._busy[connection].send(body)

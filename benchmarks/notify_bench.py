@@ -5,13 +5,14 @@ Deliveries a second of one notifier to a receiver that answers in 1 ms; the
 time from a post to its webhook while nothing else happens; the cost of
 subscribers for a post; and what ten hanging hosts, a crowd of new hosts of
 another project that hang, and a project with 50,000 pending deliveries, do to
-others. With ``--base`` each part is measured with
-the build of another tree as well, which is given beside it.
+others. With ``--against`` each part is measured with another build as well, in
+turns, and ratios of the two are given at last.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import pathlib
 import statistics
@@ -20,10 +21,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import requests
 
-from benchmarks import machine, notify_soak, program_options
+from benchmarks import builds, machine, notify_soak, program_options, report
 from benchmarks.receiver import Receiver
 from zaqar.tests.servers import process
 from zaqar.tests.servers.receivers import Silent
@@ -58,8 +60,6 @@ CROWD = 580
 #: Seconds to wait for what has not come.
 PATIENCE = 300.0
 
-ROOT = pathlib.Path(__file__).parent.parent
-
 
 class Receivers(list[Receiver]):
     """Some of them, counted together."""
@@ -72,25 +72,24 @@ class Receivers(list[Receiver]):
             one.stop()
 
 
-class Build(Zaqar):
+class Build(builds.Server):
     """The service of a tree, without a notifier until that is started."""
-
-    root = ROOT
-
-    def start(self) -> Build:
-        self.process = self._run(self.command(), self.log)
-        self.process.wait_until(self.answers)
-        return self
 
     def notifier(self) -> process.Process:
         """Start a notifier."""
         log = self.folder / 'notifier.log'
-        return self._run(self.command(program='notifier'), log)
+        return self.begin(self.command(program='notifier'), log)
 
-    def _run(self, words: list[str], log: pathlib.Path) -> process.Process:
-        # Without the working directory, which ``-m`` would search first.
-        env = {'PYTHONPATH': str(self.root), 'PYTHONSAFEPATH': '1'}
-        return process.Process(words, log, env=env)
+
+class Outcome(NamedTuple):
+    """What was measured.
+
+    :ivar text: for the reader
+    :ivar figures: that are compared with those of another build, by name
+    """
+
+    text: str
+    figures: Mapping[str, float]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--store', choices=notify_soak.STORES, default='sqlite'
     )
-    program_options.add_base(parser)
+    program_options.add_other_build(parser)
     parser.add_argument('--turns', type=int, default=1)
     parser.add_argument(
         '--hosts', type=int, default=1, help='receivers of the first part (1)'
@@ -120,16 +119,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{name}: {value}')
     print(f'Store: {options.store}')
     for part in options.parts:
-        for _ in range(options.turns):
-            # Neighbours in time: both meet what else the machine does.
-            for root in filter(None, (options.base, ROOT)):
-                Build.root = root
-                name = 'base' if root is options.base else 'this'
-                print(f'{part}, {name}: {PARTS[part](options)}', flush=True)
+        _compare(part, options)
     return 0
 
 
-def _rate(options: argparse.Namespace) -> str:
+def _compare(part: str, options: argparse.Namespace) -> None:
+    """Measure a part with one build or two, and print it."""
+    trees = {'this': builds.THIS}
+    if options.against is not None:
+        trees = {'base': options.against, **trees}
+    figures: dict[str, dict[str, list[float]]] = {
+        name: collections.defaultdict(list) for name in trees
+    }
+    for _ in range(options.turns):
+        # Neighbours in time: both meet what else the machine does.
+        for name, Build.root in trees.items():
+            text, measured = PARTS[part](options)
+            print(f'{part}, {name}: {text}', flush=True)
+            for figure, value in measured.items():
+                figures[name][figure].append(value)
+    if len(trees) > 1:
+        base, this = figures.values()
+        ratios = ', '.join(
+            f'{name} {report.ratio(base[name], this[name])}' for name in base
+        )
+        print(f'{part}, ratios: {ratios}', flush=True)
+
+
+def _rate(options: argparse.Namespace) -> Outcome:
     receivers = Receivers(Receiver(0.001) for _ in range(options.hosts))
     with _running(options.store, f'{options.conf}\n') as server:
         for subscriber in range(SUBSCRIBERS):
@@ -145,14 +162,16 @@ def _rate(options: argparse.Namespace) -> str:
         cpu = machine.cpu_seconds(notifier.child.pid) - cpu
         notifier.stop()
     receivers.stop()
-    return (
-        f'{count / (last - first):.0f}/s with {BATCH} messages a post and '
+    rate = count / (last - first)
+    return Outcome(
+        f'{rate:.0f}/s with {BATCH} messages a post and '
         f'{SUBSCRIBERS} subscribers on {options.hosts} host(s): {count} in '
-        f'{last - first:.2f} s, {cpu / count * 1e6:.0f} us of CPU each'
+        f'{last - first:.2f} s, {cpu / count * 1e6:.0f} us of CPU each',
+        {'deliveries/s': rate, 'CPU': cpu / count},
     )
 
 
-def _latency(options: argparse.Namespace) -> str:
+def _latency(options: argparse.Namespace) -> Outcome:
     receiver = Receiver()
     with _running(options.store) as server:
         _subscribe(server, receiver.url)
@@ -170,14 +189,15 @@ def _latency(options: argparse.Namespace) -> str:
         notifier.stop()
     late = sorted(wait for _, _, wait in receiver.got()[1:])
     receiver.stop()
-    return (
+    return Outcome(
         f'{_ms(late, 0.5)} (median) and {_ms(late, 0.95)} (95 %) from the '
         'beginning of a post to its webhook; the post itself takes '
-        f'{statistics.median(durations) * 1000:.1f} ms'
+        f'{statistics.median(durations) * 1000:.1f} ms',
+        _late(late),
     )
 
 
-def _cost(options: argparse.Namespace) -> str:
+def _cost(options: argparse.Namespace) -> Outcome:
     receiver = Receiver()
     times: Mapping[str, list[float]] = {'unsubscribed': [], 'subscribed': []}
     with _running(options.store) as server:
@@ -199,19 +219,20 @@ def _cost(options: argparse.Namespace) -> str:
         queue: statistics.median(durations) * 1000
         for queue, durations in times.items()
     }
-    return (
+    return Outcome(
         f'a post takes {middle["unsubscribed"]:.2f} ms to a queue without '
         f'subscribers, {middle["subscribed"]:.2f} ms to one with a subscriber '
-        '(medians)'
+        '(medians)',
+        middle,
     )
 
 
-def _alone(options: argparse.Namespace) -> str:
+def _alone(options: argparse.Namespace) -> Outcome:
     with _running(options.store) as server:
         return _paced(server)
 
 
-def _hanging(options: argparse.Namespace) -> str:
+def _hanging(options: argparse.Namespace) -> Outcome:
     silent = [Silent(f'127.0.1.{number + 1}') for number in range(10)]
     with _running(options.store) as server:
         for one in silent:
@@ -222,7 +243,7 @@ def _hanging(options: argparse.Namespace) -> str:
     return result
 
 
-def _crowd(options: argparse.Namespace) -> str:
+def _crowd(options: argparse.Namespace) -> Outcome:
     silent = Silent('0.0.0.0')
     with _running(options.store) as server:
         for number in range(CROWD):
@@ -235,7 +256,7 @@ def _crowd(options: argparse.Namespace) -> str:
     return result
 
 
-def _backlog(options: argparse.Namespace) -> str:
+def _backlog(options: argparse.Namespace) -> Outcome:
     posts, subscribers = BACKLOG
     receiver = Receiver(0.001)
     with _running(options.store) as server:
@@ -245,10 +266,11 @@ def _backlog(options: argparse.Namespace) -> str:
         result = _paced(server, receiver)
         count = receiver.count()
     receiver.stop()
-    return f'{result}; of the {posts * subscribers} pending, {count} came'
+    text = f'{result.text}; of the {posts * subscribers} pending, {count} came'
+    return result._replace(text=text)
 
 
-def _paced(server: Build, other: Receiver | None = None) -> str:
+def _paced(server: Build, other: Receiver | None = None) -> Outcome:
     """Post at a pace while a notifier works; return how that is delivered.
 
     :param other: begins when this one has got something
@@ -271,14 +293,20 @@ def _paced(server: Build, other: Receiver | None = None) -> str:
     late = sorted(wait for _, _, wait in receiver.got())
     notifier.stop()
     receiver.stop()
-    return (
+    return Outcome(
         f'of {rate:.1f} posts/s {came / PACE / SECONDS:.1%} are delivered by '
         f'the end, after {_ms(late, 0.5)} (median), {_ms(late, 0.99)} (99 %), '
-        f'{_ms(late, 1)} (longest)'
+        f'{_ms(late, 1)} (longest)',
+        _late(late),
     )
 
 
-PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
+def _late(values: Sequence[float]) -> Mapping[str, float]:
+    parts = {'median': 0.5, 'p99': 0.99}
+    return {key: report.quantile(values, parts[key]) for key in parts}
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], Outcome]] = {
     'rate': _rate,
     'latency': _latency,
     'cost': _cost,
@@ -357,8 +385,7 @@ def _wait(receiver: Receiver | Receivers, count: int) -> float:
 
 
 def _ms(values: Sequence[float], part: float) -> str:
-    place = min(int(len(values) * part), len(values) - 1)
-    return f'{values[place] * 1000:.1f} ms'
+    return f'{report.quantile(values, part) * 1000:.1f} ms'
 
 
 def _headers(project: str) -> dict[str, str]:

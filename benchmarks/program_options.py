@@ -7,7 +7,7 @@ import argparse
 import pathlib
 from collections.abc import Collection
 
-from benchmarks import databases
+from benchmarks import builds, databases
 
 
 def parser(
@@ -31,14 +31,16 @@ def parser(
     return made
 
 
-def add_base(to: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """Let another build be measured as well, by the top of its tree."""
+def add_other_build(
+    to: argparse.ArgumentParser, *, required: bool = False
+) -> None:
+    """Let another build be measured as well, in turns with this one."""
     to.add_argument(
-        '--base',
-        type=pathlib.Path,
+        '--against',
+        type=builds.tree,
         required=required,
-        metavar='FOLDER',
-        help='top of the tree of the other build',
+        metavar='PATH_OR_COMMIT',
+        help='the other build: the top of its tree, or a commit of this one',
     )
 
 

@@ -2,7 +2,7 @@
 """``python -m benchmarks.pushes``: messages to a thousand sockets.
 
 A server and its notifier have one core, the sockets another one. With
-``--base`` another tree takes turns with this one.
+``--against`` another build takes turns with this one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import (
+    builds,
     load,
     machine,
     program_options,
@@ -26,7 +27,7 @@ from benchmarks import (
     target,
     websocket_connections,
 )
-from benchmarks.compare import Server
+from benchmarks.builds import Server
 from benchmarks.load import Step
 from benchmarks.websocket_connections import Socket
 from zaqar.tests.servers.redis import Redis
@@ -67,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     facts = {**machine.description(), 'Load average': machine.load()}
     print(report.facts(facts))
-    new = Side('new', pathlib.Path(__file__).parent.parent)
+    new = Side('new', builds.THIS)
     sides = [new]
-    if options.base is not None:
-        sides.insert(0, Side('base', options.base.resolve()))
+    if options.against is not None:
+        sides.insert(0, Side('base', options.against))
     for _ in range(options.turns):
         for side in sides:
             _measure(side, options)
@@ -93,8 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
     if len(sides) > 1:
-        ratio = f'{new.rate / sides[0].rate:.2f}'
-        table.rows.append(('ratio', '', '', ratio, '', ''))
+        base = sides[0]
+        ratios = [
+            report.ratio(getattr(base, name), getattr(new, name))
+            for name in ('rates', 'cpu', 'store')
+        ]
+        table.rows.append(('ratio', '', '', *ratios))
     print(table.text())
     report.write_section(
         options.markdown, SECTION, report.facts(facts), table.markdown()
@@ -105,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('pushes', __doc__)
     add = parser.add_argument
-    program_options.add_base(parser)
+    program_options.add_other_build(parser)
     add('--sockets', type=int, default=1000, help='that are pushed to (1000)')
     add('--messages', type=int, default=50, help='for each of them (50)')
     add('--size', type=int, default=100, help='bytes of a body (100)')

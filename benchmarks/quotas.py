@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from benchmarks import (
+    builds,
     compare,
     databases,
     function_calls,
@@ -117,6 +118,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--workers', type=int, default=1, help='(%(default)s)')
     add('--threads', type=int, default=4, help='(%(default)s)')
     add('--connections', type=int, default=8, help='(%(default)s)')
+    parser.set_defaults(over='http')
     return parser.parse_args(arguments)
 
 
@@ -152,7 +154,7 @@ def _cpu_cells(
             spent[place].append((time.process_time() - before) / BATCH)
     return (
         *(f'{statistics.median(one) * 1e6:.0f}' for one in spent),
-        f'{compare.ratio(*spent):.3f}',
+        f'{report.middle_ratio(*spent):.3f}',
         *(
             str(function_calls.total(function_calls.count(side, step)))
             for side in sides
@@ -172,7 +174,7 @@ def _over_http(
                 compare.started(
                     source,
                     pathlib.Path(folder, word),
-                    compare.Server.root,
+                    builds.THIS,
                     options,
                     rest,
                 )
@@ -185,16 +187,16 @@ def _over_http(
 def _row(
     name: str, sides: Sequence[compare.Side], options: argparse.Namespace
 ) -> list[str]:
-    compare.measure(compare.Kind(name, 1), sides, options)
+    compare.measure(compare.Kind(name, 1, options.connections), sides, options)
     base, new = sides
-    ratio = compare.ratio(base.rates, new.rates)
+    ratio = report.middle_ratio(base.rates, new.rates)
     return [
         name,
         f'{base.rate:.0f}',
         f'{new.rate:.0f}',
         f'{ratio:.3f}',
         *(f'{statistics.median(one.cpu) * 1e6:.0f}' for one in sides),
-        f'{compare.ratio(base.cpu, new.cpu):.3f}',
+        f'{report.middle_ratio(base.cpu, new.cpu):.3f}',
         'SLOW' if ratio < LEAST else '',
     ]
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,7 +26,7 @@ from typing import Any
 import requests
 
 from benchmarks import databases, program_options, target
-from benchmarks.compare import Server
+from benchmarks.builds import Server
 from benchmarks.receiver import Receiver
 
 PROJECT = 'mixed'
@@ -307,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = program_options.parser('releases', __doc__, has_results=False)
     add = parser.add_argument
-    add('--base', type=pathlib.Path, required=True, help='the older tree')
+    program_options.add_other_build(parser, required=True)
     add('--store', action='append', help='as of benchmarks.bench')
     add('--check', action='append', help='name of one; may be given again')
     options = parser.parse_args(arguments)
@@ -316,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with (
             chosen as source,
             tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
-            _pair(pathlib.Path(folder), options.base, source) as pair,
+            _pair(pathlib.Path(folder), options.against, source) as pair,
         ):
             print(source.title or name)
             older, newer = pair
@@ -359,31 +357,12 @@ def _pair(
             rest = target.settings(url) + _REST + more
             server = Server(own, rest=rest, workers=2)
             server.root = root
-            _upgrade(server, url)
+            if target.is_sql(url):
+                target.upgrade(server)
             stack.callback(server.start().stop)
             clients.append(Client(name, server))
             clients[0].post(_queue(), 'from before')
         yield clients[0], clients[1]
-
-
-def _upgrade(server: Server, url: str) -> None:
-    if not target.is_sql(url):
-        return
-    done = subprocess.run(
-        server.command('upgrade', 'head', program='manage'),
-        env={
-            **os.environ,
-            'PYTHONPATH': str(server.root),
-            'PYTHONSAFEPATH': '1',
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise subprocess.CalledProcessError(
-            done.returncode, done.args, done.stdout, done.stderr
-        )
 
 
 if __name__ == '__main__':

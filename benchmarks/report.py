@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,24 @@ def quantile(values: Iterable[float], part: float) -> float:
     """Return the value that a part of some values stay below."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
+
+
+def middle_ratio(base: Sequence[float], new: Sequence[float]) -> float:
+    """Return the middle one of the ratios of neighbouring turns."""
+    return statistics.median(_ratios(base, new))
+
+
+def ratio(base: Sequence[float], new: Sequence[float]) -> str:
+    """Return that as text, with the least and the greatest of them."""
+    ratios = _ratios(base, new)
+    middle = f'{statistics.median(ratios):.2f}'
+    if len(ratios) == 1:
+        return middle
+    return f'{middle} ({min(ratios):.2f} to {max(ratios):.2f})'
+
+
+def _ratios(base: Sequence[float], new: Sequence[float]) -> Sequence[float]:
+    return [n / b for b, n in zip(base, new, strict=True)]
 
 
 @dataclass

@@ -66,7 +66,12 @@ class Queue(Protocol):
 
 
 class Requests:
-    """The requests that one queue is sent."""
+    """The requests that one queue is sent.
+
+    :ivar poor: status of a claim that gets nothing, if that is let pass
+    """
+
+    poor = 0
 
     def __init__(self, queue: Queue) -> None:
         self._project = queue.project
@@ -98,6 +103,14 @@ class Requests:
         """Return a deletion of a claimed message, as a claim names it."""
         return self._step('DELETE', href, 204)
 
+    def delete_claimed(self, message: Mapping[str, str]) -> Step:
+        """Return a deletion of a message of :meth:`messages`."""
+        return self.delete_href(message['href'])
+
+    def messages(self, answer: bytes) -> Sequence[Mapping[str, str]]:
+        """Return those of an answer to a claim."""
+        return msgspec.json.decode(answer)['messages'] if answer else ()
+
     def pop(self, count: int) -> Step:
         """Return a pop."""
         path = f'{self._path}/messages?pop={count}'
@@ -106,7 +119,8 @@ class Requests:
     def claim(self, count: int = floor.CLAIM) -> Step:
         """Return a claim."""
         path = f'{self._path}/claims?limit={count}'
-        return Step(request(self._project, 'POST', path, self._terms()), 201)
+        data = request(self._project, 'POST', path, self._terms())
+        return Step(data, 201, self.poor)
 
     def settle(self, messages: Sequence[Mapping[str, str]]) -> Step:
         """Return a deletion of all messages of an answer to a claim."""

@@ -243,11 +243,19 @@ def create_tables(server: Zaqar, url: str) -> None:
     :raises subprocess.CalledProcessError: it cannot be done
     """
     if is_sql(url) and not url.startswith('sqlite'):
-        done = server.run('upgrade', 'head', program='manage')
-        if done.returncode:
-            raise subprocess.CalledProcessError(
-                done.returncode, done.args, done.stdout, done.stderr
-            )
+        upgrade(server)
+
+
+def upgrade(server: Zaqar) -> None:
+    """Bring the tables of a server's database up to its release.
+
+    :raises subprocess.CalledProcessError: it cannot be done
+    """
+    done = server.run('upgrade', 'head', program='manage')
+    if done.returncode:
+        raise subprocess.CalledProcessError(
+            done.returncode, done.args, done.stdout, done.stderr
+        )
 
 
 def _server_core() -> int | None:

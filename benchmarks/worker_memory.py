@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from benchmarks import (
-    compare,
+    builds,
     databases,
     machine,
     program_options,
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('worker_memory', __doc__)
     add = parser.add_argument
-    program_options.add_base(parser, required=True)
+    program_options.add_other_build(parser, required=True)
     program_options.add_databases(parser, STORES)
     add('--starts', type=int, default=3, help='of each (%(default)s)')
     return parser.parse_args(arguments)
@@ -66,24 +66,21 @@ def _measured(
     title: str, source: databases.Source, options: argparse.Namespace
 ) -> Iterator[Sequence[str]]:
     """Yield the rows of a store."""
-    sides = (options.base, compare.Server.root)
+    sides = (options.against, builds.THIS)
     starts = [
         [_after_start(source, root) for root in sides]
         for _ in range(options.starts)
     ]
     for kind in starts[0][0]:
         base, new = (
-            statistics.median(one[side][kind] for one in starts)
-            for side in range(len(sides))
+            [one[side][kind] for one in starts] for side in range(len(sides))
         )
-        ratio = new / base
         yield (
             title,
             kind,
-            f'{base / 2**20:.1f}',
-            f'{new / 2**20:.1f}',
-            f'{ratio:.2f}',
-            'HEAVY' if ratio > MOST_RATIO else '',
+            *(f'{statistics.median(one) / 2**20:.1f}' for one in (base, new)),
+            report.ratio(base, new),
+            'HEAVY' if report.middle_ratio(base, new) > MOST_RATIO else '',
         )
 
 
@@ -96,7 +93,7 @@ def _after_start(
         contextlib.ExitStack() as stack,
     ):
         url = source.database()
-        server = compare.Server(
+        server = builds.Server(
             pathlib.Path(folder), rest=target.settings(url), workers=1
         )
         server.root = root

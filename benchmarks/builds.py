@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds of the service: that of this tree, and those of others.
+
+All of them run in the environment of this process; only the code is theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import os
+import pathlib
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from zaqar.tests.servers import process
+from zaqar.tests.servers.zaqar import Zaqar
+
+#: The top of this tree.
+THIS = pathlib.Path(__file__).parent.parent
+
+
+class Server(Zaqar):
+    """A server of a tree, which need not be this one.
+
+    :ivar root: top of its tree
+    """
+
+    root = THIS
+
+    def start(self) -> Server:
+        self.process = self.begin(self.command(), self.log)
+        self.process.wait_until(self.answers)
+        return self
+
+    def begin(self, words: list[str], log: pathlib.Path) -> process.Process:
+        """Start a program of its tree."""
+        return process.Process(words, log, env=environment(self.root))
+
+    def run(
+        self, *more: str, program: str = 'server'
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*more, program=program),
+            env={**os.environ, **environment(self.root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def environment(root: pathlib.Path) -> Mapping[str, str]:
+    """Return the variables with which Python runs the code of a tree."""
+    # Without the working directory, which ``-m`` would search first.
+    return {'PYTHONPATH': str(root), 'PYTHONSAFEPATH': '1'}
+
+
+def tree(name: str) -> pathlib.Path:
+    """Return the top of the tree that an option names.
+
+    :param name: its folder, or a commit, which is checked out until this
+        process ends
+    :raises argparse.ArgumentTypeError: it is neither
+    """
+    if pathlib.Path(name).is_dir():
+        return pathlib.Path(name).resolve()
+    stack = contextlib.ExitStack()
+    try:
+        root = stack.enter_context(checked_out(name))
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.strip()
+        raise argparse.ArgumentTypeError(
+            f'{name} is neither a folder nor a commit: {reason}'
+        ) from None
+    atexit.register(stack.close)
+    return root
+
+
+@contextlib.contextmanager
+def checked_out(
+    commit: str, repository: pathlib.Path = THIS
+) -> Iterator[pathlib.Path]:
+    """Give the tree of a commit, in a folder that goes afterwards.
+
+    :raises subprocess.CalledProcessError: there is no such commit
+    """
+    with tempfile.TemporaryDirectory(prefix='zaqar-build-') as folder:
+        top = pathlib.Path(folder, 'tree')
+        _worktree(repository, 'add', '--detach', str(top), commit)
+        try:
+            yield top
+        finally:
+            _worktree(repository, 'remove', '--force', str(top))
+
+
+def _worktree(repository: pathlib.Path, *words: str) -> None:
+    subprocess.run(
+        ('git', '-C', str(repository), 'worktree', *words),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
