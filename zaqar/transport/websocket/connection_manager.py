@@ -18,8 +18,8 @@ from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
 )
+from zaqar.transport.websocket.connection_streams import ConnectionStreams
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frame_streams import FrameStreams
 from zaqar.transport.websocket.frames_and_effects import (
     BeginStream,
     Close,
@@ -42,9 +42,7 @@ from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.slow_readers import SlowReaders
-from zaqar.transport.websocket.subscription_cleanup import (
-    SubscriptionCleanup,
-)
+from zaqar.transport.websocket.subscription_cleanup import SubscriptionCleanup
 from zaqar.transport.websocket.worker_threads import Workers
 
 #: Frames of a connection that may wait for messages; more do not wait.
@@ -230,7 +228,7 @@ class Connections:
         if not connection.machine.is_served or self.feeds is None:
             return
         if connection.streams is None:
-            connection.streams = FrameStreams(
+            connection.streams = ConnectionStreams(
                 connection.socket,
                 connection.session.streams,
                 self.feeds,

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from zaqar.controllers import streams
 from zaqar.controllers.streams import StreamStart
+from zaqar.transport.websocket.feed_follower import Follower
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import Batch
-from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.transport.websocket.stream_formats import EVENTS
 from zaqar.transport.wsgi.responses import Headers
 

@@ -11,7 +11,7 @@ from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
 )
-from zaqar.transport.websocket.frame_streams import FrameStreams
+from zaqar.transport.websocket.connection_streams import ConnectionStreams
 from zaqar.transport.websocket.frames_and_effects import Effect, Frame
 from zaqar.transport.websocket.session import Session
 
@@ -45,7 +45,7 @@ class OpenConnection:
     unread: int = 0
     postponed: dict[int, Turn] = field(default_factory=dict)
     passed_on: list[tuple[Frame, Turn]] = field(default_factory=list)
-    streams: FrameStreams | None = None
+    streams: ConnectionStreams | None = None
     read_timer: asyncio.TimerHandle | None = None
     expiry_timer: asyncio.TimerHandle | None = None
     login_timer: asyncio.TimerHandle | None = None
@@ -65,7 +65,7 @@ class OpenConnection:
                 turn.give_up()
 
     def end_streams(self, reasons: Mapping[str, str]) -> None:
-        """End some streams; see :meth:`FrameStreams.end`."""
+        """End some streams; see :meth:`ConnectionStreams.end`."""
         if self.streams is not None:
             self.streams.end(reasons)
 

@@ -20,8 +20,9 @@ import logging
 from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
-from zaqar.transport.websocket import feed_fairness
-from zaqar.transport.websocket.feed_fairness import Loop, LoopTurns
+from zaqar.transport.websocket import loop_turns
+from zaqar.transport.websocket.feed_follower import Follower
+from zaqar.transport.websocket.loop_turns import Loop, LoopTurns
 from zaqar.transport.websocket.recent_stream_events import (
     BATCH,
     Batch,
@@ -32,7 +33,6 @@ from zaqar.transport.websocket.recent_stream_events import (
     Rendering,
     batch,
 )
-from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.waiting.waiters import Ticket
 
 LOG = logging.getLogger(__name__)
@@ -230,8 +230,8 @@ class QueueFeed:
     def _serve_some(self) -> int:
         """Serve some streams; return what that has cost."""
         cost = 0
-        for follower in list(itertools.islice(self._due, feed_fairness.TURN)):
-            if cost >= feed_fairness.TURN:
+        for follower in list(itertools.islice(self._due, loop_turns.TURN)):
+            if cost >= loop_turns.TURN:
                 break
             if follower in self._due:
                 del self._due[follower]
@@ -301,7 +301,7 @@ class QueueFeed:
         batches: dict[tuple[str, Format], Batch] = {}
         cost = 0
         for number in range(first, len(followers)):
-            if cost >= feed_fairness.TURN:
+            if cost >= loop_turns.TURN:
                 rest = functools.partial(
                     self._give, followers, page, anchor, number
                 )

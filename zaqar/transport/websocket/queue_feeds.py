@@ -11,12 +11,9 @@ from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import NoRoute, StoreUnavailable
 from zaqar.objects import Scope
-from zaqar.transport.websocket.feed_fairness import (
-    MOST_READ,
-    Loop,
-    LoopTurns,
-    PageReads,
-)
+from zaqar.transport.websocket.feed_follower import Follower
+from zaqar.transport.websocket.loop_turns import Loop, LoopTurns
+from zaqar.transport.websocket.page_read_memory import MOST_READ, PageReads
 from zaqar.transport.websocket.queue_feed import QueueFeed
 from zaqar.transport.websocket.recent_stream_events import (
     BATCH,
@@ -25,7 +22,6 @@ from zaqar.transport.websocket.recent_stream_events import (
     Memory,
     Rendering,
 )
-from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.transport.websocket.stream_rate_limits import StreamRateLimits
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.waiting.waiters import Waiters

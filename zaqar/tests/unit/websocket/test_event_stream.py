@@ -17,8 +17,8 @@ from zaqar.transport.websocket.event_stream import (
     EventStream,
     Streams,
 )
+from zaqar.transport.websocket.feed_follower import Follower
 from zaqar.transport.websocket.recent_stream_events import Batch
-from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.transport.wsgi.responses import Headers
 
 START = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)

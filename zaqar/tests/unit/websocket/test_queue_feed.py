@@ -14,11 +14,12 @@ import pytest
 
 from zaqar.objects import Message, Scope
 from zaqar.transport.websocket import (
-    feed_fairness,
+    loop_turns,
     queue_feed,
     recent_stream_events,
 )
-from zaqar.transport.websocket.feed_fairness import LoopTurns
+from zaqar.transport.websocket.feed_follower import Follower
+from zaqar.transport.websocket.loop_turns import LoopTurns
 from zaqar.transport.websocket.queue_feed import QueueFeed
 from zaqar.transport.websocket.recent_stream_events import (
     Batch,
@@ -29,7 +30,6 @@ from zaqar.transport.websocket.recent_stream_events import (
     RecentStreamEvents,
     Rendering,
 )
-from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.waiting.waiters import Waiters
 
 SCOPE = Scope('p', 'q')
@@ -294,11 +294,11 @@ def test_others_on_the_loop_have_their_turns(server: Server) -> None:
     server.run()
     server.post(queue_feed.MOST_PER_PAGE)
     for at_once in _writes_of_steps(server, streams):
-        assert at_once <= 2 * feed_fairness.TURN // queue_feed.FIRST_PAGE
+        assert at_once <= 2 * loop_turns.TURN // queue_feed.FIRST_PAGE
     # Those who catch up with a page, too.
     old = [server.follow() for _ in range(400)]
     for at_once in _writes_of_steps(server, old):
-        assert at_once <= 2 * feed_fairness.TURN // queue_feed.FIRST_PAGE
+        assert at_once <= 2 * loop_turns.TURN // queue_feed.FIRST_PAGE
     for stream in (*streams, *old):
         assert stream.got == markers(server.store)
 

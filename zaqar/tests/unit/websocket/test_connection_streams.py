@@ -21,8 +21,11 @@ from zaqar.controllers.streams import (
 from zaqar.errors import NoRoute
 from zaqar.objects import Message, Scope
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
+from zaqar.transport.websocket.connection_streams import (
+    LOOK,
+    ConnectionStreams,
+)
 from zaqar.transport.websocket.event_stream import EventStream, Streams
-from zaqar.transport.websocket.frame_streams import LOOK, FrameStreams
 from zaqar.transport.websocket.frames_and_effects import Frame, OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import BATCH, MOST_TOGETHER
@@ -148,7 +151,7 @@ class Client:
         self.house = house
         self.socket = Socket()
         self.owned: dict[str, OwnedStream] = {}
-        self.streams = FrameStreams(
+        self.streams = ConnectionStreams(
             self.socket,  # type: ignore[arg-type]
             self.owned,
             house.feeds,

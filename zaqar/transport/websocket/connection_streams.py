@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from zaqar.controllers import streams
 from zaqar.controllers.streams import StreamSource
 from zaqar.transport.websocket.connection_state_machine import ClientSocket
+from zaqar.transport.websocket.feed_follower import Follower
 from zaqar.transport.websocket.frames_and_effects import OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import MOST_TOGETHER, Batch
-from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.transport.websocket.stream_formats import FrameFormat
 
 #: Seconds between looks whether all frames have been taken, at first and at
@@ -43,7 +43,7 @@ class _Stream:
     timer: asyncio.TimerHandle | None
 
 
-class FrameStreams:
+class ConnectionStreams:
     """Follows the queues of a connection, as far as its client reads.
 
     :param owned: those of the session, by their ids

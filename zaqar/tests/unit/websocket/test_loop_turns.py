@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What feeds of queues share: the loop, and memory for pages."""
+"""Turns of feeds on the loop that they share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.transport.websocket import feed_fairness
-from zaqar.transport.websocket.feed_fairness import (
-    MOST_READ,
-    TURN,
-    LoopTurns,
-    PageReads,
-)
+from zaqar.transport.websocket.loop_turns import TURN, LoopTurns
 
 
 class Loop:
@@ -96,52 +90,3 @@ def test_what_is_served_again_comes_behind_others() -> None:
     for _ in range(10):
         loop.turn()
     assert served[:6] == ['a', 'b', 'a', 'b', 'a', 'b']
-
-
-def test_pages_that_are_read_have_a_bounded_size() -> None:
-    reads = PageReads()
-    begun: list[str] = []
-    size = MOST_READ // 4
-    for number in range(6):
-        name = f'a{number}'
-        reads.begin('a', size, lambda name=name: begun.append(name))  # type: ignore[misc]
-    reads.begin('b', size, lambda: begun.append('b0'))
-    assert begun == ['a0', 'a1', 'a2', 'a3']
-    reads.end(size)
-    reads.end(size)
-    # Projects take turns.
-    assert sorted(begun[4:]) == ['a4', 'b0']
-    reads.end(size)
-    assert begun[6:] == ['a5']
-
-
-def test_a_page_that_is_too_large_is_read_alone() -> None:
-    reads = PageReads()
-    begun: list[int] = []
-    for number in range(3):
-        reads.begin(
-            'a',
-            2 * MOST_READ,
-            lambda number=number: begun.append(number),  # type: ignore[misc]
-        )
-    assert begun == [0]
-    for _ in range(2):
-        reads.end(2 * MOST_READ)
-    assert begun == [0, 1, 2]
-
-
-def test_a_read_may_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_fairness, 'MOST_READ', 10)
-    reads = PageReads()
-    begun: list[int] = []
-
-    def read(number: int) -> Callable[[], None]:
-        def begin() -> None:
-            begun.append(number)
-            reads.end(10)
-
-        return begin
-
-    for number in range(5):
-        reads.begin('a', 10, read(number))
-    assert begun == list(range(5))
