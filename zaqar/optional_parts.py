@@ -3,7 +3,7 @@
 
 from oslo_config import cfg
 
-from zaqar import configuration
+from zaqar import config_loading
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quota_checks import LimitSource
 from zaqar.controllers.quota_settings import QuotaSettings
@@ -16,7 +16,7 @@ from zaqar.notification import settings as notification
 
 def trusts(conf: cfg.ConfigOpts) -> Trusts | None:
     """Return what makes trusts, None if the service has no user for them."""
-    if not configuration.may_have(conf, 'trustee'):
+    if not config_loading.may_have(conf, 'trustee'):
         return None
     from zaqar.keystone.keystone_trusts import KeystoneTrusts
 

@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from zaqar import (
     config_file_check,
-    configuration,
+    config_loading,
     guru_reports,
     metrics,
     optional_parts,
@@ -264,20 +264,20 @@ def application() -> App:
     them is printed in one line and ends the process.
     """
     try:
-        conf = configuration.load(
-            configuration.WSGI_PROG,
+        conf = config_loading.load(
+            config_loading.WSGI_PROG,
             (),
-            files=configuration.from_environment(configuration.FILES),
-            folders=configuration.from_environment(configuration.FOLDER),
+            files=config_loading.from_environment(config_loading.FILES),
+            folders=config_loading.from_environment(config_loading.FOLDER),
         )
         service = Service(conf)
         app = service.application()
     except ConfigurationError as error:
-        print(f'{configuration.WSGI_PROG}: {error}', file=sys.stderr)
+        print(f'{config_loading.WSGI_PROG}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     service.start()
     service.embed_notifier()
-    announce(conf, configuration.WSGI_PROG)
+    announce(conf, config_loading.WSGI_PROG)
     return app
 
 
@@ -327,7 +327,7 @@ def _warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
 
 
 def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
-    with configuration.faults_explained('[oslo_policy] policy_file: '):
+    with config_loading.faults_explained('[oslo_policy] policy_file: '):
         return Authorizer(conf)
 
 

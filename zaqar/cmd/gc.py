@@ -12,8 +12,9 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration
+from zaqar import config_loading
 from zaqar.api import optional_features
+from zaqar.cmd import command_line
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.pools import all_pools
 from zaqar.pools.expiry_sweeper import PAUSE, Pace
@@ -55,7 +56,7 @@ OPTIONS
     --dry-run           check that the stores respond, and remove nothing
     --pool NAME         sweep this pool only; may be given several times
 
-{configuration.manual_of_files(PROG)}
+{command_line.manual_of_files(PROG)}
 EXIT STATUS
     0    done, or stopped by a signal
     1    a store does not respond, or the configuration is invalid; stores
@@ -102,9 +103,9 @@ Opener = Callable[[], MessageStore]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = configuration.command_line(arguments, MANUAL)
+    words = command_line.read_words(arguments, MANUAL)
     try:
-        conf = configuration.load(
+        conf = config_loading.load(
             PROG, words, lambda conf: conf.register_cli_opts(CLI_OPTS)
         )
         with contextlib.closing(StoreSelection(conf)) as stores:

@@ -8,7 +8,8 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar import configuration
+from zaqar import config_loading
+from zaqar.cmd import command_line
 from zaqar.controllers.quota_settings import (
     RESOURCES,
     UNLIMITED,
@@ -42,7 +43,7 @@ OPTIONS
     --os-cloud NAME     a cloud of clouds.yaml, whose user is used instead of
                         that of [oslo_limit]; "envvars" for OS_ variables
 
-{configuration.manual_of_files(PROG)}
+{command_line.manual_of_files(PROG)}
 EXIT STATUS
     0    done
     1    Keystone does not respond, or refuses it
@@ -119,9 +120,9 @@ def _keystone(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = configuration.command_line(arguments, MANUAL, ('limits',))
+    words = command_line.read_words(arguments, MANUAL, ('limits',))
     try:
-        conf = configuration.load(PROG, words, _prepare)
+        conf = config_loading.load(PROG, words, _prepare)
         chosen = conf.command
         sync(
             conf,

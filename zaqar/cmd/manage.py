@@ -15,7 +15,8 @@ from alembic.util import CommandError
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, logging_setup, version
+from zaqar import logging_setup, version
+from zaqar.cmd import command_line
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage import configured_stores, secret_masking
 from zaqar.storage.sqlalchemy import driver, migrations
@@ -64,7 +65,7 @@ COMMANDS
 
     "{PROG} COMMAND -h" shows the arguments of a command.
 
-{configuration.manual_of_files(PROG)}
+{command_line.manual_of_files(PROG)}
 EXIT STATUS
     0    done
     1    no revision given, or the work failed
@@ -232,7 +233,7 @@ ARGUMENTS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = configuration.command_line(arguments, MANUAL, COMMANDS)
+    words = command_line.read_words(arguments, MANUAL, COMMANDS)
     try:
         conf = _configure(words)
         COMMANDS[conf.command.name](conf)

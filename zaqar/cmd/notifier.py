@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, parent_exit_watch, service_assembly
+from zaqar import config_loading, parent_exit_watch, service_assembly
+from zaqar.cmd import command_line
 from zaqar.controllers import pipeline_and_confirmation_settings
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
@@ -39,7 +40,7 @@ OPTIONS
     --workers N         deliveries at a time; overrides [notification]
                         max_notifier_workers
 
-{configuration.manual_of_files(PROG)}
+{command_line.manual_of_files(PROG)}
 EXIT STATUS
     0    stopped by a signal
     1    the configuration is not valid
@@ -66,9 +67,9 @@ _CHECK_INTERVAL = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = configuration.command_line(arguments, MANUAL)
+    words = command_line.read_words(arguments, MANUAL)
     try:
-        conf = configuration.load(PROG, words, _prepare)
+        conf = config_loading.load(PROG, words, _prepare)
         if conf.workers:
             conf.set_override(
                 'max_notifier_workers', conf.workers, settings.GROUP

@@ -16,9 +16,9 @@ from typing import TypeVar
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, metrics, service_assembly, version
+from zaqar import config_loading, metrics, service_assembly, version
 from zaqar.api import optional_features
-from zaqar.cmd import cpu_priority, notifier
+from zaqar.cmd import command_line, cpu_priority, notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
@@ -64,7 +64,7 @@ SIGNALS
                         after another, each when its successor is ready
     SIGUSR2             print a report of each process on standard error
 
-{configuration.manual_of_files(PROG)}
+{command_line.manual_of_files(PROG)}
 EXIT STATUS
     0    stopped by a signal
     1    the configuration is invalid; one line on standard error says why. An
@@ -101,9 +101,9 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = configuration.command_line(arguments, MANUAL)
+    words = command_line.read_words(arguments, MANUAL)
     try:
-        conf = configuration.load(PROG, words, register_opts)
+        conf = config_loading.load(PROG, words, register_opts)
         return _run(conf, words)
     except (ConfigurationError, cfg.Error) as error:
         # Values out of their range show when they are first read.
@@ -210,7 +210,7 @@ def _running(
 ) -> Iterator[tuple[service_assembly.Service, T]]:
     """Run the service, by the configuration as it is now, and its part."""
     try:
-        conf = configuration.load(PROG, words, register_opts)
+        conf = config_loading.load(PROG, words, register_opts)
         service = service_assembly.Service(conf)
         parts = service, part(service)
     except ConfigurationError as error:

@@ -9,9 +9,9 @@ from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
-from zaqar import config_file_check, configuration
+from zaqar import config_file_check, config_loading
 from zaqar.api import optional_features, policies, policy_rights_by_persona
-from zaqar.cmd import upgrade_checks
+from zaqar.cmd import command_line, upgrade_checks
 from zaqar.cmd.upgrade_checks import Unseen
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
@@ -70,7 +70,7 @@ OPTIONS
                     "checks", each with "check", "result" (0 success,
                     1 warning, 2 failure) and "details"
 
-{configuration.manual_of_files(PROG)}
+{command_line.manual_of_files(PROG)}
 EXIT STATUS
     0    all checks passed
     1    there are warnings: read them, then go on
@@ -185,9 +185,9 @@ CHECKS: Mapping[str, Check] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = configuration.command_line(arguments, MANUAL, ('upgrade',))
+    words = command_line.read_words(arguments, MANUAL, ('upgrade',))
     try:
-        conf = configuration.load(PROG, words, _prepare)
+        conf = config_loading.load(PROG, words, _prepare)
     except ConfigurationError as error:
         print(f'{PROG}: {error}', file=sys.stderr)
         return 2

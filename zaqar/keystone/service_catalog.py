@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from oslo_config import cfg
 
-from zaqar import configuration
+from zaqar import config_loading
 from zaqar.keystone import service_session
 from zaqar.webhook_client.webhook_address_guard import port_of
 
@@ -90,7 +90,7 @@ class ServiceCatalog:
 
     def _catalogue(self) -> list[Mapping[str, Any]]:
         conf = self._conf
-        if not configuration.may_have(conf, service_session.GROUP):
+        if not config_loading.may_have(conf, service_session.GROUP):
             return []
         session = service_session.open_session(conf)
         if session.auth is None:

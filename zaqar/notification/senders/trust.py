@@ -15,7 +15,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zaqar import configuration
+from zaqar import config_loading
 from zaqar.controllers import trust_interface
 from zaqar.daemon_threads import DaemonThreads
 from zaqar.keystone.service_catalog import HostPort
@@ -124,7 +124,7 @@ class TrustSender:
 
 def create(settings: NotificationSettings) -> TrustSender:
     conf = settings.conf
-    if conf is None or not configuration.may_have(conf, 'trustee'):
+    if conf is None or not config_loading.may_have(conf, 'trustee'):
         return TrustSender(settings, None)
     from zaqar.keystone.keystone_trusts import KeystoneTrusts
 

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
-from zaqar import configuration
+from zaqar import config_loading
 
 
 def _loaded(folder: pathlib.Path, text: str) -> cfg.ConfigOpts:
@@ -33,7 +33,7 @@ def test_a_group_of_a_file_may_have_values(
     tmp_path: pathlib.Path, text: str, may: bool
 ) -> None:
     conf = _loaded(tmp_path, text)
-    assert configuration.may_have(conf, 'trustee') == may
+    assert config_loading.may_have(conf, 'trustee') == may
 
 
 def test_the_environment_may_have_values(
@@ -41,5 +41,5 @@ def test_the_environment_may_have_values(
 ) -> None:
     conf = _loaded(tmp_path, '')
     monkeypatch.setenv('OS_TRUSTEE__AUTH_TYPE', 'password')
-    assert configuration.may_have(conf, 'trustee')
-    assert not configuration.may_have(conf, 'keystone_authtoken')
+    assert config_loading.may_have(conf, 'trustee')
+    assert not config_loading.may_have(conf, 'keystone_authtoken')

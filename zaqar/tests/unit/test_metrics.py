@@ -18,10 +18,10 @@ from zaqar.tests.recorder import Recorder
 #: Builds all that the processes of the service are, by a configuration.
 _BUILD = """
 import sys
-from zaqar import configuration, opts, service_assembly
+from zaqar import config_loading, opts, service_assembly
 from zaqar.cmd import gc, manage, notifier, server
 words = ['--config-file', sys.argv[1]]
-conf = configuration.load(server.PROG, words, server.register_opts)
+conf = config_loading.load(server.PROG, words, server.register_opts)
 running = service_assembly.Service(conf)
 running.application()
 running.websocket()

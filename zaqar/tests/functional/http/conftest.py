@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar import configuration, service_assembly
+from zaqar import config_loading, service_assembly
 from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.servers.sql import SqlServer
@@ -85,7 +85,9 @@ def make_api(
         state = _STATE.search(text)
         place = engine.place(state[1] if state else str(folder))
         file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}\n{place}')
-        conf = configuration.load('zaqar-server', ['--config-file', str(file)])
+        conf = config_loading.load(
+            'zaqar-server', ['--config-file', str(file)]
+        )
         built.append(service_assembly.Service(conf))
         return Api(built[-1])
 

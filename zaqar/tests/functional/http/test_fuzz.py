@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zaqar import configuration, service_assembly
+from zaqar import config_loading, service_assembly
 from zaqar.api import operation_table
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
@@ -147,7 +147,7 @@ def fuzzed(
     file = folder / 'zaqar.conf'
     place = engine.place(str(folder))
     file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{ALL}{place}')
-    conf = configuration.load('zaqar-server', ['--config-file', str(file)])
+    conf = config_loading.load('zaqar-server', ['--config-file', str(file)])
     built = service_assembly.Service(conf)
     yield Fuzzed(built)
     built.close()

@@ -186,8 +186,8 @@ def test_no_back_end_is_loaded_while_profiling_is_off(
     file.write_text(f'[DEFAULT]\nstate_path = {tmp_path}\n{text}\n')
     script = f"""
 import sys
-from zaqar import configuration, service_assembly
-conf = configuration.load('zaqar-server', ['--config-file', '{file}'])
+from zaqar import config_loading, service_assembly
+conf = config_loading.load('zaqar-server', ['--config-file', '{file}'])
 built = service_assembly.Service(conf)
 built.application()
 built.close()

@@ -12,7 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from zaqar import configuration, service_assembly
+from zaqar import config_loading, service_assembly
 from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import CLIENT, PATCH
@@ -45,7 +45,7 @@ def document(
     file = folder / 'zaqar.conf'
     text = f'{ALL}{engine.place(str(folder))}'
     file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}')
-    conf = configuration.load('zaqar-server', ['--config-file', str(file)])
+    conf = config_loading.load('zaqar-server', ['--config-file', str(file)])
     built = service_assembly.Service(conf)
     yield schemathesis.openapi.from_wsgi(
         '/v2/openapi.json', built.application()

@@ -13,12 +13,8 @@ from typing import Any
 
 import pytest
 
-from zaqar import configuration, service_assembly
-from zaqar.api import (
-    microversions,
-    operation_table,
-    websocket_frame_arguments,
-)
+from zaqar import config_loading, service_assembly
+from zaqar.api import microversions, operation_table, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.keystone import conftest, rows
@@ -160,7 +156,7 @@ def make(
             f'[DEFAULT]\nstate_path = {folder}\n{BUILT}'
         )
         arguments = ['--config-file', str(file)]
-        conf = configuration.load('zaqar-server', arguments)
+        conf = config_loading.load('zaqar-server', arguments)
         one = service_assembly.Service(conf)
         built.append(one)
         dispatcher = one.dispatcher

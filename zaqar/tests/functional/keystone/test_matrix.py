@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from zaqar import configuration, service_assembly
+from zaqar import config_loading, service_assembly
 from zaqar.api.operation import ADMIN, PUBLIC, Operation
 from zaqar.controllers.url_signatures import Grant, Signer, shown
 from zaqar.tests.functional.http.client import PATCH
@@ -70,7 +70,7 @@ def people(keystone: Keystone, folder: pathlib.Path) -> Iterator[People]:
     file = folder / 'zaqar.conf'
     text = conftest.configuration(keystone) + _MODES
     file.write_text(f'{text}[DEFAULT]\nstate_path = {folder}\n')
-    conf = configuration.load('zaqar-server', ['--config-file', str(file)])
+    conf = config_loading.load('zaqar-server', ['--config-file', str(file)])
     built = service_assembly.Service(conf)
     api = rows.application(built)
 

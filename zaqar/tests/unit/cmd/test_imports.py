@@ -12,9 +12,9 @@ import pytest
 #: What an API worker does at start, as far as it imports something.
 _START = """
 import sys
-from zaqar import configuration, service_assembly
+from zaqar import config_loading, service_assembly
 from zaqar.cmd import server
-conf = configuration.load(server.PROG, sys.argv[1:], server.register_opts)
+conf = config_loading.load(server.PROG, sys.argv[1:], server.register_opts)
 service = service_assembly.Service(conf)
 service.application()
 service.report_when_asked()

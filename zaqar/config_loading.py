@@ -2,11 +2,9 @@
 """Loading of the configuration of a program."""
 
 import contextlib
-import itertools
 import os
 import pathlib
-import sys
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from oslo_config import cfg
 from oslo_log import log
@@ -76,31 +74,6 @@ def from_environment(name: str) -> list[str] | None:
         if not pathlib.Path(path).exists():
             raise ConfigurationError(f'{name}: {path} does not exist')
     return paths or None
-
-
-def command_line(
-    arguments: Sequence[str] | None, manual: str, commands: Container[str] = ()
-) -> Sequence[str]:
-    """Return the words of a program's command line.
-
-    Prints the manual if help is requested, not that of one of the commands.
-    """
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    for word in itertools.takewhile(lambda word: word not in commands, words):
-        if word in ('-h', '--help'):
-            print(manual)
-            break
-    return words
-
-
-def manual_of_files(prog: str) -> str:
-    """Return the section of a program's manual on what it reads."""
-    return f"""\
-FILES
-    zaqar.conf and {prog}.conf, the first of each found in
-    ~/.zaqar, ~, /etc/zaqar and /etc, then zaqar.conf.d/*.conf and
-    {prog}.conf.d/*.conf there. Later ones win.
-"""
 
 
 @contextlib.contextmanager
