@@ -43,7 +43,7 @@ from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
 from zaqar.osprofiler_tracing import Profiling
-from zaqar.pools import all_pools, pool_selection
+from zaqar.pools import pool_selection, records_and_open_stores
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
@@ -349,7 +349,7 @@ def _catalogue(
     stores = store_opener.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
-    pools = all_pools.Pools(
+    pools = records_and_open_stores.Pools(
         stores.management,
         store_opener.PoolOpener(conf, wrap),
         stores.messages,

@@ -11,8 +11,8 @@ import msgspec
 import urllib3
 from msgspec import structs
 
+from zaqar.bench.client_interface import TIMEOUT, CallFailed, ClaimedMessages
 from zaqar.bench.credentials import SqsKeys
-from zaqar.bench.http_client import TIMEOUT, CallFailed, ClaimedMessages
 from zaqar.transport.sqs import json_protocol, parameter_ranges, signature_v4
 from zaqar.transport.sqs.batch_checks_and_outcomes import MOST_ENTRIES
 from zaqar.transport.sqs.signature_v4 import Signature

@@ -6,12 +6,8 @@ from typing import Any
 
 import msgspec
 
-from zaqar.bench.http_client import (
-    TIMEOUT,
-    WAITING,
-    CallFailed,
-    ClaimedMessages,
-)
+from zaqar.bench.client_interface import TIMEOUT, CallFailed, ClaimedMessages
+from zaqar.bench.http_client import WAITING
 from zaqar.errors import ConfigurationError
 
 

@@ -15,13 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from zaqar.bench.client_interface import TIMEOUT, BenchClient, CallFailed
 from zaqar.bench.credentials import SqsKeys
-from zaqar.bench.http_client import (
-    TIMEOUT,
-    BenchClient,
-    CallFailed,
-    HttpBenchClient,
-)
+from zaqar.bench.http_client import HttpBenchClient
 from zaqar.bench.sqs_client import SqsBenchClient
 from zaqar.bench.websocket_client import WebSocketBenchClient
 from zaqar.bench.worker_roles import (

@@ -10,7 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from zaqar.bench.http_client import BenchClient, CallFailed, ClaimedMessages
+from zaqar.bench.client_interface import (
+    BenchClient,
+    CallFailed,
+    ClaimedMessages,
+)
 from zaqar.bench.request_durations import Durations
 from zaqar.bench.sample_messages import (
     SampleMessages,

@@ -16,7 +16,7 @@ from zaqar.bench import (
     sample_messages,
     worker_pool,
 )
-from zaqar.bench.http_client import CallFailed
+from zaqar.bench.client_interface import CallFailed
 from zaqar.bench.worker_roles import Workload
 from zaqar.errors import ConfigurationError, ZaqarError
 

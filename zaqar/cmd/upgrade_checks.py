@@ -23,10 +23,10 @@ from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.notification.settings import NotificationSettings
 from zaqar.objects import Kind
 from zaqar.pools import (
-    all_pools,
     flavor_records,
     pool_records,
     pooled_queue_catalogue,
+    records_and_open_stores,
 )
 from zaqar.storage import configured_stores, store_opener
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -245,12 +245,14 @@ def _answers(store: ManagementStore | MessageStore) -> bool:
 def _counted(conf: cfg.ConfigOpts, names: set[str]) -> Mapping[str, int]:
     """Count the queues of each pool that does not exist."""
     pools = (
-        entry.data.get('pool') or all_pools.VIRTUAL
+        entry.data.get('pool') or records_and_open_stores.VIRTUAL
         for kind in (Kind.QUEUE, Kind.TOPIC)
         for entry in entries(conf, kind)
     )
     return collections.Counter(
-        pool for pool in pools if pool not in {*names, all_pools.VIRTUAL}
+        pool
+        for pool in pools
+        if pool not in {*names, records_and_open_stores.VIRTUAL}
     )
 
 

@@ -10,13 +10,18 @@ from typing import Any
 
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import is_name
-from zaqar.controllers.pools import capabilities, catalogue_of, named, page
+from zaqar.controllers.pool_and_flavor_lookups import (
+    capabilities,
+    catalogue_of,
+    named,
+    page,
+)
 from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.objects import Record
 from zaqar.pools import flavor_records
-from zaqar.pools.all_pools import Pools
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
+from zaqar.pools.records_and_open_stores import Pools
 
 
 @dataclass(frozen=True, slots=True)

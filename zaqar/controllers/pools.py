@@ -8,23 +8,22 @@ from typing import Any
 
 from zaqar import request_deadline
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import is_name, page_size
+from zaqar.controllers.configured_limits import is_name
+from zaqar.controllers.pool_and_flavor_lookups import capabilities, named, page
 from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import (
     ConfigurationError,
     Conflict,
     InvalidBody,
     InvalidRequest,
-    NoRoute,
     NotFound,
     PoolInUse,
     StoreUnavailable,
 )
-from zaqar.objects import Record
 from zaqar.pools import flavor_records
-from zaqar.pools.all_pools import Pools
 from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
+from zaqar.pools.records_and_open_stores import Pools
 from zaqar.storage import secret_masking
 from zaqar.storage.base import OUTBOX, PENDING
 from zaqar.storage.driver_declaration import Driver
@@ -36,8 +35,6 @@ MAX_TEXT = 255
 
 MAX_WEIGHT = 2**32 - 1
 
-#: Longest marker that is compared; no name is as long.
-_MAX_MARKER = 100
 
 _FIELDS = ('weight', 'uri', 'flavor', 'options')
 
@@ -130,55 +127,6 @@ def delete(ctx: Context, *, pool_name: str) -> None:
     if not records.end_deletion(pool_name, mark) and records.get(pool_name):
         # By another deletion, or this one took very long.
         raise StoreUnavailable('The pool was changed meanwhile. Try again.')
-
-
-def catalogue_of(ctx: Context) -> PooledCatalogue:
-    """Return the catalogue, which must be one with pools.
-
-    :raises NoRoute: it is not
-    """
-    if not isinstance(ctx.catalogue, PooledCatalogue):
-        raise NoRoute
-    return ctx.catalogue
-
-
-def page(
-    ctx: Context,
-    kind: str,
-    parent: str,
-    marker: str | None,
-    limit: int | None,
-    maximum: int,
-) -> Sequence[Record]:
-    """Return a page of records.
-
-    :raises InvalidRequest: ``limit`` is out of bounds
-    """
-    size = page_size(limit, maximum, 'no greater than')
-    if marker is not None:
-        # The rest does not matter to the order of names, and not every store
-        # accepts it.
-        marker = marker.partition('\0')[0][:_MAX_MARKER]
-    return catalogue_of(ctx).management.list(
-        kind, parent, after=marker, limit=size
-    )
-
-
-def capabilities(pools: Pools, uri: str) -> Sequence[str] | None:
-    """Return the capabilities of the driver of a URI, None without one."""
-    try:
-        return [str(item) for item in pools.opener.driver(uri).capabilities]
-    except ConfigurationError:
-        return None
-
-
-def named(ctx: Context, noun: str, name: str) -> PooledCatalogue:
-    """Return the catalogue; raise InvalidRequest for an invalid name."""
-    if not is_name(name):
-        raise InvalidRequest(
-            f'The format of the submitted {noun} name is not valid.'
-        )
-    return catalogue_of(ctx)
 
 
 def _visible(ctx: Context, pool: Pool) -> Pool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All pools of a deployment, with their open stores."""
+"""The pools of a deployment: their records with their open stores."""
 
 import time
 from collections.abc import Callable, Sequence
