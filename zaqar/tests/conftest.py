@@ -21,6 +21,10 @@ TOGETHER = re.compile(
     '|(?P<galera>galera|/functional/cluster/)'
 )
 
+#: How many tests may pass only the second time, where they run twice. More are
+#: no accident of the machine.
+MOST_RERUN = 3
+
 _HERE = pathlib.Path(__file__).parent
 
 
@@ -31,6 +35,19 @@ def pytest_configure(config: pytest.Config) -> None:
         'proves(rule): fails when this security rule is broken; the rules '
         'are in doc/source/contributor/security_rules.rst',
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail if many tests had to run twice."""
+    reporter = session.config.pluginmanager.getplugin('terminalreporter')
+    if reporter is None:
+        # A process of several, which reports to the first.
+        return
+    again = {one.nodeid for one in reporter.stats.get('rerun', ())}
+    if len(again) > MOST_RERUN and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f'{len(again)} tests had to run twice', red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
