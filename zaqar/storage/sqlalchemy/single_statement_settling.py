@@ -17,19 +17,24 @@ from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
 
-#: What the claim holds, as h; and what of that is settled, as s. The bounds
-#: are for plans that were made while there were few messages; see
-#: :func:`zaqar.storage.sqlalchemy.message_sql_fragments.is_one_of`.
-_HELD = """
+_QUEUE = """
 WITH q AS (
     SELECT id FROM message_queue
     WHERE qid = :qid AND dropped_at IS NULL AND grouped = 0),
-h AS (
-    SELECT m.seq, m.wake_at,
-        coalesce(m.public_id, lpad(to_hex(m.seq), 16, '0') || m.rnd) AS name
-    FROM message m WHERE m.queue_id = (SELECT id FROM q)
+"""
+_NAME = "coalesce(m.public_id, lpad(to_hex(m.seq), 16, '0') || m.rnd)"
+_IS_HELD = """
+    m.queue_id = (SELECT id FROM q)
     AND m.claim_id = :claim_id AND m.state = 1 AND m.wake_at > :now
-    AND m.expires_at > :now ORDER BY m.seq FOR UPDATE),
+    AND m.expires_at > :now
+"""
+#: What the claim holds, as h; and what of that is settled, as s. The bounds
+#: are for plans that were made while there were few messages; see
+#: :func:`zaqar.storage.sqlalchemy.message_sql_fragments.is_one_of`.
+_HELD = f"""{_QUEUE}
+h AS (
+    SELECT m.seq, m.wake_at, {_NAME} AS name
+    FROM message m WHERE {_IS_HELD} ORDER BY m.seq FOR UPDATE),
 """
 #: Subtracts those that were deleted, d.
 _SUBTRACT = f"""
@@ -40,7 +45,8 @@ l AS (
 """
 #: In one row, which takes less time than to join h and s.
 _RESULT = """
-SELECT (SELECT count(*) FROM h), (SELECT string_agg(name, ',') FROM s)
+SELECT (SELECT count(*) FROM {held}),
+    (SELECT string_agg(name, ',') FROM {settled})
 """
 _STATEMENT = compact(f"""{_HELD}
 s AS (
@@ -80,17 +86,30 @@ c AS (
         FROM h LEFT JOIN s ON s.seq = h.seq), 0)
     WHERE queue_id = (SELECT id FROM q) AND id = :claim_id),
 {_SUBTRACT}
-{_RESULT}
+{_RESULT.format(held='h', settled='s')}
 """)
-_DELETE = compact(f"""{_HELD}
-s AS (SELECT seq, name FROM h WHERE name = ANY (:names::text[])),
+#: What the claim holds as far as is known, g. All of it is settled as a rule:
+#: then nothing is locked before it is deleted. Else whatever is held is, as h,
+#: so that of two calls the second one sees what the first has left.
+_DELETE = compact(f"""{_QUEUE}
+g AS (
+    SELECT m.seq, {_NAME} = ANY (:names::text[]) AS is_settled
+    FROM message m WHERE {_IS_HELD}),
+h AS (
+    SELECT m.seq, m.wake_at FROM message m
+    WHERE (SELECT NOT bool_and(is_settled) FROM g) AND {_IS_HELD}
+    ORDER BY m.seq FOR UPDATE),
+r AS (
+    SELECT max(wake_at) AS until FROM h
+    WHERE seq <> ALL (ARRAY(SELECT seq FROM g WHERE is_settled))),
 d AS (
-    DELETE FROM message m WHERE m.queue_id = (SELECT id FROM q)
-    AND m.seq = ANY (ARRAY(SELECT seq FROM s))
-    AND m.seq BETWEEN (SELECT min(seq) FROM s) AND (SELECT max(seq) FROM s)
-    RETURNING m.seq),
-r AS (SELECT max(wake_at) AS until FROM h
-    WHERE seq <> ALL (ARRAY(SELECT seq FROM s))),
+    DELETE FROM message m WHERE (SELECT count(*) FROM r) = 1
+    AND m.queue_id = (SELECT id FROM q)
+    AND m.seq = ANY (ARRAY(SELECT seq FROM g WHERE is_settled))
+    AND m.seq BETWEEN (SELECT min(seq) FROM g) AND (SELECT max(seq) FROM g)
+    AND coalesce(m.claim_id, '') = :claim_id AND m.state + 0 = 1
+    AND m.wake_at + 0 > :now
+    RETURNING {_NAME} AS name),
 c AS (
     DELETE FROM claim WHERE queue_id = (SELECT id FROM q) AND id = :claim_id
     AND (SELECT until FROM r) IS NULL),
@@ -99,7 +118,7 @@ p AS (
     WHERE queue_id = (SELECT id FROM q) AND id = :claim_id
     AND (SELECT until FROM r) IS NOT NULL),
 {_SUBTRACT}
-{_RESULT}
+{_RESULT.format(held='g', settled='d')}
 """)
 
 
