@@ -27,6 +27,10 @@ def id_of(message: NewMessage, seq: int) -> str:
     return message.id or make_id(seq, message.rnd)
 
 
+def is_id(text: str) -> bool:
+    return bool(_ID.fullmatch(text))
+
+
 def parse_id(text: str) -> tuple[int, str] | None:
     """Return sequence number and random half, None if it is no id."""
     if not _ID.fullmatch(text):

@@ -38,15 +38,6 @@ _CLIENT = 48
 NO_CLAIM = ' '
 
 
-def triple(text: str) -> tuple[int, str, str] | None:
-    """Return place, random half and the id itself, None if it is no id."""
-    halves = parse_id(text)
-    if halves is None:
-        return None
-    # A dead letter has its id from another queue.
-    return min(halves[0], MAX_PLACE), halves[1], text
-
-
 def parse_position(text: str) -> tuple[int, str] | None:
     """Return place and, where it may be that of a dead letter, its id."""
     seq = parse_marker(text)
@@ -139,14 +130,18 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
     )
 
 
-def _parts(sizes: bytes, data: bytes) -> list[bytes | None]:
-    """Split bytes into parts of these lengths; None for one of -1."""
-    parts: list[bytes | None] = []
-    at = 0
-    for size in map(int, sizes.split(b' ')):
-        parts.append(data[at : at + size] if size >= 0 else None)
-        at += max(size, 0)
-    return parts
+def _parts(
+    sizes: bytes, data: bytes
+) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Split bytes into parts of three lengths; None for one of -1."""
+    one, two, three = map(int, sizes.split(b' '))
+    begin = one if one > 0 else 0
+    middle = begin + two if two > 0 else begin
+    return (
+        data[:begin] if one >= 0 else None,
+        data[begin:middle] if two >= 0 else None,
+        data[middle:] if three >= 0 else None,
+    )
 
 
 def decode_head(seq: bytes, blob: bytes) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from zaqar.objects import (
 )
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.inspectable_store import Guarantees, Inspected
-from zaqar.storage.message_ids import make_marker
+from zaqar.storage.message_ids import is_id, make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
     keys,
@@ -45,6 +45,9 @@ MAX_SKIPPED = 10_000
 
 #: Bytes of messages that one list call skips, at most.
 MAX_SKIPPED_BYTES = 4 << 20
+
+#: The id of no message.
+NO_MESSAGE = '0' * 32
 
 #: Milliseconds after which the server removes a tombstone by its own clock.
 TOMBSTONE_EXPIRY = 4_500_000
@@ -122,8 +125,8 @@ class RedisMessageStore(base.MessageStore):
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
-        wanted = _triples(dict.fromkeys(ids))
-        flat = self._run(scripts.GET, qid, now, len(wanted) // 3, *wanted)
+        wanted = [*filter(is_id, dict.fromkeys(ids))]
+        flat = self._run(scripts.GET, qid, now, len(wanted), *wanted)
         return sorted(
             message_codec.decode_all(flat, now), key=lambda item: item.marker
         )
@@ -142,9 +145,9 @@ class RedisMessageStore(base.MessageStore):
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
-        wanted = _triples([message_id]) or [-1, '', '']
+        wanted = message_id if is_id(message_id) else NO_MESSAGE
         claim = '' if claim_id is None else message_codec.claim_id(claim_id)
-        self._run(scripts.DELETE, qid, now, claim, *wanted)
+        self._run(scripts.DELETE, qid, now, claim, wanted)
 
     def delete_many(
         self,
@@ -157,9 +160,8 @@ class RedisMessageStore(base.MessageStore):
         claims: list[Any] = [-1]
         if claim_ids is not None:
             claims = [len(claim_ids), *map(message_codec.claim_id, claim_ids)]
-        wanted = _triples(ids)
-        count = len(wanted) // 3
-        self._run(scripts.DELETE_MANY, qid, now, *claims, count, *wanted)
+        wanted = [*filter(is_id, ids)]
+        self._run(scripts.DELETE_MANY, qid, now, *claims, len(wanted), *wanted)
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         flat = self._run_to_end(scripts.POP, qid, now, limit)
@@ -178,7 +180,10 @@ class RedisMessageStore(base.MessageStore):
         version: int | None = None,
         only: Sequence[str] | None = None,
     ) -> Claim | None:
-        wanted = None if only is None else _triples(dict.fromkeys(only))
+        wanted: tuple[Any, ...] = ()
+        if only is not None:
+            named = [*filter(is_id, dict.fromkeys(only))]
+            wanted = len(named), *named
         answer = self._run_to_end(
             scripts.CLAIM,
             qid,
@@ -191,7 +196,7 @@ class RedisMessageStore(base.MessageStore):
             base.MAX_EXHAUSTED,
             MAX_SKIPPED,
             '' if version is None else version,
-            *(() if wanted is None else (len(wanted) // 3, *wanted)),
+            *wanted,
         )
         if not answer:
             return None
@@ -340,8 +345,3 @@ def _check(status: int) -> None:
         raise deletion_errors.message_free()
     if status == Status.UNKNOWN:
         raise deletion_errors.unknown_claim()
-
-
-def _triples(ids: Sequence[str] | dict[str, Any]) -> list[Any]:
-    """Return place, random half and id of each valid id."""
-    return [part for text in ids for part in message_codec.triple(text) or ()]

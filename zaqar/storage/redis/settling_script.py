@@ -6,7 +6,7 @@ from typing import Any
 
 from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
-from zaqar.storage.redis import message_codec
+from zaqar.storage.message_ids import is_id
 
 _LETTERS = {Act.DELETE: 'd', Act.RELEASE: 'f', Act.EXTEND: 'e'}
 
@@ -15,18 +15,17 @@ def arguments(
     settlements: Sequence[Settlement], now: int
 ) -> tuple[Sequence[int], Sequence[Any]]:
     """Return places of those that can be held, and the script's arguments."""
-    deletes_all = all(item.act is Act.DELETE for item in settlements)
-    places: list[int] = []
-    triples: list[Any] = []
+    places = [
+        place
+        for place, item in enumerate(settlements)
+        if is_id(item.message_id)
+    ]
+    ids = [settlements[place].message_id for place in places]
+    if all(item.act is Act.DELETE for item in settlements):
+        return places, [len(ids), *ids]
     acts: list[Any] = []
-    for place, item in enumerate(settlements):
-        triple = message_codec.triple(item.message_id)
-        if triple is None:
-            continue
-        places.append(place)
-        triples += triple
-        if deletes_all:
-            continue
+    for place in places:
+        item = settlements[place]
         reason = item.reason
         acts += (
             _LETTERS[item.act],
@@ -36,7 +35,7 @@ def arguments(
             int(reason is not None),
             '' if reason is None else rejection_reason_encoding.encode(reason),
         )
-    return places, [len(places), *triples, *acts]
+    return places, [len(ids), *ids, *acts]
 
 
 def results(
@@ -50,5 +49,7 @@ def results(
     is_live, *numbers = answer
     if not is_live:
         return None
+    if len(numbers) == count:
+        return [True] * count
     held = {places[number - 1] for number in numbers}
     return [place in held for place in range(count)]

@@ -3,7 +3,7 @@
 -- ARGV: now, budget, claim, ttl, grace (seconds), limit, most times a message
 -- is handed out or 0, most exhausted ones, most of them to pass over, version
 -- of the metadata or ''. If only some messages are to be taken: their count,
--- and for each of them place, random half, whole id.
+-- ids.
 -- Returns ttl, end and messages.
 
 local id, limit, most = ARGV[3], tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -11,7 +11,7 @@ local former_ttl, former_end, former = live_claim(id)
 if former then
     -- The first answer was lost.
     local answer = {OK, former_ttl, former_end}
-    local seqs, records = held(id, former)
+    local seqs, records = held(id, former_end, former)
     for place, blob in ipairs(values(own.messages, seqs)) do
         show(answer, seqs[place], blob, records[place])
     end
@@ -24,9 +24,11 @@ local budget = tonumber(ARGV[2])
 remove(due(own.expiry, budget))
 close_claims(own, budget)
 -- Most queues have no delayed message, no group that is free or becomes free,
--- and nothing beside bodies.
-local is_plain = call('EXISTS', own.delayed, own.ready, own.beside) == 0
-if not free_due(own, budget, is_plain) then
+-- and nothing beside bodies. A key counts as often as it is named: the delayed
+-- ones twice.
+local there = call('EXISTS', own.delayed, own.delayed, own.beside)
+local has_delayed, is_plain = there > 1, there == 0
+if not free_due(own, budget, not has_delayed) then
     return {AGAIN}
 end
 local ttl, grace = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -83,7 +85,7 @@ end
 if ARGV[11] then
     take_named(tonumber(ARGV[11]))
 end
-local following = free_places(math.min(limit, 500), is_plain)
+local following = free_places(math.min(limit, 500), is_plain, has_delayed)
 while not ARGV[11] and taken < limit and skipped < tonumber(ARGV[9]) do
     local size = math.min(limit - taken, 500)
     local page = following(size)
@@ -109,7 +111,7 @@ if #seqs == 0 then
 end
 
 local ended, hash = {}, {}
-read_beside(seqs, is_plain)
+read_beside(seqs, there % 2 == 1, known_groups)
 local answer = {OK, text(ttl), end_text}
 for place, seq in ipairs(seqs) do
     ended[#ended + 1] = end_text

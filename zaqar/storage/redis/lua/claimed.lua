@@ -5,7 +5,7 @@
 local ttl, ends, places = live_claim(ARGV[2])
 local answer = {OK, ttl, ends}
 if places then
-    local seqs, records = held(ARGV[2], places)
+    local seqs, records = held(ARGV[2], ends, places)
     for place, blob in ipairs(values(own.messages, seqs)) do
         show(answer, seqs[place], blob, records[place])
     end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- ARGV: now, claim or '', place, random half, whole id.
+-- ARGV: now, claim or '', id.
 
 local claim, answer = ARGV[2], {OK}
 find(2, 1, function(seq, _, record)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- ARGV: now, number of claims or -1 for whatever the claim, claims, number of
--- messages, and for each: place, random half, whole id.
+-- messages, ids.
 
 local count, claims = tonumber(ARGV[2]), {}
 for number = 1, count do

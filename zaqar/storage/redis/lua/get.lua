@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- ARGV: now, count, and for each: place, random half, whole id.
+-- ARGV: now, count, ids.
 
 local answer = {OK}
 find(2, tonumber(ARGV[2]), function(seq, blob, record)

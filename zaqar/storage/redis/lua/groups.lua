@@ -5,9 +5,8 @@
 -- Return a function for the next messages of free groups. It is called with
 -- the place of another message, and returns the place of one before that, or
 -- nothing.
-local function of_groups(size)
+local function of_groups(size, has_delayed)
     local ready, at, from, cursors = {}, 1, 0, {}
-    local has_delayed = call('EXISTS', own.delayed) == 1
 
     local function load(cursor)
         local group = cursor.group
@@ -70,28 +69,42 @@ local function of_groups(size)
     end
 end
 
+-- The groups of some messages, by place: those that have been read.
+local known_groups = {}
+
 -- Return the first messages of free groups, so many at most, and whether there
 -- are no others, from a page of all that are not held. They are looked for
 -- group by group where that page is full of messages of busy groups, or a
 -- delayed one may be in between: then there is nothing.
-local function first_of_groups(ready, size)
-    if call('EXISTS', own.delayed) == 1 then
+local function first_of_groups(ready, size, has_delayed)
+    if has_delayed then
         return {}, false
     end
-    local is_ready = {}
+    local is_ready, by_head = {}, {}
     for place = 1, #ready, 2 do
         is_ready[ready[place]] = true
+        by_head[tonumber(ready[place + 1])] = ready[place]
     end
     local page = call('ZRANGEBYSCORE', own.lined, ready[2], '+inf',
         'LIMIT', 0, size * 2)
-    local fields = {}
-    for place, seq in ipairs(page) do
-        fields[place] = 'g' .. seq
+    local places, begin = {}, 1
+    -- Where groups are short, all of these are the first ones.
+    while begin <= size and by_head[tonumber(page[begin])] do
+        local seq = page[begin]
+        places[begin], known_groups[seq] = seq, by_head[tonumber(seq)]
+        begin = begin + 1
     end
-    local places = {}
+    if begin > size then
+        return places, false
+    end
+    local fields = {}
+    for place = begin, #page do
+        fields[place - begin + 1] = 'g' .. page[place]
+    end
     for place, group in ipairs(values(own.beside, fields)) do
         if is_ready[group] then
-            places[#places + 1] = page[place]
+            local seq = page[begin + place - 1]
+            places[#places + 1], known_groups[seq] = seq, group
             if #places == size then
                 return places, false
             end
@@ -102,7 +115,7 @@ local function first_of_groups(ready, size)
 end
 
 -- Return a function for the next free messages, so many at a time, in order.
-local function free_places(size, has_no_groups)
+local function free_places(size, has_no_groups, has_delayed)
     local after = '-inf'
     local function ungrouped(count)
         local page = call('ZRANGEBYSCORE', own.free, after, '+inf',
@@ -117,7 +130,7 @@ local function free_places(size, has_no_groups)
     if #ready == 0 then
         return ungrouped
     end
-    local first, is_all = first_of_groups(ready, size)
+    local first, is_all = first_of_groups(ready, size, has_delayed)
     local first_at, others = 1, nil
     local function grouped(before)
         local seq = first[first_at]
@@ -127,7 +140,7 @@ local function free_places(size, has_no_groups)
             end
             first_at = first_at + 1
         elseif not is_all then
-            others = others or of_groups(size)
+            others = others or of_groups(size, has_delayed)
             repeat
                 seq = others(before)
             until not seq or #first == 0
@@ -165,7 +178,7 @@ local function occupy(seqs)
     end
     local last, busy, lined, plain = {}, {}, {}, {}
     for _, seq in ipairs(seqs) do
-        local group = read_things[read_before[seq]]
+        local group = read_groups[seq]
         if group then
             if not last[group] then
                 busy[#busy + 1] = group

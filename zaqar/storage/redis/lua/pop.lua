@@ -10,7 +10,8 @@ if not free_due(own, budget) then
     return {AGAIN}
 end
 local answer, seqs, dead = {OK}, {}, {}
-local following = free_places(math.min(limit, 500))
+local has_delayed = call('EXISTS', own.delayed) == 1
+local following = free_places(math.min(limit, 500), false, has_delayed)
 while #seqs < limit do
     local size = math.min(limit - #seqs, 500)
     local page = following(size)

@@ -52,6 +52,12 @@ local function text(number)
     return string.format('%.0f', number)
 end
 
+-- Return the place with which an id begins. No message is at a larger one than
+-- a double holds exactly; an id from another queue may name one.
+local function place_in(id)
+    return text(math.min(tonumber(string.sub(id, 1, 16), 16), 2 ^ 53))
+end
+
 -- Run a command on a key with a list of any length. Returns its last answer.
 local function each(command, key, list)
     local answer
@@ -358,16 +364,32 @@ local function with_delay(seq, record)
 end
 
 local has_beside
--- What was read together, and by the place of a message where that begins.
-local read_things, read_before = {}, {}
+-- What was read together: groups, extras and reasons by places; false for none.
+local read_groups, read_extras, read_reasons
 
 -- Read what is stored beside the bodies of messages that are to be shown.
-local function read_beside(seqs, has_none)
-    has_beside = not has_none and call('EXISTS', own.beside) == 1
-    if has_beside then
-        read_things = values(own.beside, beside(seqs))
-        for place, seq in ipairs(seqs) do
-            read_before[seq] = place * 3 - 2
+-- Groups of some of them may be known, by place.
+local function read_beside(seqs, is_there, groups)
+    has_beside = is_there
+    if not has_beside then
+        return
+    end
+    read_groups, read_extras, read_reasons = groups, {}, {}
+    local fields = {}
+    for _, seq in ipairs(seqs) do
+        fields[#fields + 1] = 'e' .. seq
+        fields[#fields + 1] = 'r' .. seq
+        if groups[seq] == nil then
+            fields[#fields + 1] = 'g' .. seq
+        end
+    end
+    local things, at = values(own.beside, fields), 1
+    for _, seq in ipairs(seqs) do
+        read_extras[seq], read_reasons[seq] = things[at], things[at + 1]
+        at = at + 2
+        if groups[seq] == nil then
+            groups[seq] = things[at]
+            at = at + 1
         end
     end
 end
@@ -385,11 +407,13 @@ local function with_beside(seq, record)
     if not has_beside then
         return record
     end
-    local things, at = read_things, read_before[seq]
-    if not at then
-        things, at = values(own.beside, beside({seq})), 1
+    local group, extras, reason
+    if read_groups then
+        group = read_groups[seq]
+        extras, reason = read_extras[seq], read_reasons[seq]
+    else
+        group, extras, reason = unpack(values(own.beside, beside({seq})))
     end
-    local group, extras, reason = things[at], things[at + 1], things[at + 2]
     if not (group or extras or reason) then
         return record
     end
@@ -406,23 +430,23 @@ local function show(answer, seq, blob, record)
         or with_beside(seq, record)
 end
 
--- Find live messages by triples of ARGV: place, random half, whole id. Calls
--- back with place, message, record and number of each. Records that have been
--- read can be passed by place: those of what is held, hence lives.
+-- Find live messages by ids, which are in ARGV. Calls back with place, message,
+-- record and number of each. Records that have been read can be passed by
+-- place: those of what is held, hence lives.
 local function find(at, count, visit, known)
     local seqs = {}
     for number = 1, count do
-        seqs[number] = ARGV[at + number * 3 - 2]
+        seqs[number] = place_in(ARGV[at + number])
     end
     local blobs = values(own.messages, seqs)
     local records = known and {} or values(own.touched, seqs)
     for number = 1, count do
-        local blob, seq = blobs[number], seqs[number]
+        local blob, seq, id = blobs[number], seqs[number], ARGV[at + number]
         local record = known and known[seq] or records[number]
         if not blob or string.sub(blob, 47, 47) ~= 'n'
-            or string.sub(blob, 1, 16) ~= ARGV[at + number * 3 - 1] then
+            or string.sub(blob, 1, 16) ~= string.sub(id, 17) then
             -- A dead letter has an id of its own.
-            seq = call('HGET', own.letters, 'i' .. ARGV[at + number * 3])
+            seq = call('HGET', own.letters, 'i' .. id)
             blob = seq and call('HGET', own.messages, seq)
             record = blob and call('HGET', own.touched, seq)
         end
@@ -461,11 +485,14 @@ local function store_claim(claim, ttl, ends, seqs)
     call('ZADD', own.lapses, ends, claim)
 end
 
--- Return those of some places that a claim still holds, with their records.
-local function held(claim, seqs)
+-- Return those of some places that a live claim still holds, with their
+-- records. Most are held until the claim ends, which records end with.
+local function held(claim, ends, seqs)
     local places, records = {}, {}
+    local usual = ' ' .. ends .. ' ' .. claim
     for place, record in ipairs(values(own.touched, seqs)) do
-        if record and holder(record) == claim then
+        if record and (string.find(record, usual, -#usual, true)
+            or holder(record) == claim) then
             places[#places + 1] = seqs[place]
             records[#records + 1] = record
         end

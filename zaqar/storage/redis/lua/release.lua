@@ -3,9 +3,9 @@
 -- ARGV: now, claim.
 
 local id = ARGV[2]
-local _, _, places = live_claim(id)
+local _, ends, places = live_claim(id)
 if places then
-    local seqs, records = held(id, places)
+    local seqs, records = held(id, ends, places)
     local hash, plain = {}, {}
     for place, seq in ipairs(seqs) do
         local record = records[place]

@@ -3,13 +3,13 @@
 -- ARGV: now, claim, ttl, grace (seconds). Returns 1 if there is such a claim.
 
 local id, ttl, grace = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local _, _, places = live_claim(id)
+local _, former_end, places = live_claim(id)
 if not places then
     return {OK, 0}
 end
 local ends = now + ttl * 1000
 local raised, shown = ends + grace * 1000, text(ttl + grace)
-local seqs, records = held(id, places)
+local seqs, records = held(id, former_end, places)
 local blobs = values(own.messages, seqs)
 local claimed, hash, prolonged = {}, {}, {}
 for place, seq in ipairs(seqs) do

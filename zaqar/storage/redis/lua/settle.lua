@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- ARGV: now, claim, count, for each message: place, random half, whole id; and
--- unless all are to be deleted, for each of them: 'd' to delete, 'f' to free,
--- 'e' to extend it, end of its delay or hold or '', seconds of that, '1' if
--- its last hand-out does not count, '1' if it has a reason, reason.
+-- ARGV: now, claim, count, ids; and unless all of them are to be deleted, for
+-- each: 'd' to delete, 'f' to free, 'e' to extend it, end of its delay or hold
+-- or '', seconds of that, '1' if its last hand-out does not count, '1' if it
+-- has a reason, reason.
 -- Returns 1 if there is such a claim, and numbers of messages that it held.
 
 local id, count = ARGV[2], tonumber(ARGV[3])
-local ttl, _, places = live_claim(id)
+local ttl, former_end, places = live_claim(id)
 local seqs, records = {}, {}
 if places then
-    seqs, records = held(id, places)
+    seqs, records = held(id, former_end, places)
 end
 if #seqs == 0 then
     return {OK, 0}
@@ -28,7 +28,7 @@ local hash, plain, claimed, prolonged, reasons
 local last = 0
 local extend, let_free
 
-local deletes_all = ARGV[4 + count * 3] == nil
+local deletes_all = ARGV[4 + count] == nil
 if not deletes_all then
     freed, delayed, waiting, let_go = {}, {}, {}, {}
     hash, plain, claimed, prolonged, reasons = {}, {}, {}, {}, {}
@@ -76,7 +76,7 @@ find(3, count, function(seq, blob, record, number)
         return
     end
     answer[#answer + 1] = number
-    local at = 3 + count * 3 + number * 6 - 5
+    local at = 3 + count + number * 6 - 5
     local act = deletes_all and 'd' or ARGV[at]
     local moment = tonumber(ARGV[at + 1])
     if act == 'd' then
