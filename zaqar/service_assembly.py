@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import sys
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,8 @@ from zaqar import (
     config_loading,
     guru_reports,
     metrics,
-    optional_parts,
-    version,
+    optional_services_from_conf,
+    startup_log,
 )
 from zaqar.api import operation_table, optional_features
 from zaqar.api.dispatch import Dispatcher
@@ -47,10 +46,10 @@ from zaqar.pools import pool_selection, records_and_open_stores
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage import secret_masking, store_opener
-from zaqar.storage.configured_stores import Plane, locations, state_path
+from zaqar.storage import store_opener
+from zaqar.storage.configured_stores import Plane, state_path
 from zaqar.storage.store_opener import Store
-from zaqar.transport import caller_identity, sqs_path
+from zaqar.transport import caller_identity
 from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
@@ -63,8 +62,6 @@ if TYPE_CHECKING:
     from zaqar.notification.notifier_service import Notifier
     from zaqar.oslo_guru_report import Facts
     from zaqar.transport.websocket.server import Server as WebSocketServer
-
-LOG = logging.getLogger(__name__)
 
 
 class Service:
@@ -90,11 +87,15 @@ class Service:
         served = optional_features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)
         self._notification = notification.NotificationSettings.from_conf(conf)
-        pipeline = optional_parts.pipeline(conf, self._notification, signer)
-        trusts = optional_parts.trusts(conf)
-        throttle = optional_parts.throttle(conf)
+        pipeline = optional_services_from_conf.pipeline(
+            conf, self._notification, signer
+        )
+        trusts = optional_services_from_conf.trusts(conf)
+        throttle = optional_services_from_conf.throttle(conf)
         quota_settings = QuotaSettings.from_conf(conf)
-        source = optional_parts.unified_limits(conf, quota_settings)
+        source = optional_services_from_conf.unified_limits(
+            conf, quota_settings
+        )
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
         self.waited = WaitedQueues()
         # Last, so that a fault elsewhere does not leave a new database.
@@ -277,53 +278,8 @@ def application() -> App:
         raise SystemExit(1) from None
     service.start()
     service.embed_notifier()
-    announce(conf, config_loading.WSGI_PROG)
+    startup_log.announce(conf, config_loading.WSGI_PROG)
     return app
-
-
-def announce(conf: cfg.ConfigOpts, prog: str) -> None:
-    """Log the stores of a starting program, and doubtful settings."""
-    stores = [
-        f'{place.plane.replace("_", " ")} {place.driver} '
-        f'({secret_masking.mask(place.uri)})'
-        for place in locations(conf)
-    ]
-    LOG.info(
-        '%s %s uses %s', prog, version.version_string(), ' and '.join(stores)
-    )
-    for remark in config_file_check.ignored(conf):
-        LOG.warning('Configuration: %s', remark)
-    if not caller_identity.strategy(conf):
-        LOG.warning(
-            '[DEFAULT] auth_strategy is not set: the service trusts the '
-            'identity that a request sends, even that of an administrator. '
-            'Set it to "keystone" where others can reach this port.'
-        )
-        if sqs.is_enabled(conf):
-            LOG.warning(
-                '[DEFAULT] auth_strategy is not set: below %s the access key '
-                'of a request is taken for its project, and any signature is '
-                'valid.',
-                sqs_path.PATH,
-            )
-
-    _warn_if_mail_waits(conf)
-
-
-def _warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
-    """Warn if mail addresses can subscribe but cannot be confirmed."""
-    signer = Signer.from_conf(conf)
-    pipeline = optional_parts.pipeline(
-        conf, notification.NotificationSettings.from_conf(conf), signer
-    )
-    is_offered = 'mailto' in Limits.from_conf(conf).subscriber_types
-    confirms = pipeline.notifies and pipeline.needs_confirmation('mailto:')
-    if is_offered and confirms and not signer.has_key:
-        LOG.warning(
-            '[notification] confirm_mail needs [signed_url] secret_key, which '
-            'is not set: subscribers by mailto: cannot be asked to confirm, '
-            'so no mails are sent to them.'
-        )
 
 
 def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:

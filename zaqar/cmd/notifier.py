@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import config_loading, parent_exit_watch, service_assembly
+from zaqar import (
+    config_loading,
+    parent_exit_watch,
+    service_assembly,
+    startup_log,
+)
 from zaqar.cmd import command_line
 from zaqar.controllers import pipeline_and_confirmation_settings
 from zaqar.errors import ConfigurationError
@@ -86,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{PROG}: {error}', file=sys.stderr)
         LOG.debug('Not started', exc_info=True)
         return 1
-    service_assembly.announce(conf, PROG)
+    startup_log.announce(conf, PROG)
     run(notifier)
     running.close()
     return 0

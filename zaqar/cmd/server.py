@@ -16,7 +16,13 @@ from typing import TypeVar
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import config_loading, metrics, service_assembly, version
+from zaqar import (
+    config_loading,
+    metrics,
+    service_assembly,
+    startup_log,
+    version,
+)
 from zaqar.api import optional_features
 from zaqar.cmd import command_line, cpu_priority, notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
@@ -344,7 +350,7 @@ def _rehearsal(conf: cfg.ConfigOpts, names: int) -> int:
                 f'{name}\n' for name in sys.modules if name not in before
             )
         # Here, since it loads libraries that no process needs.
-        service_assembly.announce(conf, PROG)
+        startup_log.announce(conf, PROG)
     except (ConfigurationError, cfg.Error) as error:
         # Values out of their range show when they are first read.
         print(f'{PROG}: {error}', file=sys.stderr, flush=True)

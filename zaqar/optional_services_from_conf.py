@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the service that a configuration may leave out."""
+"""Services of controllers, built as the configuration wants them, or not."""
 
 from oslo_config import cfg
 
