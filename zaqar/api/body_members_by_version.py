@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from zaqar.api import microversions
-from zaqar.api.response_schemas import SINCE, Schema
+from zaqar.api.json_schema_parts import SINCE, Schema
 from zaqar.microversion_constants import Version
 
 

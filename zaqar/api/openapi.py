@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar import version
-from zaqar.api import microversions, operation_table, response_schemas
-from zaqar.api.operation import (
-    EVENT_STREAM,
-    PUBLIC,
-    Body,
-    Operation,
-    Param,
+from zaqar.api import (
+    json_schema_parts,
+    microversions,
+    operation_table,
+    response_schemas,
 )
+from zaqar.api.operation import EVENT_STREAM, PUBLIC, Body, Operation, Param
 from zaqar.controllers import idempotency_key
 from zaqar.controllers.configured_limits import MAX_PROJECT
 from zaqar.microversion_constants import SERVICE, V2_1, Version
@@ -95,13 +94,13 @@ _IDEMPOTENCY_KEY = {
         'minLength': 1,
         'maxLength': idempotency_key.MAX_KEY,
     },
-    response_schemas.SINCE: str(V2_1),
+    json_schema_parts.SINCE: str(V2_1),
 }
 _REPLAYED = {
     idempotency_key.REPLAYED: {
         'description': 'The request repeats another one.',
         'schema': {'const': 'true'},
-        response_schemas.SINCE: str(V2_1),
+        json_schema_parts.SINCE: str(V2_1),
     }
 }
 
@@ -156,7 +155,7 @@ def _since(version: Version) -> dict[str, str]:
     """Return the mark of what the first version does not have."""
     if version == microversions.MIN:
         return {}
-    return {response_schemas.SINCE: str(version)}
+    return {json_schema_parts.SINCE: str(version)}
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

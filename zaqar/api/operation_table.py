@@ -13,6 +13,7 @@ from zaqar.api.operation_declarations import (
     queues,
     quotas,
     redrives,
+    streams,
     subscriptions,
     topics,
 )
@@ -21,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *home_ping_and_health.OPERATIONS,
     *queues.OPERATIONS,
     *messages.OPERATIONS,
+    *streams.OPERATIONS,
     *claims.OPERATIONS,
     *redrives.OPERATIONS,
     *subscriptions.OPERATIONS,

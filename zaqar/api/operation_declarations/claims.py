@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from zaqar.api import body_decoding, response_schemas
+from zaqar.api import body_decoding, json_schema_parts, response_schemas
 from zaqar.api.operation import (
     EXISTING_PARAM,
     WAIT_PARAM,
@@ -22,7 +22,7 @@ from zaqar.microversion_constants import V2_1
 #: What the schema, which is that of the newest version, does not say.
 _LEAST = 'In 2.0 at least 60.'
 
-_ID = response_schemas.since(
+_ID = json_schema_parts.since(
     V2_1,
     {
         'type': 'string',
@@ -35,13 +35,13 @@ _DECODER = msgspec.json.Decoder(claims.ClaimOptions)
 
 
 def _options(
-    required: bool, newer: Mapping[str, response_schemas.Schema]
+    required: bool, newer: Mapping[str, json_schema_parts.Schema]
 ) -> Body:
     ttl = {'type': 'integer', 'minimum': 1, 'description': _LEAST}
     grace = {'type': 'integer', 'minimum': 0, 'description': _LEAST}
     return Body(
         decode=lambda raw: body_decoding.struct(raw, _DECODER),
-        schema=response_schemas.obj(
+        schema=json_schema_parts.obj(
             {'ttl': ttl, 'grace': grace, **newer}, optional=['ttl', 'grace']
         ),
         required=required,
@@ -53,29 +53,29 @@ def _options(
 _MAX_SETTLEMENTS = settling.MOST_ENTRIES * (12 * settling.MOST_REASON + 512)
 
 
-def _entries(**members: response_schemas.Schema) -> response_schemas.Schema:
-    entry = response_schemas.obj(
-        {'id': response_schemas.TEXT, **members},
+def _entries(**members: json_schema_parts.Schema) -> json_schema_parts.Schema:
+    entry = json_schema_parts.obj(
+        {'id': json_schema_parts.TEXT, **members},
         optional=[name for name in members if name != 'ttl'],
     )
-    return response_schemas.array(entry)
+    return json_schema_parts.array(entry)
 
 
 _REASON = {'type': 'string', 'maxLength': settling.MOST_REASON}
-_SETTLEMENTS = response_schemas.obj(
+_SETTLEMENTS = json_schema_parts.obj(
     {
-        'delete': response_schemas.array(response_schemas.TEXT),
+        'delete': json_schema_parts.array(json_schema_parts.TEXT),
         'release': _entries(
-            delay=response_schemas.COUNT,
+            delay=json_schema_parts.COUNT,
             failed={'type': 'boolean', 'default': True},
             reason=_REASON,
         ),
-        'extend': _entries(ttl=response_schemas.COUNT),
+        'extend': _entries(ttl=json_schema_parts.COUNT),
         'reject': _entries(reason=_REASON),
         'claim_counts': {
             'type': 'object',
             'maxProperties': settling.MOST_ENTRIES,
-            'additionalProperties': response_schemas.COUNT,
+            'additionalProperties': json_schema_parts.COUNT,
         },
     },
     optional=['delete', 'release', 'extend', 'reject', 'claim_counts'],

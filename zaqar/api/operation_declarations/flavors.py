@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on flavors."""
 
-from zaqar.api import response_schemas
+from zaqar.api import json_schema_parts, response_schemas
 from zaqar.api.operation import ADMIN, Param, Rule
 from zaqar.api.operation_declarations.pools import pooled, required_object
 from zaqar.api.policy_base_rules import READER
 from zaqar.controllers import flavors
 
-_NAMES = response_schemas.array(response_schemas.TEXT)
+_NAMES = json_schema_parts.array(json_schema_parts.TEXT)
 
-_FLAVOR = response_schemas.obj(
+_FLAVOR = json_schema_parts.obj(
     {
-        'name': response_schemas.TEXT,
+        'name': json_schema_parts.TEXT,
         'capabilities': _NAMES,
         'pool_list': _NAMES,
-        'href': response_schemas.TEXT,
+        'href': json_schema_parts.TEXT,
     },
     optional=['capabilities'],
 )
@@ -22,8 +22,8 @@ _FLAVOR = response_schemas.obj(
 _POOLS = {'pool_list': {**_NAMES, 'minItems': 1}}
 
 _CREATE = required_object(
-    response_schemas.obj(
-        {**_POOLS, 'capabilities': response_schemas.ANY_OBJECT},
+    json_schema_parts.obj(
+        {**_POOLS, 'capabilities': json_schema_parts.ANY_OBJECT},
         optional=['capabilities'],
     )
 )

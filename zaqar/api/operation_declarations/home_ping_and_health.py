@@ -3,7 +3,7 @@
 
 import dataclasses
 
-from zaqar.api import response_schemas
+from zaqar.api import json_schema_parts
 from zaqar.api.operation import ADMIN, ANYONE, PUBLIC, Operation, Rule
 from zaqar.controllers import health, home_and_ping
 
@@ -26,7 +26,7 @@ OPERATIONS = (
         handler=home_and_ping.home,
         summary='Show the resources of the API as a JSON home document.',
         error_message='The home document could not be read',
-        responses={200: response_schemas.ANY_OBJECT},
+        responses={200: json_schema_parts.ANY_OBJECT},
     ),
     _PING,
     dataclasses.replace(
@@ -41,7 +41,7 @@ OPERATIONS = (
         handler=health.report,
         summary='Check every storage backend and report its state.',
         error_message='Health status could not be read',
-        responses={200: response_schemas.ANY_OBJECT},
+        responses={200: json_schema_parts.ANY_OBJECT},
         needs=frozenset(('admin_mode',)),
         rel='rel/health',
     ),

@@ -6,6 +6,7 @@ import msgspec
 from zaqar.api import (
     body_decoding,
     body_size_errors,
+    json_schema_parts,
     response_schemas,
 )
 from zaqar.api.operation import (
@@ -16,13 +17,13 @@ from zaqar.api.operation import (
     Param,
     Rule,
 )
+from zaqar.api.operation_declarations.streams import GET_ALL_RULE, STREAM
 from zaqar.api.policy_base_rules import CONSUMER, OBSERVER
 from zaqar.api.requests_with_wait import Waiting
 from zaqar.controllers import (
     message_explanations,
     messages,
     posting,
-    streams,
     surrogate_tolerant_json,
 )
 from zaqar.controllers.result_types import Popped
@@ -47,11 +48,11 @@ def _decode_text(raw: bytes) -> posting.Post:
 
 POST = Body(
     decode=_decode,
-    schema=response_schemas.obj(
+    schema=json_schema_parts.obj(
         {
             'messages': {
-                **response_schemas.array(
-                    response_schemas.obj(
+                **json_schema_parts.array(
+                    json_schema_parts.obj(
                         {
                             'body': {},
                             'ttl': {
@@ -60,17 +61,17 @@ POST = Body(
                                 'description': 'In 2.0 at least 60.',
                             },
                             'delay': {'type': 'integer', 'minimum': 0},
-                            'deliver_at': response_schemas.since(
-                                V2_1, response_schemas.MOMENT
+                            'deliver_at': json_schema_parts.since(
+                                V2_1, json_schema_parts.MOMENT
                             ),
-                            'group': response_schemas.since(
-                                V2_1, response_schemas.VISIBLE_TEXT
+                            'group': json_schema_parts.since(
+                                V2_1, json_schema_parts.VISIBLE_TEXT
                             ),
-                            'dedup_id': response_schemas.since(
-                                V2_1, response_schemas.VISIBLE_TEXT
+                            'dedup_id': json_schema_parts.since(
+                                V2_1, json_schema_parts.VISIBLE_TEXT
                             ),
-                            'attributes': response_schemas.since(
-                                V2_1, response_schemas.ATTRIBUTES
+                            'attributes': json_schema_parts.since(
+                                V2_1, json_schema_parts.ATTRIBUTES
                             ),
                         },
                         optional=['ttl', 'delay'],
@@ -85,43 +86,7 @@ POST = Body(
     too_large=body_size_errors.post_too_large,
 )
 
-_GET_ALL = Rule('messages:get_all', OBSERVER, 'List messages of a queue.')
-
 POST_RULE = Rule('messages:create', CONSUMER, 'Post messages to a queue.')
-
-STREAM = Operation(
-    name='message_stream',
-    http=None,
-    rule=_GET_ALL,
-    handler=streams.start,
-    summary='Follow a queue: get its messages, and those to come.',
-    error_message='Messages could not be listed',
-    responses={200: response_schemas.STREAM},
-    query=(
-        Param('marker', 'text', 'Messages after this place, "now": new ones.'),
-        Param('echo', 'bool', "Show the caller's own too."),
-    ),
-    since=V2_1,
-    # Browsers can send no headers with requests for streams.
-    query_headers={
-        'url_signature': 'URL-Signature',
-        'url_expires': 'URL-Expires',
-        'url_methods': 'URL-Methods',
-        'url_paths': 'URL-Paths',
-        'project_id': 'X-Project-ID',
-    },
-)
-
-STREAM_END = Operation(
-    name='message_stream_end',
-    http=None,
-    rule=_GET_ALL,
-    handler=streams.end,
-    summary='End a stream of the connection.',
-    error_message='Stream could not be ended',
-    since=V2_1,
-    member='stream_id',
-)
 
 OPERATIONS = (
     Operation(
@@ -140,7 +105,7 @@ OPERATIONS = (
     Operation(
         name='message_list',
         http='GET /v2/queues/{queue_name}/messages',
-        rule=_GET_ALL,
+        rule=GET_ALL_RULE,
         handler=messages.list_,
         summary='List messages, oldest first, or get several by id.',
         error_message='Messages could not be listed',
@@ -172,15 +137,13 @@ OPERATIONS = (
     Operation(
         name='message_get_many',
         http=None,
-        rule=_GET_ALL,
+        rule=GET_ALL_RULE,
         handler=messages.get_many,
         summary='Get several messages by id.',
         error_message='Messages could not be listed',
         responses={200: response_schemas.MESSAGES},
         query=(Param('ids', 'ids', 'Which messages.', member='message_ids'),),
     ),
-    STREAM,
-    STREAM_END,
     Operation(
         name='message_delete_many',
         http='DELETE /v2/queues/{queue_name}/messages',

@@ -3,7 +3,7 @@
 
 import functools
 
-from zaqar.api import body_decoding, response_schemas
+from zaqar.api import body_decoding, json_schema_parts, response_schemas
 from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
 from zaqar.api.optional_features import Feature
 from zaqar.controllers import pools
@@ -13,34 +13,34 @@ NEEDS: frozenset[Feature] = frozenset(('admin_mode', 'pooling'))
 #: Declares an operation that exists with pooling alone.
 pooled = functools.partial(Operation, needs=NEEDS)
 
-_OPTIONS: response_schemas.Schema = {'type': 'object'}
-_FLAVOR: response_schemas.Schema = {'type': ['string', 'null']}
-_WEIGHT: response_schemas.Schema = {
+_OPTIONS: json_schema_parts.Schema = {'type': 'object'}
+_FLAVOR: json_schema_parts.Schema = {'type': ['string', 'null']}
+_WEIGHT: json_schema_parts.Schema = {
     'type': 'integer',
     'minimum': 0,
     'maximum': pools.MAX_WEIGHT,
 }
-_TEXT: response_schemas.Schema = {
+_TEXT: json_schema_parts.Schema = {
     'type': 'string',
     'maxLength': pools.MAX_TEXT,
 }
 
 _SENT = {'uri': _TEXT, 'weight': _WEIGHT, 'flavor': _TEXT, 'options': _OPTIONS}
 
-_POOL = response_schemas.obj(
+_POOL = json_schema_parts.obj(
     {
-        'name': response_schemas.TEXT,
-        'uri': response_schemas.TEXT,
+        'name': json_schema_parts.TEXT,
+        'uri': json_schema_parts.TEXT,
         'weight': _WEIGHT,
         'flavor': _FLAVOR,
-        'href': response_schemas.TEXT,
+        'href': json_schema_parts.TEXT,
         'options': _OPTIONS,
     },
     optional=['options'],
 )
 
 
-def required_object(schema: response_schemas.Schema) -> Body:
+def required_object(schema: json_schema_parts.Schema) -> Body:
     """Return the declaration of a JSON object that must be sent."""
     return Body(
         decode=body_decoding.mapping,
@@ -51,7 +51,7 @@ def required_object(schema: response_schemas.Schema) -> Body:
 
 
 _CREATE = required_object(
-    response_schemas.obj(_SENT, optional=['flavor', 'options'])
+    json_schema_parts.obj(_SENT, optional=['flavor', 'options'])
 )
 
 _UPDATE = required_object(

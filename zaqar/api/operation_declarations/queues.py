@@ -8,6 +8,7 @@ from zaqar.api import (
     body_decoding,
     body_size_errors,
     bounded_json,
+    json_schema_parts,
     response_schemas,
 )
 from zaqar.api.operation import (
@@ -19,11 +20,7 @@ from zaqar.api.operation import (
     Param,
     Rule,
 )
-from zaqar.api.operation_declarations import (
-    claims,
-    messages,
-    subscriptions,
-)
+from zaqar.api.operation_declarations import claims, messages, subscriptions
 from zaqar.api.policy_base_rules import MEMBER, READER, STACK_USER, any_of
 from zaqar.controllers import (
     queue_guarantees,
@@ -40,7 +37,7 @@ PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
 
 _METADATA = Body(
     decode=body_decoding.mapping,
-    schema=response_schemas.METADATA,
+    schema=json_schema_parts.METADATA,
     required=False,
     too_large=body_size_errors.queue_metadata_too_large,
     member='metadata',
@@ -56,8 +53,8 @@ def _decode_patch(raw: bytes) -> Any:
 
 _PATCH = Body(
     decode=_decode_patch,
-    schema=response_schemas.array(
-        response_schemas.obj(
+    schema=json_schema_parts.array(
+        json_schema_parts.obj(
             {
                 'op': {'enum': [*operations(V2_1)]},
                 'path': {'type': 'string', 'pattern': '^/metadata/[^/]+$'},
@@ -74,9 +71,9 @@ _PATCH = Body(
 )
 _PURGE = Body(
     decode=bounded_json.decode_any,
-    schema=response_schemas.obj(
+    schema=json_schema_parts.obj(
         {
-            'resource_types': response_schemas.array(
+            'resource_types': json_schema_parts.array(
                 {'enum': list(queues.RESOURCE_TYPES)}
             )
         }
@@ -86,12 +83,12 @@ _PURGE = Body(
 
 _SHARE = Body(
     decode=bounded_json.decode_any,
-    schema=response_schemas.obj(
+    schema=json_schema_parts.obj(
         {
-            'paths': response_schemas.array(
+            'paths': json_schema_parts.array(
                 {'enum': list(signed_url_creation.PATHS)}
             ),
-            'methods': response_schemas.array(response_schemas.TEXT),
+            'methods': json_schema_parts.array(json_schema_parts.TEXT),
             'expires': {'type': 'string', 'format': 'date-time'},
         },
         optional=['paths', 'methods', 'expires'],
@@ -187,7 +184,7 @@ OPERATIONS = (
         handler=queues.show,
         summary='Show the metadata of a queue, whether it exists or not.',
         error_message='Queue metadata could not be retrieved',
-        responses={200: response_schemas.METADATA},
+        responses={200: json_schema_parts.METADATA},
         query=(EXISTING_PARAM,),
         rel='rel/queue',
     ),
@@ -198,7 +195,7 @@ OPERATIONS = (
         handler=queues.update,
         summary='Change the metadata of a queue by a JSON patch.',
         error_message='Queue could not be updated',
-        responses={200: response_schemas.METADATA},
+        responses={200: json_schema_parts.METADATA},
         conflict=(
             'A key that is not set is replaced or removed, or the flavor of '
             'a queue with messages is changed.'

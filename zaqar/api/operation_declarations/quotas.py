@@ -2,9 +2,9 @@
 """Operations on quotas of projects."""
 
 from zaqar.api import body_decoding, response_schemas
+from zaqar.api.json_schema_parts import obj
 from zaqar.api.operation import ADMIN, Body, Operation, Rule
 from zaqar.api.policy_base_rules import READER
-from zaqar.api.response_schemas import obj
 from zaqar.controllers import project_quotas
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
 from zaqar.microversion_constants import V2_1

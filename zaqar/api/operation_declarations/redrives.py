@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on redrives."""
 
-from zaqar.api import bounded_json, response_schemas
+from zaqar.api import bounded_json, json_schema_parts, response_schemas
+from zaqar.api.json_schema_parts import COUNT, TEXT, array, obj
 from zaqar.api.operation import Body, FurtherRules, Operation, Rule
 from zaqar.api.operation_declarations import messages
 from zaqar.api.policy_base_rules import MEMBER, READER
-from zaqar.api.response_schemas import COUNT, TEXT, array, obj
 from zaqar.controllers import redrives
 from zaqar.controllers.redrive_selection import MAX_RATE
 from zaqar.microversion_constants import V2_1
@@ -18,7 +18,7 @@ _FILTER = obj(
         'reason': _TEXTS,
         'older_than': COUNT,
         'newer_than': COUNT,
-        'body': response_schemas.ANY_OBJECT,
+        'body': json_schema_parts.ANY_OBJECT,
     },
     optional=['source', 'reason', 'older_than', 'newer_than', 'body'],
 )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on subscriptions."""
 
-from zaqar.api import bounded_json, response_schemas
+from zaqar.api import bounded_json, json_schema_parts, response_schemas
 from zaqar.api.operation import Body, Operation, Param, Rule
 from zaqar.api.policy_base_rules import (
     CONSUMER,
@@ -23,14 +23,14 @@ _ALL = '/v2/queues/{queue_name}/subscriptions'
 _OBSERVER = any_of(READER, PRE_SIGNED)
 _OWNER = any_of(MEMBER, PRE_SIGNED)
 
-_FIELDS: dict[str, response_schemas.Schema] = {
+_FIELDS: dict[str, json_schema_parts.Schema] = {
     'subscriber': {'type': 'string', 'format': 'uri'},
     'ttl': {'type': ['integer', 'null'], 'minimum': 60},
     'options': {'type': ['object', 'null']},
 }
 
 
-def _body(schema: response_schemas.Schema, required: bool = False) -> Body:
+def _body(schema: json_schema_parts.Schema, required: bool = False) -> Body:
     return Body(
         decode=bounded_json.decode_any, schema=schema, required=required
     )
@@ -67,7 +67,9 @@ OPERATIONS = (
         error_message='Subscription could not be created',
         responses={201: response_schemas.SUBSCRIBED},
         conflict='The subscriber has confirmed already.',
-        body=_body(response_schemas.obj(_FIELDS, optional=['ttl', 'options'])),
+        body=_body(
+            json_schema_parts.obj(_FIELDS, optional=['ttl', 'options'])
+        ),
         rel='rel/subscriptions_post',
     ),
     Operation(
@@ -143,10 +145,10 @@ OPERATIONS = (
         'requested less than a minute ago.',
         responses={202: None},
         body=_body(
-            response_schemas.obj(
+            json_schema_parts.obj(
                 {
-                    'marker': response_schemas.TEXT,
-                    'since': response_schemas.MOMENT,
+                    'marker': json_schema_parts.TEXT,
+                    'since': json_schema_parts.MOMENT,
                 },
                 optional=['marker', 'since'],
             )
@@ -191,7 +193,7 @@ OPERATIONS = (
         error_message='Subscription could not be updated',
         conflict='The new subscriber has a subscription already.',
         body=_body(
-            response_schemas.obj(
+            json_schema_parts.obj(
                 _FIELDS, optional=['subscriber', 'ttl', 'options']
             )
         ),
@@ -213,7 +215,7 @@ OPERATIONS = (
         handler=subscriptions.confirm,
         summary='Confirm a subscription, or refuse it.',
         error_message='Subscription could not be confirmed',
-        body=_body(response_schemas.obj({'confirmed': {'type': 'boolean'}})),
+        body=_body(json_schema_parts.obj({'confirmed': {'type': 'boolean'}})),
         rel='rel/subscription_confirm',
     ),
 )

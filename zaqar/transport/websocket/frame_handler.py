@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.api.dispatch import Dispatcher
-from zaqar.api.operation_declarations import messages
+from zaqar.api.operation_declarations import streams
 from zaqar.controllers import idempotency_key
 from zaqar.controllers.result_types import Posted
 from zaqar.controllers.websocket_connection_quota import Place, Sockets
@@ -132,7 +132,7 @@ class FrameHandler:
             if turn.is_missed:
                 return 503, {}
             turn.weigh(result)
-            if call.row is messages.STREAM:
+            if call.row is streams.STREAM:
                 result = answer.stream = session.begin_stream(call, result)
         except ZaqarError as error:
             return response_views.refusal(call.row, error, call)
@@ -143,7 +143,7 @@ class FrameHandler:
                 call.scope, result.id, call.session_path
             )
             session.add_subscription(answer.subscription)
-        elif call.row is messages.STREAM_END:
+        elif call.row is streams.STREAM_END:
             answer.ended_streams = {result: ''}
         return response_views.VIEWS[call.row.name](result, call)
 

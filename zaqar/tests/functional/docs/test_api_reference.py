@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from zaqar.api import microversions, operation_table
-from zaqar.api.response_schemas import SINCE
+from zaqar.api.json_schema_parts import SINCE
 from zaqar.tests.functional.docs.recorder import SAMPLES, Recorder
 from zaqar.tests.servers.zaqar import Zaqar
 

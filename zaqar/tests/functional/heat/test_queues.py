@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import microversions, response_schemas
+from zaqar.api import json_schema_parts, microversions
 from zaqar.tests.functional.heat.stacks import Refused, User
 from zaqar.tests.functional.keystone.callers import queue_name
 
@@ -50,7 +50,7 @@ def test_a_queue_has_the_settings_of_its_template(user: User) -> None:
     # clients of Amazon SQS set.
     reserved = {
         name
-        for name in response_schemas.METADATA['properties']
+        for name in json_schema_parts.METADATA['properties']
         if not name.startswith('sqs_')
     }
     assert reserved - set(shown) == {'_flavor'}

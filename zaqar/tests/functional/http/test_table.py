@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 from zaqar.api import microversions, operation_table
+from zaqar.api.json_schema_parts import SINCE
 from zaqar.api.operation_declarations import topics
-from zaqar.api.response_schemas import SINCE
 from zaqar.controllers import (
     delivery_attempt_history,
     subscription_delivery_status,
@@ -20,12 +20,7 @@ from zaqar.controllers import (
 from zaqar.microversion_constants import Version
 from zaqar.objects import Kind, Scope
 from zaqar.tests.functional.http import test_delivery_attempts
-from zaqar.tests.functional.http.client import (
-    PATCH,
-    Api,
-    OnTopics,
-    Response,
-)
+from zaqar.tests.functional.http.client import PATCH, Api, OnTopics, Response
 from zaqar.tests.functional.http.conftest import EVERYTHING, MakeApi
 
 pytestmark = pytest.mark.sqlite

@@ -10,8 +10,8 @@ import pytest
 
 from zaqar.api import (
     body_members_by_version,
+    json_schema_parts,
     operation_table,
-    response_schemas,
 )
 from zaqar.microversion_constants import V2_0, V2_1, Version
 
@@ -32,16 +32,16 @@ class Document(msgspec.Struct):
     new: Raw = msgspec.UNSET
 
 
-ITEM = response_schemas.obj(
+ITEM = json_schema_parts.obj(
     {
-        'old': response_schemas.COUNT,
-        'new': response_schemas.since(V2_1, response_schemas.COUNT),
+        'old': json_schema_parts.COUNT,
+        'new': json_schema_parts.since(V2_1, json_schema_parts.COUNT),
     }
 )
-SCHEMA = response_schemas.obj(
+SCHEMA = json_schema_parts.obj(
     {
-        'items': response_schemas.array(ITEM),
-        'new': response_schemas.since(V2_1, response_schemas.TEXT),
+        'items': json_schema_parts.array(ITEM),
+        'new': json_schema_parts.since(V2_1, json_schema_parts.TEXT),
     }
 )
 
@@ -73,7 +73,7 @@ def test_an_absent_array_has_none() -> None:
 
 
 def test_a_schema_of_the_first_version_has_none() -> None:
-    schema = response_schemas.obj({'a': response_schemas.TEXT})
+    schema = json_schema_parts.obj({'a': json_schema_parts.TEXT})
     assert body_members_by_version.of(schema) is None
     assert body_members_by_version.of({}) is None
     body = operation_table.BY_ACTION['claim_update'].body
