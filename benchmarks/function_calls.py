@@ -28,7 +28,7 @@ from benchmarks import (
 )
 from benchmarks.load import Step, WrongAnswerError
 from zaqar import service_assembly
-from zaqar.transport.wsgi import wsgi_environ
+from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.server.all_client_connections import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
 from zaqar.transport.wsgi.server.request_answering import (
@@ -87,7 +87,7 @@ class Application:
         :raises WrongAnswerError: the status is not the expected one
         """
         scope, body = _scope(step.request)
-        environ = wsgi_environ.to_environ(scope)
+        environ = request_environ.to_environ(scope)
         environ['wsgi.input'] = io.BytesIO(body)
         started: list[str] = []
 

@@ -6,7 +6,7 @@ import threading
 
 from zaqar.errors import ZaqarError
 from zaqar.service_assembly import Service
-from zaqar.transport.wsgi.wsgi_environ import to_environ
+from zaqar.transport.wsgi.request_environ import to_environ
 from zaqar.transport.wsgi_types import App
 
 #: Seconds that it may take: stores that do not answer are no reason to wait.

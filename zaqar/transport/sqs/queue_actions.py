@@ -11,6 +11,7 @@ from zaqar.transport.sqs import (
     faults,
     parameter_ranges,
     queue_attributes,
+    queue_tags,
     urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
@@ -32,9 +33,7 @@ def create_queue(
     fields |= queue_attributes.to_metadata(attributes, context.own, fields)
     fields = {key: value for key, value in fields.items() if value is not None}
     if request.tags:
-        fields[queue_attributes.TAGS] = queue_attributes.checked_tags(
-            request.tags
-        )
+        fields[queue_tags.TAGS] = queue_tags.checked_tags(request.tags)
     _check_target(context, fields)
     try:
         is_new = context.run(
@@ -159,7 +158,7 @@ def list_queue_tags(
     context: ActionContext, request: action_inputs.OnQueue
 ) -> Output:
     metadata = context.describe(context.queue(request.queue_url))
-    tags = queue_attributes.tags(metadata)
+    tags = queue_tags.tags(metadata)
     return {'Tags': tags} if tags else {}
 
 
@@ -239,11 +238,11 @@ def _retag(
     name = context.queue(queue_url)
     for _ in range(ATTEMPTS):
         metadata = context.describe(name)
-        tags = {**queue_attributes.tags(metadata), **added}
+        tags = {**queue_tags.tags(metadata), **added}
         for key in removed:
             tags.pop(key, None)
-        tags = queue_attributes.checked_tags(tags)
-        key = queue_attributes.TAGS
+        tags = queue_tags.checked_tags(tags)
+        key = queue_tags.TAGS
         try:
             _patch(
                 context,

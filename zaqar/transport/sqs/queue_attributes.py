@@ -32,8 +32,6 @@ Arn = Callable[[str], str]
 #: Returns the name of a queue of the caller.
 Own = Callable[[urls_arns_and_receipts.QueueName], str]
 
-TAGS = 'sqs_tags'
-MOST_TAGS = 50
 
 #: Key that AWS manages itself.
 _DEFAULT_KEY = 'alias/aws/sqs'
@@ -175,7 +173,9 @@ def shown(metadata: Mapping[str, Any], arn: Arn, name: str) -> dict[str, str]:
                 'maxReceiveCount': metadata['_max_claim_count'],
             }
         )
-    allowed = _read(metadata.get(allowed_dead_letter_sources.ALLOW), Allowed)
+    allowed = read_metadata(
+        metadata.get(allowed_dead_letter_sources.ALLOW), Allowed
+    )
     if allowed is not None:
         policy: dict[str, Any] = {'redrivePermission': allowed.permission}
         if allowed.sources:
@@ -184,7 +184,7 @@ def shown(metadata: Mapping[str, Any], arn: Arn, name: str) -> dict[str, str]:
     attributes['SqsManagedSseEnabled'] = _bool(
         bool(metadata.get('_enable_encrypt_messages'))
     )
-    fifo = _read(metadata.get(sqs_fifo_metadata.METADATA), Fifo)
+    fifo = read_metadata(metadata.get(sqs_fifo_metadata.METADATA), Fifo)
     if fifo is not None:
         attributes |= {
             'FifoQueue': 'true',
@@ -206,31 +206,6 @@ def counts(counted: Counted) -> dict[str, str]:
         'LastModifiedTimestamp': counted.changed_at // 1000,
     }
     return {name: str(number) for name, number in numbers.items()}
-
-
-def tags(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags of a queue."""
-    return _read(metadata.get(TAGS), dict[str, str]) or {}
-
-
-def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags that a queue may have.
-
-    :raises Fault: they are too many, or too long
-    """
-    if len(tags) > MOST_TAGS:
-        raise Fault(
-            'InvalidParameterValue',
-            f'A queue may have at most {MOST_TAGS} tags.',
-        )
-    for key, value in tags.items():
-        if not 1 <= len(key) <= 128 or len(value) > 256:
-            raise Fault(
-                'InvalidParameterValue',
-                'The key of a tag has 1 to 128 characters, and its value at '
-                'most 256.',
-            )
-    return dict(tags)
 
 
 def _number(name: str, value: str) -> int:
@@ -298,7 +273,7 @@ def _target(name: str, text: Any, own: Own) -> str:
 
 def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
     """Return the metadata of a FIFO queue after a change."""
-    before = _read(present.get(sqs_fifo_metadata.METADATA), Fifo)
+    before = read_metadata(present.get(sqs_fifo_metadata.METADATA), Fifo)
     if before is None:
         raise Fault(
             'InvalidAttributeName',
@@ -342,7 +317,7 @@ def _parsed(name: str, text: str) -> Metadata | None:
     return policy
 
 
-def _read(value: Any, kind: Any) -> Any:
+def read_metadata(value: Any, kind: Any) -> Any:
     """Return metadata that clients of ours may have spoilt."""
     if not value:
         return None

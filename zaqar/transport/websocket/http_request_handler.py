@@ -27,9 +27,10 @@ from zaqar.transport.websocket.event_stream import (
 from zaqar.transport.websocket.http_connection import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import (
+    application_call,
     event_stream_requests,
     microversion_headers,
-    wsgi_environ,
+    request_environ,
 )
 from zaqar.transport.wsgi.event_stream_requests import Handover
 from zaqar.transport.wsgi.responses import Headers, error_response
@@ -146,19 +147,19 @@ class HttpRequests:
         )
 
     def _call(self, exchange: _Exchange) -> tuple[int, Headers, bytes]:
-        environ: Environ = wsgi_environ.to_environ(exchange.head)
+        environ: Environ = request_environ.to_environ(exchange.head)
         environ['SCRIPT_NAME'] = self._mount
         body = exchange.body
         if isinstance(body, ZaqarError):
             return _refusal(environ, body)
         environ['wsgi.input'] = io.BytesIO(body)
         exchange.turn.size = functools.partial(
-            wsgi_environ.size_of, environ, body
+            request_environ.size_of, environ, body
         )
         environ[TURN] = exchange.turn
         environ[event_stream_requests.HANDOVER] = exchange.handover
         try:
-            result = wsgi_environ.call(self._app, environ)
+            result = application_call.call(self._app, environ)
             start = exchange.handover.start
             if start is not None:
                 exchange.place.take(start.source.scope.project)
@@ -215,7 +216,7 @@ def _refusal(
     environ: Environ, error: ZaqarError
 ) -> tuple[int, Headers, bytes]:
     app = microversion_headers.with_version(error_response(error))
-    return wsgi_environ.call(app, environ)
+    return application_call.call(app, environ)
 
 
 def _head(request: h11.Request, peer: str) -> Mapping[str, Any]:

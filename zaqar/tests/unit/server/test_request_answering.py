@@ -15,7 +15,7 @@ from zaqar import metrics, request_deadline
 from zaqar.errors import InvalidBody
 from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import LARGE, TURN
-from zaqar.transport.wsgi import wsgi_environ
+from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.request_handler import PecanApplication
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi.server import request_threads
@@ -24,7 +24,7 @@ from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
-ENVIRON = wsgi_environ.of_connection(('127.0.0.1', 8888), '127.0.0.1')
+ENVIRON = request_environ.of_connection(('127.0.0.1', 8888), '127.0.0.1')
 
 
 class Client:

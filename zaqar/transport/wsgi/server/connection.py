@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zaqar.errors import RequestTimeout, ZaqarError
-from zaqar.transport.wsgi import wsgi_environ
+from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.server import response_encoding
 from zaqar.transport.wsgi.server.request_reader import (
     MalformedRequest,
@@ -154,7 +154,7 @@ class Connection(RequestReader, asyncio.Protocol):
         # It blocks as soon as it cannot write all.
         transport.set_write_buffer_limits(high=0)
         peer = transport.get_extra_info('peername')
-        self.environ = wsgi_environ.of_connection(
+        self.environ = request_environ.of_connection(
             self._clients.address, peer[0] if peer else ''
         )
         self._clients.add(self)

@@ -14,9 +14,10 @@ from zaqar import metrics, request_deadline
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
 from zaqar.transport.wsgi import (
+    application_call,
     caller_project_cache,
     microversion_headers,
-    wsgi_environ,
+    request_environ,
 )
 from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi.server import response_encoding
@@ -150,7 +151,9 @@ class Answering:
         )
         body, environ = request.body, request.environ
         if isinstance(body, bytes):
-            turn.size = functools.partial(wsgi_environ.size_of, environ, body)
+            turn.size = functools.partial(
+                request_environ.size_of, environ, body
+            )
             if self._threads.put(
                 functools.partial(self._begin, exchange),
                 turn.size,
@@ -205,7 +208,7 @@ class Answering:
             environ['wsgi.input'] = io.BytesIO(body)
         environ[TURN] = turn
         try:
-            status, headers, content = wsgi_environ.call(app, environ)
+            status, headers, content = application_call.call(app, environ)
             if turn.is_missed:
                 if exchange.connection.watch(turn.give_up):
                     turn.give_up()

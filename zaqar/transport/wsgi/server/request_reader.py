@@ -11,13 +11,8 @@ import re
 import httptools
 import msgspec
 
-from zaqar.errors import (
-    HeadTooLarge,
-    InvalidBody,
-    InvalidRequest,
-    ZaqarError,
-)
-from zaqar.transport.wsgi import wsgi_environ
+from zaqar.errors import HeadTooLarge, InvalidBody, InvalidRequest, ZaqarError
+from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi_types import Environ
 
 #: Bytes of a head that comes in parts, and headers of any.
@@ -60,7 +55,7 @@ class Request(msgspec.Struct):
 
         :param connection: the part that all requests of a connection share
         """
-        return wsgi_environ.of_request(
+        return request_environ.of_request(
             connection,
             self.method,
             self.path,
@@ -249,7 +244,7 @@ class RequestReader:
         version = parser.get_http_version()
         if version != '1.1' and version != '1.0':
             raise MalformedRequest
-        environ = wsgi_environ.of_request(
+        environ = request_environ.of_request(
             self.environ, method, path, query, version, headers
         )
         self._request = Request(environ, method, path, query, version, headers)

@@ -7,7 +7,7 @@ import http
 import time
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.wsgi import wsgi_environ
+from zaqar.transport.wsgi import application_call
 from zaqar.transport.wsgi.responses import Headers, error_response
 
 #: Statuses whose answers end with their heads.
@@ -72,7 +72,7 @@ def encode_refusal(error: ZaqarError) -> bytes:
     No layer of the application sees it.
     """
     app = error_response(error)
-    status, headers, content = wsgi_environ.call(app, {})
+    status, headers, content = application_call.call(app, {})
     return encode(status, headers, content, closes=True)
 
 

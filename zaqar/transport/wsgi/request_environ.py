@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WSGI environments of requests, and calls of applications with them."""
+"""WSGI environments of requests."""
 
 import sys
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zaqar.transport.wsgi.responses import Headers
-from zaqar.transport.wsgi_types import App, Environ
+from zaqar.transport.wsgi_types import Environ
 
 _BASE: Environ = {
     'SCRIPT_NAME': '',
@@ -116,22 +115,3 @@ def size_of(environ: Environ, body: bytes) -> int:
     """Return the bytes that a request holds, roughly."""
     texts = [value for value in environ.values() if isinstance(value, str)]
     return _OVERHEAD + len(body) + sum(map(len, texts))
-
-
-def call(app: App, environ: Environ) -> tuple[int, Headers, bytes]:
-    status = 500
-    headers: Headers = []
-
-    def start_response(
-        line: str, pairs: Headers, exc_info: Any = None
-    ) -> None:
-        nonlocal status, headers
-        status, headers = int(line[:3]), pairs
-
-    parts = app(environ, start_response)
-    if type(parts) is list and len(parts) == 1:
-        return status, headers, parts[0]
-    body = b''.join(parts)
-    if hasattr(parts, 'close'):
-        parts.close()
-    return status, headers, body
