@@ -27,7 +27,7 @@ from zaqar.tests.contract.probe import ALICE, Hand, Probe, token
 from zaqar.tests.contract.proxy import Proxy
 
 #: Seconds for which a server may count what we have just given back.
-SETTLING = 5.0
+SETTLING = 60.0
 
 #: A count that no server is too slow for.
 ENOUGH = 60
@@ -154,7 +154,7 @@ def given_back(harness: Harness, uri: str) -> Iterator[None]:
     # What one test has lost is not held against the next.
     borrowed, open_before = harness.borrowed(), harness.transactions(uri)
     yield
-    assert settles(harness.borrowed, borrowed) == borrowed
+    assert settles(harness.borrowed, borrowed) <= borrowed
     left = settles(lambda: harness.transactions(uri), open_before)
     assert left <= open_before, 'transactions are open'
 
@@ -287,9 +287,9 @@ def distant_records(
     store.close()
 
 
-def settles(count: Callable[[], int], wanted: int) -> int:
-    """Return a count, which may take a moment to become what is wanted."""
+def settles(count: Callable[[], int], most: int) -> int:
+    """Return a count, which may take a moment to become as low as that."""
     end = time.monotonic() + SETTLING
-    while (current := count()) != wanted and time.monotonic() < end:
+    while (current := count()) > most and time.monotonic() < end:
         time.sleep(0.02)
     return current

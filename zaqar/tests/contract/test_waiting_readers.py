@@ -20,7 +20,7 @@ from zaqar.waiting.waiters_of_one_queue import READ_AGAIN_AFTER
 JOBS = Scope('p', 'jobs')
 
 #: Seconds for a busy machine; much less are taken.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Nobody:
@@ -38,7 +38,7 @@ class List:
 
     def __init__(self, queue: Probe, waiters: Waiters) -> None:
         self._queue = queue
-        self._ticket: Ticket = waiters.enter(JOBS, takes=False, seconds=60)
+        self._ticket: Ticket = waiters.enter(JOBS, takes=False, seconds=300)
         self.attempts: list[float] = []
         self.is_answered = threading.Event()
         self._read()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import requests
 
 #: Seconds for what is to happen at once.
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Event(NamedTuple):

@@ -115,10 +115,10 @@ def test_the_service_starts_on_it_by_its_name_alone(
             url,
             json={'messages': [{'body': 'a'}]},
             headers=headers,
-            timeout=20,
+            timeout=60,
         )
         assert posted.status_code == 201, posted.text
-        answer = requests.get(f'{url}?echo=true', headers=headers, timeout=20)
+        answer = requests.get(f'{url}?echo=true', headers=headers, timeout=60)
         assert [item['body'] for item in answer.json()['messages']] == ['a']
     finally:
         server.stop()

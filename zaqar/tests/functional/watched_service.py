@@ -57,7 +57,7 @@ class Watched:
 
     def read(self) -> str:
         """Return what Prometheus is answered."""
-        return requests.get(self.figures, timeout=10).text
+        return requests.get(self.figures, timeout=60).text
 
     def stop(self) -> None:
         """End it."""

@@ -134,8 +134,8 @@ class Node(sql.MariaDB):
             host='127.0.0.1',
             port=self.port,
             user='root',
-            connect_timeout=2,
-            read_timeout=2,
+            connect_timeout=10,
+            read_timeout=10,
             autocommit=True,
             # Else each would load all certificates of the system first.
             ssl_disabled=True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import functools
 import os
 import pathlib
 import pwd
@@ -12,19 +14,23 @@ import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import pytest
 
 #: Seconds a server may take to answer.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 #: The ports that servers of tests listen on: below those that Linux gives to
 #: connections, one of which could take the port before the server does.
 FIRST_PORT = 15_000
 FIRST_EPHEMERAL_PORT = 32_768
+
+#: Ports that this process has given out.
+_given: set[int] = set()
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -38,15 +44,37 @@ def missing(reason: str) -> NoReturn:
 
 
 def free_port(below: int = FIRST_EPHEMERAL_PORT) -> int:
-    """Return a port of 127.0.0.1 that is free and that no connection gets."""
+    """Return a port of 127.0.0.1 that is free and that no connection gets.
+
+    Neither this process nor tests that run beside it give it out again.
+    """
     while True:
         port = FIRST_PORT + secrets.randbelow(below - FIRST_PORT)
-        if is_free(port):
+        if take_port(port):
             return port
 
 
-def is_free(port: int) -> bool:
-    """Tell whether a server could listen on a port of 127.0.0.1."""
+def take_port(port: int) -> bool:
+    """Keep a port for this process, if it is free; tell whether it was."""
+    if port in _given or not _is_free(port):
+        return False
+    try:
+        # The system takes the lock away when this process ends.
+        fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _given.add(port)
+    return True
+
+
+@functools.cache
+def _locks() -> BinaryIO:
+    """Return a file with a byte for each port, which processes lock."""
+    folder = pathlib.Path(tempfile.gettempdir())
+    return (folder / f'zaqar-test-ports-{os.geteuid()}').open('ab')
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         try:
             probe.bind(('127.0.0.1', port))

@@ -380,7 +380,7 @@ def cluster_port() -> int:
     """
     while True:
         port = process.free_port(below=process.FIRST_EPHEMERAL_PORT - BUS)
-        if process.is_free(port + BUS):
+        if process.take_port(port + BUS):
             return port
 
 

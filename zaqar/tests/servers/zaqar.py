@@ -110,7 +110,7 @@ class Zaqar:
     def answers(self) -> bool:
         """Tell whether the port answers HTTP."""
         try:
-            return requests.get(self.url, timeout=2).status_code == 300
+            return requests.get(self.url, timeout=30).status_code == 300
         except requests.RequestException:
             return False
 

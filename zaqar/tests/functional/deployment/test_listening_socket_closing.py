@@ -35,14 +35,14 @@ def _connect(listener: socket.socket, patience: float) -> socket.socket:
 def test_those_who_are_in_are_accepted_and_newcomers_wait(
     listener: socket.socket,
 ) -> None:
-    early = [_connect(listener, 5) for _ in range(3)]
+    early = [_connect(listener, 60) for _ in range(3)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         shutdown_ends = pool.submit(
             listening_socket_closing.drop_new_connections, [listener]
         )
         # It waits for all of them.
         accepted = [listener.accept()[0] for _ in early]
-        shutdown_ends.result(10)
+        shutdown_ends.result(60)
     # Neither let in nor refused.
     with pytest.raises(TimeoutError):
         _connect(listener, 0.3)
@@ -54,7 +54,7 @@ def test_those_who_are_in_are_accepted_and_newcomers_wait(
 
 
 def test_it_ends_although_nobody_accepts(listener: socket.socket) -> None:
-    client = _connect(listener, 5)
+    client = _connect(listener, 60)
     listening_socket_closing.drop_new_connections([listener])
     client.close()
 

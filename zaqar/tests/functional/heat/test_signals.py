@@ -79,7 +79,7 @@ def test_a_signal_is_one_request_without_credentials(user: User) -> None:
         when_there(stack, 'endpoint'),
         headers=stack.attribute('signal', 'headers'),
         data=stack.attribute('signal', 'body_success'),
-        timeout=10,
+        timeout=60,
     )
     assert answer.status_code == 201
     stack.reaches('CREATE_COMPLETE')
@@ -89,8 +89,8 @@ def test_the_url_is_good_for_posting_and_nothing_else(user: User) -> None:
     stack = user.create(waiting())
     url = when_there(stack, 'endpoint')
     headers = stack.attribute('signal', 'headers')
-    assert requests.get(url, headers=headers, timeout=10).status_code == 404
-    gone = requests.delete(f'{url}/1', headers=headers, timeout=10)
+    assert requests.get(url, headers=headers, timeout=60).status_code == 404
+    gone = requests.delete(f'{url}/1', headers=headers, timeout=60)
     assert gone.status_code == 404
     stack.deleted()
 

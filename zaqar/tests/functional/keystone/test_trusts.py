@@ -35,7 +35,7 @@ user_domain_id = {domain}
 {more}
 """
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def _trusting(keystone: Keystone, trustee: User, more: str = '') -> str:

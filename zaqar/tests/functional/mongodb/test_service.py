@@ -16,6 +16,7 @@ import bson
 import pytest
 import requests
 
+from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.servers.mongodb import MongoDB
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -40,7 +41,7 @@ uri = {uri}
 """
 
 #: Seconds for a service to find its store again.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 #: Numbers of the wire protocol: an old question and its answer, a message.
 _REPLY, _QUERY, _MESSAGE = 1, 2004, 2013
@@ -197,7 +198,7 @@ def ask(
         f'{server.url}/v2/{path}',
         headers=HEADERS,
         json=document,
-        timeout=10,
+        timeout=60,
     )
 
 
@@ -230,14 +231,15 @@ def test_an_outage_is_503_with_retry_after_and_nothing_is_lost(
     server = make_server(mongodb.uri, 'unreliable = True').start()
     assert post(server, 'before').status_code == 201
     mongodb.kill()
-    for answer in (
-        post(server, 'during'),
-        ask(server, 'GET', 'queues/orders/messages?echo=true'),
-        claim(server),
+    for call in (
+        lambda: post(server, 'during'),
+        lambda: ask(server, 'GET', 'queues/orders/messages?echo=true'),
+        lambda: claim(server),
     ):
+        with ends_within(5):
+            answer = call()
         assert answer.status_code == 503
         assert int(answer.headers['Retry-After']) > 0
-        assert answer.elapsed.total_seconds() < 5
     mongodb.start()
     insist(server, 'after')
     bodies = [one['body'] for one in claim(server).json()['messages']]

@@ -66,7 +66,7 @@ FEW = {
     'maximum_delay_retries': 0,
 }
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def fan_out(ctx: Context, store: MessageStore) -> int:

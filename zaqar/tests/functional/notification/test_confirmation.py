@@ -60,7 +60,7 @@ class Asking:
             method,
             self.server.url + path,
             headers=headers,
-            timeout=10,
+            timeout=60,
             **more,
         )
 
@@ -95,7 +95,7 @@ class Asking:
             self.server.url + notice['URL-Paths'],
             json=body,
             headers=headers,
-            timeout=10,
+            timeout=60,
         )
 
     def link(self, notice: Any) -> str:
@@ -386,7 +386,7 @@ def test_the_page_lets_nobody_frame_it_or_add_to_it(
 ) -> None:
     asking.subscribe(receiver.url)
     link = asking.link(receiver.wait(1)[0].json)
-    answer = requests.get(link, timeout=10)
+    answer = requests.get(link, timeout=60)
     assert answer.status_code == 200
     policy = answer.headers['Content-Security-Policy']
     assert "default-src 'none'" in policy
@@ -406,7 +406,7 @@ def test_a_form_without_a_signature_changes_nothing(
     values = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(link).query))
     values['Signature'] = 'f' * 64
     answer = requests.post(
-        f'{asking.server.url}/confirm', data={**values, **form}, timeout=10
+        f'{asking.server.url}/confirm', data={**values, **form}, timeout=60
     )
     assert answer.status_code == 404
     assert not asking.is_confirmed(path)

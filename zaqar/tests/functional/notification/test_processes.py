@@ -104,7 +104,7 @@ def test_a_notifier_killed_after_sending_causes_a_repetition_and_no_loss(
     def behave(handler: BaseHTTPRequestHandler, number: int) -> None:
         if not number:
             came.set()
-            go_on.wait(30)
+            go_on.wait(60)
         answer(200)(handler, number)
 
     receiver = make_receiver(behave)
@@ -113,7 +113,7 @@ def test_a_notifier_killed_after_sending_causes_a_repetition_and_no_loss(
     rig.post('x')
     command = place(tmp_path).command(program='notifier')
     notifier = process.Process(command, tmp_path / 'notifier.log')
-    assert came.wait(30)
+    assert came.wait(60)
     notifier.child.kill()
     notifier.child.wait()
     go_on.set()
@@ -153,7 +153,7 @@ def test_without_the_stage_nobody_is_told(
         f'{server.url}/v2/queues/q/messages',
         json={'messages': [{'body': 'x'}]},
         headers={**notify_soak.headers(), 'X-Project-Id': 'p'},
-        timeout=10,
+        timeout=60,
     )
     assert answered.status_code == 201
     assert len(server.workers()) == 1

@@ -202,11 +202,11 @@ def test_posts_are_reported_through_tls(
     posts = [Probe(store, Hand()) for _ in range(50)]
     for queue in posts:
         watch.add(queue.qid)
-    assert {reports.get(timeout=10) for _ in posts} == {
+    assert {reports.get(timeout=60) for _ in posts} == {
         (queue.qid, 0) for queue in posts
     }
     each(lambda queue: queue.post('a', 'b'), posts)
-    assert {reports.get(timeout=10) for _ in posts} == {
+    assert {reports.get(timeout=60) for _ in posts} == {
         (queue.qid, 2) for queue in posts
     }
     watch.close()

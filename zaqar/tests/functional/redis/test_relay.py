@@ -8,7 +8,6 @@ become of it.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
 from zaqar.storage.redis import server_connections
-from zaqar.tests.contract.crowd import each
+from zaqar.tests.contract.crowd import each, ends_within
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 from zaqar.tests.contract.proxy import Proxy
 from zaqar.tests.functional.redis.conftest import Open, OpenRecords
@@ -82,15 +81,6 @@ def _connections(server: Redis) -> int:
     return sum('127.0.0.1' in one['addr'] for one in clients)
 
 
-@contextlib.contextmanager
-def _in_time() -> Iterator[None]:
-    begun = time.monotonic()
-    try:
-        yield
-    finally:
-        assert time.monotonic() - begun < BOUND
-
-
 @pytest.fixture
 def pair(own_server: Start) -> Iterator[Pair]:
     """A primary and a replica behind one address."""
@@ -112,7 +102,7 @@ def test_the_first_call_after_a_failover_is_done_by_the_new_primary(
 ) -> None:
     queue = _busy(opened(pair.url))
     pair.fail_over()
-    with _in_time():
+    with ends_within(BOUND):
         queue.post('more')
     assert sorted(queue.everything(), key=str) == [*range(8), 'more']
     # Those that were idle are not kept for the next.
@@ -142,7 +132,7 @@ def test_until_the_address_leads_to_the_new_primary_it_is_503(
     queue = _busy(opened(pair.url))
     pair.promote()
     pair.demote()
-    with _in_time(), pytest.raises(StoreUnavailable):
+    with ends_within(BOUND), pytest.raises(StoreUnavailable):
         queue.post('early')
     pair.lead_on()
     queue.post('late')
@@ -197,7 +187,7 @@ def test_a_server_that_is_cut_off_is_left_for_another(
     pair.promote()
     for command in cut_off:
         _tell(pair.old, *command)
-    with _in_time(), pytest.raises(StoreUnavailable):
+    with ends_within(BOUND), pytest.raises(StoreUnavailable):
         queue.post('early')
     pair.lead_on()
     queue.post('late')
@@ -225,7 +215,7 @@ def test_a_server_that_still_loads_is_left_for_another(
     pair.relay.cut()
     pair.relay.lead_to(('127.0.0.1', loading.port))
     pair.relay.restore()
-    with _in_time(), pytest.raises(StoreUnavailable):
+    with ends_within(BOUND), pytest.raises(StoreUnavailable):
         queue.post('early')
     pair.lead_on()
     queue.post('late')
@@ -242,7 +232,7 @@ def test_a_server_of_a_cluster_behind_the_address_is_left_for_another(
         pair.relay.cut()
         pair.relay.lead_to(('127.0.0.1', node.port))
         pair.relay.restore()
-        with contextlib.suppress(StoreUnavailable), _in_time():
+        with ends_within(BOUND), contextlib.suppress(StoreUnavailable):
             own.post('astray')
     pair.relay.lead_to(('127.0.0.1', pair.old.port))
     # Nothing but the answers tells that the address leads elsewhere.
@@ -258,7 +248,7 @@ def test_a_server_of_a_cluster_without_slots_is_left_for_another(
     pair.relay.cut()
     pair.relay.lead_to(('127.0.0.1', lone.port))
     pair.relay.restore()
-    with _in_time(), pytest.raises(StoreUnavailable):
+    with ends_within(BOUND), pytest.raises(StoreUnavailable):
         # CLUSTERDOWN.
         queue.post('early')
     pair.relay.lead_to(('127.0.0.1', pair.old.port))

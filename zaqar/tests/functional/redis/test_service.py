@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 
+from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.functional.redis.conftest import DURABLE
 from zaqar.tests.functional.redis.test_access import settings
 from zaqar.tests.servers.redis import Redis
@@ -27,7 +28,7 @@ def ask(server: Zaqar, method: str, path: str, **body: Any) -> Any:
         f'{server.url}/v2/queues/orders{path}',
         headers=HEADERS,
         json=body or None,
-        timeout=10,
+        timeout=60,
     )
 
 
@@ -44,14 +45,15 @@ def test_an_outage_is_503_with_retry_after_and_nothing_is_lost(
     try:
         assert post(server, 'before').status_code == 201
         redis.kill()
-        for answer in (
-            post(server, 'during'),
-            ask(server, 'GET', '/messages?echo=true'),
-            ask(server, 'POST', '/claims', ttl=60, grace=60),
+        for call in (
+            lambda: post(server, 'during'),
+            lambda: ask(server, 'GET', '/messages?echo=true'),
+            lambda: ask(server, 'POST', '/claims', ttl=60, grace=60),
         ):
+            with ends_within(5):
+                answer = call()
             assert answer.status_code == 503
             assert answer.headers['Retry-After']
-            assert answer.elapsed.total_seconds() < 5
         redis.start()
         assert post(server, 'after').status_code == 201
         claim = ask(server, 'POST', '/claims', ttl=60, grace=60)

@@ -27,7 +27,7 @@ from zaqar.tests.servers.redis import Cluster, Redis, Watched
 Start = Callable[..., Redis]
 
 #: Seconds within which a report arrives.
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 #: A module of these logs one line for each outage.
 LOGGER = queue_watch.__name__

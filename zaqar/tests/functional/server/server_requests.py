@@ -34,7 +34,7 @@ def post(server: Zaqar, body: Any, **more: Any) -> requests.Response:
         server.url + MESSAGES,
         json={'messages': [{'body': body}]},
         headers=HEADERS,
-        timeout=10,
+        timeout=60,
         **more,
     )
 
@@ -45,7 +45,7 @@ def stored(server: Zaqar) -> list[Any]:
     with requests.Session() as session:
         while path:
             page = session.get(
-                server.url + path, headers=HEADERS, timeout=10
+                server.url + path, headers=HEADERS, timeout=60
             ).json()
             bodies += [message['body'] for message in page['messages']]
             path = page['links'][0]['href'] if page['links'] else ''

@@ -66,7 +66,7 @@ class Load:
                 self.server.url + MESSAGES,
                 data=json.dumps({'messages': [{'body': body}]}),
                 headers=HEADERS,
-                timeout=20,
+                timeout=60,
             )
         except requests.RequestException as error:
             self.other[type(error).__name__] += 1
@@ -140,7 +140,7 @@ def test_sighup_reads_the_configuration_anew_without_a_failed_request(
 ) -> None:
     server = make_server(workers=2).start()
     path = f'{server.url}{MESSAGES}?limit=50'
-    assert requests.get(path, headers=HEADERS, timeout=5).status_code == 400
+    assert requests.get(path, headers=HEADERS, timeout=60).status_code == 400
     text = server.conf.read_text()
     server.conf.write_text(f'{text}\n[transport]\nmax_messages_per_page = 50')
     workers = server.workers()
@@ -153,7 +153,7 @@ def test_sighup_reads_the_configuration_anew_without_a_failed_request(
         assert until(replaced)
     assert not load.other
     assert len(server.workers()) == 2
-    assert requests.get(path, headers=HEADERS, timeout=5).status_code == 200
+    assert requests.get(path, headers=HEADERS, timeout=60).status_code == 200
 
 
 def test_a_worker_is_replaced_when_its_successor_is_ready(
@@ -274,7 +274,7 @@ def _shakes_hands(server: Zaqar) -> bool:
     }
     url = server.socket_url.replace('ws:', 'http:')
     try:
-        answer = requests.get(url, headers=headers, timeout=2, stream=True)
+        answer = requests.get(url, headers=headers, timeout=30, stream=True)
     except requests.RequestException:
         return False
     with answer:

@@ -294,5 +294,5 @@ def _expect_unavailable(server: Zaqar) -> None:
     assert answer.status_code == 503
     assert answer.headers['retry-after'] == '5'
     assert answer.json()['title'] == 'Service temporarily unavailable'
-    ping = requests.get(f'{server.url}/v2/ping', headers=HEADERS, timeout=10)
+    ping = requests.get(f'{server.url}/v2/ping', headers=HEADERS, timeout=60)
     assert ping.status_code == 503

@@ -52,7 +52,7 @@ def test_any_wsgi_server_can_load_the_application(
 def test_a_wsgi_server_is_told_what_is_wrong(make_server: MakeServer) -> None:
     server = make_server(general='auth_strategy = x')
     running = _wsgi(server, OS_ZAQAR_CONFIG_FILES=str(server.conf))
-    assert running.child.wait(30) == 1
+    assert running.child.wait(60) == 1
     (line,) = server.log.read_text().strip().splitlines()
     assert line.startswith('zaqar-queues: [DEFAULT] auth_strategy = x')
 
@@ -61,7 +61,7 @@ def test_a_wsgi_server_is_told_what_is_wrong(make_server: MakeServer) -> None:
 
 
 def _raw(server: Zaqar, request: bytes) -> bytes:
-    with socket.create_connection(('127.0.0.1', server.port), 5) as peer:
+    with socket.create_connection(('127.0.0.1', server.port), 60) as peer:
         peer.sendall(request)
         answer = b''
         while part := peer.recv(65536):
@@ -100,7 +100,7 @@ def test_variables_of_the_process_are_no_headers(
     monkeypatch.setenv('HTTP_X_PROJECT_ID', 'forged')
     server = make_server().start()
     only = {'Client-ID': HEADERS['Client-ID']}
-    answer = requests.get(f'{server.url}/v2/queues', headers=only, timeout=5)
+    answer = requests.get(f'{server.url}/v2/queues', headers=only, timeout=60)
     assert answer.status_code == 400
     assert answer.json()['title'] == 'Project-Id Missing'
 
@@ -139,7 +139,7 @@ def _put_in_chunks(server: Zaqar, *chunks: bytes) -> requests.Response:
         f'{server.url}/v2/queues/chunked',
         data=iter(chunks),
         headers=HEADERS,
-        timeout=20,
+        timeout=60,
     )
 
 
@@ -155,7 +155,7 @@ def test_a_chunked_body_arrives_under_uwsgi(
     url = f'{server.url}/v2/queues/chunked'
     with _uwsgi(server, option):
         assert _put_in_chunks(server, b'{"colour"', b': 1}').status_code == 201
-        shown = requests.get(url, headers=HEADERS, timeout=5).json()
+        shown = requests.get(url, headers=HEADERS, timeout=60).json()
         assert shown['colour'] == 1
         # Without a length too, what is too long is noticed.
         long = _put_in_chunks(server, b'{"a": "', *[b'x' * 20_000] * 5, b'"}')
@@ -182,6 +182,6 @@ def test_a_chunked_body_arrives(make_server: MakeServer) -> None:
     server = make_server().start()
     assert _put_in_chunks(server, b'{"colour"', b': 1}').status_code == 201
     shown = requests.get(
-        f'{server.url}/v2/queues/chunked', headers=HEADERS, timeout=5
+        f'{server.url}/v2/queues/chunked', headers=HEADERS, timeout=60
     ).json()
     assert shown['colour'] == 1

@@ -331,9 +331,9 @@ def test_posts_are_announced_through_a_pooler_that_assigns_sessions(
     watch = store.watch(changed)
     assert watch is not None
     watch.add(queue.qid)
-    assert is_added.wait(5)
+    assert is_added.wait(60)
     queue.post('a')
-    assert posted.wait(5)
+    assert posted.wait(60)
     watch.close()
 
 

@@ -22,7 +22,7 @@ REGION = 'a-region'
 NAMESPACE = '{http://queue.amazonaws.com/doc/2012-11-05/}'
 
 _CONFIG = Config(
-    retries={'total_max_attempts': 1}, read_timeout=30, connect_timeout=5
+    retries={'total_max_attempts': 1}, read_timeout=60, connect_timeout=30
 )
 
 

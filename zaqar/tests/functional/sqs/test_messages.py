@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.functional.sqs.clients import Native, sqs
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -172,19 +173,20 @@ def test_a_wait_ends_with_a_message(
             _receive(client, url, WaitTimeSeconds=20)
         )
     )
-    began = time.monotonic()
-    waits.start()
-    time.sleep(0.3)
-    sqs(zaqar.url, project).send_message(QueueUrl=url, MessageBody='late')
-    waits.join()
+    other = sqs(zaqar.url, project)
+    with ends_within(10):
+        waits.start()
+        time.sleep(0.3)
+        other.send_message(QueueUrl=url, MessageBody='late')
+        waits.join()
     assert [one['Body'] for one in messages] == ['late']
-    assert time.monotonic() - began < 5
     began = time.monotonic()
     client.set_queue_attributes(
         QueueUrl=url, Attributes={'ReceiveMessageWaitTimeSeconds': '1'}
     )
-    assert _receive(client, url) == []
-    assert 0.9 < time.monotonic() - began < 5
+    with ends_within(5):
+        assert _receive(client, url) == []
+    assert time.monotonic() - began > 0.9
 
 
 def test_native_clients_see_the_same_messages(

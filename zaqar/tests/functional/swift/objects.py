@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from zaqar.tests.servers.swift import Swift
 
 #: Seconds for which a deletion may be under way.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 #: Bodies below and above what goes into a row, as JSON.
 SMALL = 'x' * 4094

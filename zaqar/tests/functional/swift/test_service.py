@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.functional.swift.objects import LARGE
 from zaqar.tests.servers.swift import PASSWORD, Swift
 from zaqar.tests.servers.zaqar import Zaqar
@@ -66,7 +67,7 @@ def ask(
         json=document,
         params={'echo': 'true'} if method == 'GET' else None,
         headers=HEADERS,
-        timeout=20,
+        timeout=60,
     )
 
 
@@ -102,13 +103,14 @@ def test_while_swift_is_down_small_messages_are_served_and_others_503(
 ) -> None:
     post(service, 'q', LARGE)
     with swift.down('object'):
-        for answer in (
-            post(service, 'q', 'b', LARGE),
-            ask(service, 'GET', 'queues/q/messages'),
+        for call in (
+            lambda: post(service, 'q', 'b', LARGE),
+            lambda: ask(service, 'GET', 'queues/q/messages'),
         ):
+            with ends_within(5):
+                answer = call()
             assert answer.status_code == 503
             assert int(answer.headers['Retry-After']) > 0
-            assert answer.elapsed.total_seconds() < 5
         assert post(service, 'small', 'b').status_code == 201
         assert shown(service, 'small') == ['b']
     assert shown(service, 'q') == [LARGE]

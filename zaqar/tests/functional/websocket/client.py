@@ -20,7 +20,7 @@ CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
 OTHER_CLIENT = '9c0d3b52-6f0a-4a64-9d3e-0d3f0f7a3c11'
 
 #: Seconds that an answer may take.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 TEXT = websocket.ABNF.OPCODE_TEXT
 BINARY = websocket.ABNF.OPCODE_BINARY

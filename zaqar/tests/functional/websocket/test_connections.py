@@ -18,6 +18,7 @@ import pytest
 import requests
 import websocket
 
+from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.functional.websocket.client import Closed, Talk
 from zaqar.tests.functional.websocket.conftest import Connect, MakeServer
 from zaqar.tests.servers.zaqar import Zaqar
@@ -45,7 +46,7 @@ def _handshake(server: Zaqar, *, line: str = '', **changes: str | None) -> str:
         return s.recv(4096).decode()
 
 
-def _until(condition: Callable[[], bool], patience: float = 30.0) -> bool:
+def _until(condition: Callable[[], bool], patience: float = 60.0) -> bool:
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if condition():
@@ -152,13 +153,12 @@ def test_there_are_so_many_connections_and_no_more(
 def test_who_does_not_answer_pings_is_dropped(
     make_server: MakeServer, connect: Connect
 ) -> None:
-    server = make_server(socket='ping_interval = 1\nping_timeout = 1\n')
+    server = make_server(socket='ping_interval = 1\nping_timeout = 5\n')
     lively, silent = (connect(url=server.socket_url) for _ in range(2))
     connection = silent.socket.sock
-    connection.settimeout(30)
     data = b''
     ended = False
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not ended and time.monotonic() < until:
         # The one answers what it reads; of the other only bytes are read.
         assert lively.ask('ping_node').status == 204
@@ -252,21 +252,18 @@ def test_a_store_that_stalls_one_client_does_not_stall_another(
     stalled = [connect() for _ in range(4)]
     other = connect()
     message_id = other.post('q', 1)[0]
-    spent = []
     with _locked(server):
         for talk in stalled:
             talk.send('message_post', queue_name='q', messages=[{'body': 2}])
-        for _ in range(20):
-            began = time.monotonic()
-            said = other.ask(
-                'message_get', queue_name='q', message_id=message_id
-            )
-            spent.append(time.monotonic() - began)
-            assert said.status == 200
+        # Before the first of those gives up.
+        with ends_within(3):
+            for _ in range(20):
+                said = other.ask(
+                    'message_get', queue_name='q', message_id=message_id
+                )
+                assert said.status == 200
     for talk in stalled:
         assert talk.said().status in (201, 503)
-    # A single one may have met a busy machine.
-    assert sorted(spent)[len(spent) // 2] < 0.05
 
 
 # The end.

@@ -20,7 +20,7 @@ from zaqar.tests.functional.websocket.conftest import MakeServer
 from zaqar.tests.servers.zaqar import Zaqar
 
 #: Seconds for what is to happen at once.
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Caller:

@@ -47,7 +47,7 @@ class Rig:
         )
 
     def _read(self, _: str) -> int:
-        self.together.wait(10)
+        self.together.wait(60)
         self.was_read.release()
         if self.stored is None:
             raise StoreUnavailable
@@ -65,7 +65,7 @@ class Rig:
 
     def reread(self) -> None:
         """Wait for the read that was begun."""
-        assert self.was_read.acquire(timeout=10)
+        assert self.was_read.acquire(timeout=60)
         self.usage.close()
 
 
@@ -140,6 +140,6 @@ def test_what_cannot_be_read_is_used_as_it_was(
     rig.stored = 100
     rig.now += AGAIN
     assert not rig.is_refused()
-    assert rig.was_read.acquire(timeout=10)
+    assert rig.was_read.acquire(timeout=60)
     rig.reread()
     assert rig.is_refused(1)

@@ -25,20 +25,20 @@ def test_one_request_counts_and_others_get_the_last_counts(
 
     def slow(*given: Any, **more: Any) -> Page:
         looks.set()
-        ends.wait(30)
+        ends.wait(60)
         return page(*given, **more)
 
     page = store.list
     monkeypatch.setattr(store, 'list', slow)
     one = threading.Thread(target=counts.read, args=('pool', store, cipher))
     one.start()
-    assert looks.wait(30)
+    assert looks.wait(60)
     other = threading.Thread(
         target=lambda: seen.append(counts.read('pool', store, cipher))
     )
     seen: list[Any] = []
     other.start()
-    other.join(5)
+    other.join(50)
     assert seen == [first]
     ends.set()
     one.join()

@@ -56,7 +56,7 @@ class Rig:
             pass
         self.now += FRESH
         stale = self.quotas.limits('p')
-        assert self.source.was_asked.acquire(timeout=10)
+        assert self.source.was_asked.acquire(timeout=60)
         # Closed when what was begun is done.
         self.quotas.close()
         return stale

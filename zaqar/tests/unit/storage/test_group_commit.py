@@ -21,7 +21,7 @@ from zaqar.storage.group_commit import (
 )
 
 #: Seconds that no test should have to wait.
-LONG = 30.0
+LONG = 60.0
 
 
 class Ledger:

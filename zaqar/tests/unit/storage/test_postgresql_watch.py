@@ -18,7 +18,7 @@ from zaqar.storage.sqlalchemy import (
 )
 from zaqar.storage.sqlalchemy.postgresql_watch import PostgresqlWatch
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Connection:

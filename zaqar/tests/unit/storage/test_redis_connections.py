@@ -70,7 +70,7 @@ def test_one_connection_serves_one_call_after_another() -> None:
 def test_calls_at_a_time_have_connections_of_their_own() -> None:
     house = House()
     barrier = threading.Barrier(4)
-    house.answer = lambda: barrier.wait(10)
+    house.answer = lambda: barrier.wait(60)
     threads = [threading.Thread(target=house.ping) for _ in range(4)]
     for thread in threads:
         thread.start()

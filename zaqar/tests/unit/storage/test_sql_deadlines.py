@@ -23,6 +23,7 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
 )
 from zaqar.storage.sqlalchemy.connection_settings import Pooler
 from zaqar.storage.sqlalchemy.connector import Connector
+from zaqar.tests.contract.crowd import ends_within
 
 
 class MysqlDriver:
@@ -97,10 +98,12 @@ def test_all_hosts_together_have_the_time_of_the_request(
         dialect.dbapi = psycopg
         args, options = dialect.create_connect_args(url)
         options['connect_timeout'] = 2
-        begun = time.monotonic()
-        with request_deadline.within(0.3), pytest.raises(psycopg.Error):
+        with (
+            ends_within(2),
+            request_deadline.within(0.3),
+            pytest.raises(psycopg.Error),
+        ):
             Connector(Pooler.NONE, url).connect(dialect, None, args, options)
-    assert time.monotonic() - begun < 2
 
 
 def test_a_pooler_is_looked_for_within_the_time_of_the_request() -> None:
@@ -116,10 +119,10 @@ def test_a_pooler_is_looked_for_within_the_time_of_the_request() -> None:
     made = Connector(Pooler.AUTO, sa.make_url('postgresql://x/y'))
     dialect = _postgresql()
     dialect.loaded_dbapi.Connection = Direct
-    with request_deadline.within(1.2):
+    with request_deadline.within(60):
         made.connect(dialect, None, [], {})
         (deadline,) = deadlines
-        assert deadline < time.monotonic() + 1.3
+        assert deadline < time.monotonic() + 60.1
 
 
 def test_hosts_are_tried_by_how_they_have_answered() -> None:
@@ -181,12 +184,12 @@ def test_who_waits_for_a_server_that_others_have_lost_learns_of_it() -> None:
 
 def test_each_answer_to_a_packet_has_only_what_is_left() -> None:
     connection = pymysql_connection(MysqlDriver)()
-    connection.deadline = time.monotonic() + 3
+    connection.deadline = time.monotonic() + 300
     connection.query('SELECT 1; SELECT 2')
-    connection.deadline -= 2
+    connection.deadline -= 200
     connection.next_result()
     first, second = connection.seen
-    assert second <= first - 2 + 1 / 8
+    assert second <= first - 200 + 1 / 8
     assert connection.allowed == second
 
 
@@ -208,9 +211,9 @@ def test_a_wait_for_postgresql_knows_its_time() -> None:
     made = psycopg_connection(_postgresql().loaded_dbapi)
     connection = made({})
     assert connection.allowed == math.inf
-    connection.deadline = time.monotonic() + 0.5
+    connection.deadline = time.monotonic() + 50
     connection.wait(iter(()))
-    assert 0 < connection.allowed <= 0.5
+    assert 0 < connection.allowed <= 50
 
 
 def test_counts_of_several_queues_are_locked_in_one_order() -> None:

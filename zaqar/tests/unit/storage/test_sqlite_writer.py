@@ -17,7 +17,7 @@ from zaqar.storage.sqlalchemy.sqlite_database import _Writer
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Seconds that no test should have to wait.
-LONG = 30.0
+LONG = 60.0
 
 
 @pytest.fixture

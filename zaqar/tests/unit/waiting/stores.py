@@ -12,7 +12,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.objects import Act, NewMessage, Settlement
 from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Clock:

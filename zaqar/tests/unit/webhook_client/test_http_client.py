@@ -30,7 +30,7 @@ from zaqar.webhook_client.http_connection import (
 )
 from zaqar.webhook_client.webhook_address_guard import Guard
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 FAULT = b'HTTP/1.1 500 Fault\r\nContent-Length: 0\r\n\r\n'

@@ -31,7 +31,7 @@ MOST = 100_000
 #: Turns of the loop after which nothing changes any more, and the maximum
 #: seconds until something comes.
 ENOUGH = 5000
-PATIENCE = 30
+PATIENCE = 60
 
 SENT = bytes([0])
 
