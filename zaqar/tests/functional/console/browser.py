@@ -90,11 +90,12 @@ class User:
 
     def presses(self, text: str, *, agrees: str = '') -> None:
         """Press a button by its text, and perhaps agree to what it says."""
-        self.run(
-            '[...document.querySelectorAll("main button")]'
-            '.find((one) => one.textContent === arguments[0]).click()',
-            text,
+        script = (
+            'const part = [...document.querySelectorAll("main button")]'
+            '.find((one) => one.textContent === arguments[0]);'
+            'part?.click(); return Boolean(part)'
         )
+        self.until(lambda: self.run(script, text), f'a button {text!r}')
         if agrees:
             self.agrees(agrees)
 
@@ -115,18 +116,19 @@ class User:
 
     def fills(self, label: str, text: str) -> None:
         """Fill a field by the beginning of its label."""
-        self.run(
+        script = (
             'document.querySelectorAll("details").forEach('
             '(one) => { one.open = true; });'
             'const label = [...document.querySelectorAll("label")].find('
             '(one) => one.textContent.startsWith(arguments[0])'
             ' && !one.closest("[hidden]"));'
-            'const input = label.querySelector("input, select, textarea");'
+            'const input = label?.querySelector("input, select, textarea");'
+            'if (!input) return false;'
             'input.value = arguments[1];'
-            'input.dispatchEvent(new Event("change", {bubbles: true}));',
-            label,
-            text,
+            'input.dispatchEvent(new Event("change", {bubbles: true}));'
+            'return true'
         )
+        self.until(lambda: self.run(script, label, text), f'a field {label!r}')
 
     def signs_in(self, **fields: str) -> None:
         """Fill the dialog, blanks in labels as underscores, and agree."""

@@ -204,9 +204,9 @@ def _subscriptions(user: User, producer: Producer, receiver: Receiver) -> None:
     assert not user.leads_on()
 
     def failed() -> bool:
-        # Notifiers write what they count about once a second.
-        user.presses('Refresh')
-        user.sees('Delivered', 'article th')
+        # Notifiers write what they count about once a second. Drawn anew, so
+        # that nothing that is still being read replaces what is used then.
+        user.visits('jobs', 'subscriptions')
         return any(
             'Fails: ' in text and 'given up.' in text
             for text in user.texts('.verdict')

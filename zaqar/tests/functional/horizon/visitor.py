@@ -14,14 +14,15 @@ from zaqar.tests.servers.keystone import User
 #: Seconds for which something may take to appear.
 PATIENCE = 60
 
-# The last visible part of the page with this text, of those that match.
+# The last visible part of the page with this text, of those that match. In a
+# page that still loads, a press may be missed, and fields may yet be emptied.
 _FIND = """
 const [selector, text] = arguments;
+if (document.readyState !== 'complete') return null;
 return [...document.querySelectorAll(selector)].filter((one) => (
   one.getClientRects().length > 0 && one.textContent.includes(text))).at(-1);
 """
 
-# A page that still loads may yet empty its fields.
 _FIELD = """
 const [name] = arguments;
 if (document.readyState !== 'complete') return null;

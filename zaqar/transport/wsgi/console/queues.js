@@ -133,6 +133,7 @@ export async function list(signal) {
   let next;
   let isCut = false;
   let readings = 0;
+  let begun = 0;
   let isNew = false;
   let timer;
 
@@ -225,17 +226,18 @@ export async function list(signal) {
 
   async function read() {
     clearTimeout(timer);
-    if (shown.all) {
-      queues = await everything();
-      readings += 1;
-    } else {
-      const one = await page(shown.markers.at(-1));
-      next = following(one);
-      queues = one.queues;
-    }
+    begun += 1;
+    const number = begun;
+    const { all } = shown;
+    const one = all ? { queues: await everything() }
+      : await page(shown.markers.at(-1));
+    // What was asked for since then is shown, whichever is answered last.
+    if (signal.aborted || number !== begun) return;
+    if (all) readings += 1;
+    else next = following(one);
+    queues = one.queues;
     remember(queues);
-    isNew = readings === 1 && queues.some((one) => growth(one) === undefined);
-    if (signal.aborted) return;
+    isNew = readings === 1 && queues.some((it) => growth(it) === undefined);
     draw();
     again();
   }
