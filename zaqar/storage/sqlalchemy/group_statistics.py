@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What statistics say of the groups of a queue."""
 
-from collections.abc import Sequence
-
-from zaqar.objects import Message
-from zaqar.storage.inspectable_store import Inspected
-from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE, index_hint
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.message_sql_fragments import index_hint
 
 _OF_QUEUE = 'FROM message m{hint} WHERE m.queue_id = q.id AND '
 _BEHIND = (
@@ -44,10 +39,6 @@ _PARTS = (
     'ORDER BY m.seq LIMIT 1)) FROM message d{free} WHERE d.queue_id = q.id '
     'AND d.state = 0 AND d.expires_at <= :now AND d.group_key IS NOT NULL',
 )
-_BUSY_UNTIL = (
-    f'SELECT max(m.wake_at) FROM message m{{hint}} WHERE m.queue_id = {QUEUE} '
-    'AND m.state > 0 AND m.wake_at > :now AND m.group_key = :key'
-)
 
 
 def counts(dialect: str) -> str:
@@ -71,18 +62,3 @@ def counts(dialect: str) -> str:
         f'CASE WHEN q.grouped = 1 THEN ({part.format(**hints)}) END'
         for part in _PARTS
     )
-
-
-def inspect(
-    session: SqlSession, qid: str, messages: Sequence[Message], now: int
-) -> Inspected | None:
-    """Return a message, if there is one, with what its group waits for."""
-    for message in messages:
-        busy_until = None
-        if message.group is not None and message.claim_id is None:
-            values = {'qid': qid, 'key': message.group, 'now': now}
-            hint = index_hint(session.dialect, 'message_waking')
-            row = session.one(_BUSY_UNTIL.format(hint=hint), values)
-            busy_until = row[0] if row else None
-        return Inspected(message, busy_until)
-    return None

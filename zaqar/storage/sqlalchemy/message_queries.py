@@ -2,18 +2,20 @@
 """Queries for messages."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec import structs
-
-from zaqar.objects import Message, MessageSpan, Page, Stats
+from zaqar.objects import Message, Page
 from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.inspectable_store import Inspected
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
-from zaqar.storage.sqlalchemy import group_statistics, queue_state
+from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    IS_FREE,
+    LIVE,
     QUEUE,
+    WOKEN,
     index_hint,
     is_one_of,
     order,
@@ -25,9 +27,6 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     placeholders,
 )
 
-_LIVE = f'm.queue_id = {QUEUE} AND m.expires_at > :now'
-_IS_FREE = 'm.state = 0'
-_WOKEN = 'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now'
 _DELAYED = 'm.state = 2 AND m.wake_at > :now'
 _ANY = '1 = 1'
 _NOT_DELAYED = '(m.state <> 2 OR m.wake_at <= :now) AND m.wake_at >= :earliest'
@@ -37,8 +36,8 @@ _FREE_IN_GROUP = f'{_IN_GROUP} AND m.wake_at >= :earliest'
 #: The index for a condition, where queue order would be slow.
 #: MySQL has no partial indexes, so its ``message_free`` holds all states.
 _INDEXES = {
-    _IS_FREE: 'message_free',
-    _WOKEN: 'message_waking',
+    IS_FREE: 'message_free',
+    WOKEN: 'message_waking',
     _DELAYED: 'message_delayed',
     _IN_GROUP: 'message_in_group',
     _FREE_IN_GROUP: 'message_in_group',
@@ -49,18 +48,6 @@ _FULL_ON_MYSQL = ('message_delayed', 'message_in_group')
 _PUBLIC = (
     f'SELECT m.seq FROM message m%s WHERE m.queue_id = {QUEUE} '
     'AND m.public_id = :public_id'
-)
-_HELD = 'm.state > 0 AND m.wake_at > :now AND m.state'
-#: What is counted, and the index that covers it.
-_COUNTED = (
-    (_IS_FREE, 'message_free'),
-    (_WOKEN, 'message_waking'),
-    (f'{_HELD} = 2', 'message_waking'),
-    (f'{_HELD} = 1', 'message_waking'),
-)
-_OF_QUEUES = 'FROM message_queue q WHERE q.dropped_at IS NULL'
-_END = (
-    f'SELECT {COLUMNS} FROM message m WHERE {_LIVE} ORDER BY m.seq %s LIMIT 1'
 )
 
 
@@ -130,8 +117,8 @@ def _kinds(include_claimed: bool, include_delayed: bool) -> Sequence[str]:
     if include_claimed:
         return (_ANY,) if include_delayed else (_NOT_DELAYED,)
     if include_delayed:
-        return _IS_FREE, _WOKEN, _DELAYED, _IN_GROUP
-    return _IS_FREE, _WOKEN, _FREE_IN_GROUP
+        return IS_FREE, WOKEN, _DELAYED, _IN_GROUP
+    return IS_FREE, WOKEN, _FREE_IN_GROUP
 
 
 @functools.lru_cache(maxsize=256)
@@ -159,7 +146,7 @@ def _part(
 ) -> str:
     scan = (
         f'SELECT {columns} FROM message m{_hint(dialect, kind)} '
-        f'WHERE {_LIVE} AND {_behind(dialect, kind)} '
+        f'WHERE {LIVE} AND {_behind(dialect, kind)} '
         f'AND {kind} ORDER BY {order(kind)} LIMIT '
     )
     if not exclude:
@@ -178,7 +165,7 @@ def _behind(dialect: str, kind: str) -> str:
     would scan from the beginning of the queue. It keeps a row comparison. The
     same is true of ``message_in_group``.
     """
-    if dialect == 'postgresql' and kind == _IS_FREE:
+    if dialect == 'postgresql' and kind == IS_FREE:
         return '(m.state, m.seq) > (0, :after)'
     if dialect == 'postgresql' and kind in (_IN_GROUP, _FREE_IN_GROUP):
         return '(m.state, m.seq) > (3, :after)'
@@ -202,7 +189,7 @@ def _scan_end(
     """Return the last number of a page's scan, None for the end."""
     parts = ' UNION ALL '.join(
         'SELECT * FROM (SELECT m.seq '
-        f'FROM message m{_hint(session.dialect, kind)} WHERE {_LIVE} '
+        f'FROM message m{_hint(session.dialect, kind)} WHERE {LIVE} '
         f'AND {_behind(session.dialect, kind)} AND {kind} '
         f'ORDER BY {order(kind)} '
         f'LIMIT 1 OFFSET {SCAN_LIMIT - 1}) s'
@@ -276,9 +263,7 @@ def _select(
             # By others it would lock, for a moment, rows that nobody wants.
             hint = index_hint(session.dialect, 'PRIMARY')
         condition = is_one_of(session.dialect, 'm.seq', 'k', len(keys))
-    sql = (
-        f'SELECT {COLUMNS} FROM message m{hint} WHERE {_LIVE} AND {condition}'
-    )
+    sql = f'SELECT {COLUMNS} FROM message m{hint} WHERE {LIVE} AND {condition}'
     if lock:
         sql = queue_state.for_update(session, sql + ' ORDER BY m.seq')
     return session.all(
@@ -295,89 +280,22 @@ def get(
     return [message(row, now) for row in rows]
 
 
-def stats(session: SqlSession, qid: str, now: int) -> Stats:
-    values = {'qid': qid, 'now': now}
-    row = session.one(_counts(session.dialect), values)
-    if row is None:
-        # There was never a post to it, or it is gone.
-        queue_state.check_gone(session, qid)
-        return Stats()
-    counted = _stats(row)
-    oldest = _span(session, values, 'ASC')
-    newest = _span(session, values, 'DESC')
-    if oldest is None or newest is None:
-        return Stats(posted=counted.posted)
-    return structs.replace(counted, oldest=oldest, newest=newest)
+_BUSY_UNTIL = (
+    f'SELECT max(m.wake_at) FROM message m{{hint}} WHERE m.queue_id = {QUEUE} '
+    'AND m.state > 0 AND m.wake_at > :now AND m.group_key = :key'
+)
 
 
-def stats_of(
-    session: SqlSession, qids: Sequence[str], now: int
-) -> Mapping[str, Stats]:
-    """Return the statistics of queues, without ends, by one query.
-
-    Of those that were seen and are not gone.
-    """
-    sql = _counts(session.dialect, len(qids))
-    values = {'now': now, **placeholder_values('q', qids)}
-    return {row[-1]: _stats(row[:-1]) for row in session.all(sql, values)}
-
-
-def _stats(row: Row) -> Stats:
-    posted, free, woken, delayed, claimed, *starts = row[:7]
-    in_group, delayed_in_group, held_by_groups, *more = row[7:]
-    starts += more
-    return Stats(
-        free + woken + delayed + (in_group or 0),
-        claimed,
-        delayed=delayed + (delayed_in_group or 0),
-        held_by_groups=held_by_groups or 0,
-        oldest_free_at=min(
-            (start for start in starts if start is not None), default=None
-        ),
-        posted=posted,
-    )
-
-
-@functools.lru_cache(maxsize=512)
-def _counts(dialect: str, queues: int = 0) -> str:
-    """Return the query for how many rows a queue has, and of which kinds.
-
-    It begins with the number of the next message; then comes when the oldest
-    claimable ones were posted, and what concerns groups.
-
-    :param queues: how many there are, each with its qid behind the others;
-        0 for one queue without
-    """
-
-    def rows(kind: str) -> str:
-        hint = index_hint(dialect, _INDEXES[kind])
-        return f'FROM message m{hint} WHERE {_LIVE} AND {kind}'
-
-    counts = [
-        f'(SELECT count(*) FROM message m{index_hint(dialect, index)} '
-        f'WHERE {_LIVE} AND {kind})'
-        for kind, index in _COUNTED
-    ]
-    starts = [
-        f'(SELECT m.created_at {rows(_IS_FREE)} ORDER BY m.seq LIMIT 1)',
-        # Those of groups are claimable only if their groups are free.
-        f'(SELECT min(m.created_at) {rows(_WOKEN)} AND m.group_key IS NULL)',
-    ]
-    columns = ', '.join(
-        ('q.next_seq', *counts, *starts, group_statistics.counts(dialect))
-    )
-    if not queues:
-        return f'SELECT {columns} {_OF_QUEUES} AND q.qid = :qid'
-    names = placeholders('q', queues)
-    columns = f'{columns}, q.qid'.replace(QUEUE, 'q.id')
-    return f'SELECT {columns} {_OF_QUEUES} AND q.qid IN ({names})'
-
-
-def _span(
-    session: SqlSession, values: dict[str, Any], direction: str
-) -> MessageSpan | None:
-    row = session.one(_END % direction, values)
-    if row is None:
-        return None
-    end = message(row, values['now'])
-    return MessageSpan(end.id, end.created_at)
+def inspect(
+    session: SqlSession, qid: str, messages: Sequence[Message], now: int
+) -> Inspected | None:
+    """Return a message, if there is one, with what its group waits for."""
+    for one in messages:
+        busy_until = None
+        if one.group is not None and one.claim_id is None:
+            values = {'qid': qid, 'key': one.group, 'now': now}
+            hint = index_hint(session.dialect, 'message_waking')
+            row = session.one(_BUSY_UNTIL.format(hint=hint), values)
+            busy_until = row[0] if row else None
+        return Inspected(one, busy_until)
+    return None

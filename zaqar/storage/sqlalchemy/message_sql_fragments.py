@@ -12,6 +12,12 @@ QUEUE = (
 #: The same, unless it has groups.
 UNGROUPED = f'{QUEUE[:-1]} AND grouped = 0)'
 
+#: Conditions for messages ``m`` of it: the live, the free, and those whose
+#: claims or delays have ended.
+LIVE = f'm.queue_id = {QUEUE} AND m.expires_at > :now'
+IS_FREE = 'm.state = 0'
+WOKEN = 'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now'
+
 #: Set the columns of a message that no claim holds any more: it is free, or
 #: delayed until ``:end``. In a group the latter still names its claim, and is
 #: due when it has expired, so that the group goes on.

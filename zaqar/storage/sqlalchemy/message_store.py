@@ -21,14 +21,7 @@ from typing import Any
 
 from zaqar import store_clock
 from zaqar.errors import QueueFull, QueueGone
-from zaqar.objects import (
-    Claim,
-    Message,
-    NewMessage,
-    Page,
-    Settlement,
-    Stats,
-)
+from zaqar.objects import Claim, Message, NewMessage, Page, Settlement, Stats
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher
@@ -41,14 +34,15 @@ from zaqar.storage.sqlalchemy import (
     claiming,
     deletion_of_claimed_messages,
     group_repairs,
-    group_statistics,
     group_waking,
-    message_and_byte_counts,
+    held_bytes,
     message_availability,
+    message_count_estimate,
     message_deletion,
     message_queries,
     popping,
     queue_state,
+    queue_statistics,
     server_guarantees,
     single_statement_settling,
     sweeping,
@@ -59,9 +53,7 @@ from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
-)
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
 
@@ -144,7 +136,7 @@ class SqlMessageStore(base.MessageStore):
     ) -> Inspected | None:
         def read(session: SqlSession) -> Inspected | None:
             messages = message_queries.get(session, qid, [message_id], now)
-            return group_statistics.inspect(session, qid, messages, now)
+            return message_queries.inspect(session, qid, messages, now)
 
         return self._database.read(read)
 
@@ -265,13 +257,13 @@ class SqlMessageStore(base.MessageStore):
         self._grouped.run(qid, write, partial(write, takes_groups=True))
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        return self._database.read(message_queries.stats, qid, now)
+        return self._database.read(queue_statistics.stats, qid, now)
 
     def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
         counts: dict[str, Stats] = {}
-        for start in range(0, len(qids), message_and_byte_counts.CHUNK):
-            chunk = qids[start : start + message_and_byte_counts.CHUNK]
-            read = message_queries.stats_of
+        for start in range(0, len(qids), held_bytes.CHUNK):
+            chunk = qids[start : start + held_bytes.CHUNK]
+            read = queue_statistics.stats_of
             counts |= self._database.read(read, chunk, now)
         return [counts.get(qid, Stats()) for qid in qids]
 
@@ -279,22 +271,20 @@ class SqlMessageStore(base.MessageStore):
         return self._database.read(server_guarantees.read)
 
     def volume(self, *, now: int) -> Stats:
-        return self._database.read(message_and_byte_counts.count_messages, now)
+        return self._database.read(message_count_estimate.count_messages, now)
 
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
         total = 0
         uncounted: list[str] = []
-        for start in range(0, len(qids), message_and_byte_counts.CHUNK):
-            chunk = qids[start : start + message_and_byte_counts.CHUNK]
-            some, more = self._database.read(
-                message_and_byte_counts.held_bytes, chunk
-            )
+        for start in range(0, len(qids), held_bytes.CHUNK):
+            chunk = qids[start : start + held_bytes.CHUNK]
+            some, more = self._database.read(held_bytes.read, chunk)
             total += some
             uncounted += more
-        for qid in uncounted[: message_and_byte_counts.MOST_BEGUN]:
+        for qid in uncounted[: held_bytes.MOST_BEGUN]:
             with suppress(QueueGone):
                 total += self._database.write(
-                    message_and_byte_counts.begin_counting, qid, now
+                    held_bytes.begin_counting, qid, now
                 )
         return total
 

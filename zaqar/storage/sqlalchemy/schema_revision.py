@@ -3,11 +3,12 @@
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import needed_schema_revision, tables
+from zaqar.storage.sqlalchemy import needed_schema_revision
 
 HEAD = needed_schema_revision.HEAD
 
-_VERSION = sa.Table(
+#: The table of alembic that has the revision.
+VERSION = sa.Table(
     'alembic_version',
     sa.MetaData(),
     sa.Column('version_num', sa.String(32), primary_key=True),
@@ -16,9 +17,9 @@ _VERSION = sa.Table(
 
 def current(connection: sa.Connection) -> str | None:
     """Return the revision of a database, None for one without tables."""
-    if not sa.inspect(connection).has_table(_VERSION.name):
+    if not sa.inspect(connection).has_table(VERSION.name):
         return None
-    revision: str | None = connection.scalar(sa.select(_VERSION.c.version_num))
+    revision: str | None = connection.scalar(sa.select(VERSION.c.version_num))
     return revision
 
 
@@ -29,16 +30,9 @@ def check(connection: sa.Connection) -> None:
 
 def begin(connection: sa.Connection, revision: str) -> None:
     """Note a revision in a database that has none."""
-    _VERSION.create(connection, checkfirst=True)
-    is_empty = ~sa.exists(sa.select(_VERSION.c.version_num))
+    VERSION.create(connection, checkfirst=True)
+    is_empty = ~sa.exists(sa.select(VERSION.c.version_num))
     row = sa.select(sa.literal(revision)).where(is_empty)
     connection.execute(
-        sa.insert(_VERSION).from_select([_VERSION.c.version_num], row)
+        sa.insert(VERSION).from_select([VERSION.c.version_num], row)
     )
-
-
-def create(connection: sa.Connection) -> None:
-    """Make the tables in an empty database."""
-    tables.METADATA.create_all(connection)
-    _VERSION.create(connection)
-    connection.execute(sa.insert(_VERSION).values(version_num=HEAD))

@@ -23,7 +23,7 @@ from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.redis.driver import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import (
     connector,
-    schema_revision,
+    schema_creation,
     server_database,
 )
 from zaqar.storage.sqlalchemy.driver import DRIVER
@@ -552,7 +552,7 @@ def _prepare(uri: str) -> None:
     """Make the tables in an empty database."""
     engine = _engine(uri)
     with engine.connect() as connection:
-        schema_revision.create(connection)
+        schema_creation.create(connection)
 
 
 def _engine(url: str | sa.URL) -> sa.Engine:

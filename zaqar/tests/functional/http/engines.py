@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import schema_revision, sqlite_creation, tables
+from zaqar.storage.sqlalchemy import schema_creation, sqlite_creation, tables
 from zaqar.tests.servers import sql
 from zaqar.tests.servers.zaqar import with_database
 
@@ -114,7 +114,7 @@ class PostgreSQL(Engine):
         uri = self._server.database()
         engine = sa.create_engine(uri, poolclass=sa.NullPool)
         with engine.begin() as connection:
-            schema_revision.create(connection)
+            schema_creation.create(connection)
         return uri
 
 

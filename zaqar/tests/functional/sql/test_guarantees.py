@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.base import MessageStore
 from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
-from zaqar.storage.sqlalchemy import schema_revision
+from zaqar.storage.sqlalchemy import schema_creation
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.contract.probe import token
 from zaqar.tests.servers import sql
@@ -36,7 +36,7 @@ def opened(server: sql.SqlServer) -> MessageStore:
         uri, poolclass=sa.NullPool, isolation_level='AUTOCOMMIT'
     )
     with engine.connect() as connection:
-        schema_revision.create(connection)
+        schema_creation.create(connection)
     return DRIVER.open_messages(uri, {})
 
 

@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimated counts of the messages of a database, and of bytes of queues."""
+"""Bytes of the bodies that queues hold: read them, and begin to count them."""
 
 from collections.abc import Sequence
 
-from zaqar.objects import Stats
-from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy import group_repairs, queue_state
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
     placeholders,
 )
-
-#: Messages counted, at most.
-MAX_COUNT = 50_000
 
 #: Messages that stand for all when the bytes of a queue are first counted.
 SAMPLE = 1000
@@ -35,33 +30,8 @@ _MEAN = (
 )
 _SET_BYTES = 'UPDATE message_queue SET bytes = :bytes WHERE id = :id'
 
-_COUNT = (
-    'SELECT count(*), sum(is_claimed) FROM ('
-    'SELECT CASE WHEN state = 1 AND wake_at > :now THEN 1 ELSE 0 END '
-    'AS is_claimed FROM message WHERE expires_at > :now '
-    'AND queue_id NOT IN (SELECT queue_id FROM garbage) '
-    # Notices and deliveries are not messages of a project.
-    'AND queue_id NOT IN (SELECT id FROM message_queue '
-    'WHERE qid >= :internal AND qid < :beyond) LIMIT :most) AS seen'
-)
 
-
-def count_messages(session: SqlSession, now: int) -> Stats:
-    """Count the live messages of all queues, :data:`MAX_COUNT` at most."""
-    beyond = OUTBOX[:-1] + chr(ord(OUTBOX[-1]) + 1)
-    values = {
-        'now': now,
-        'most': MAX_COUNT,
-        'internal': OUTBOX,
-        'beyond': beyond,
-    }
-    row = session.one(_COUNT, values)
-    total, claimed = row or (0, 0)
-    claimed = int(claimed or 0)
-    return Stats(int(total) - claimed, claimed)
-
-
-def held_bytes(
+def read(
     session: SqlSession, qids: Sequence[str]
 ) -> tuple[int, Sequence[str]]:
     """Return the bytes that some queues hold.

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of an empty database, all at once."""
+
+import sqlalchemy as sa
+
+from zaqar.storage.sqlalchemy import tables
+from zaqar.storage.sqlalchemy.schema_revision import HEAD, VERSION
+
+
+def create(connection: sa.Connection) -> None:
+    """Make the tables in an empty database."""
+    tables.METADATA.create_all(connection)
+    VERSION.create(connection)
+    connection.execute(sa.insert(VERSION).values(version_num=HEAD))
