@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 
 from zaqar.tests.servers import process
-from zaqar.tests.servers.zaqar import Zaqar
+from zaqar.tests.servers.zaqar import Zaqar, module_at
 
 #: The top of this tree.
 THIS = pathlib.Path(__file__).parent.parent
@@ -34,6 +34,11 @@ class Server(Zaqar):
         self.process = self.begin(self.command(), self.log)
         self.process.wait_until(self.answers)
         return self
+
+    def command(self, *more: str, program: str = 'server') -> list[str]:
+        command = super().command(*more, program=program)
+        command[2] = module_at(self.root, program)
+        return command
 
     def begin(self, words: list[str], log: pathlib.Path) -> process.Process:
         """Start a program of its tree."""

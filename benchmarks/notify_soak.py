@@ -166,7 +166,7 @@ def configuration(store: str) -> Iterator[str]:
 def prepare(server: Zaqar, lines: str) -> None:
     """Create the tables of a service whose configuration has these lines."""
     if 'sqlalchemy' in lines:
-        done = server.run('upgrade', 'head', program='manage')
+        done = server.run('upgrade', 'head', program='sql_db_manage')
         assert done.returncode == 0, done.stderr
 
 

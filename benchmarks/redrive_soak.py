@@ -119,7 +119,7 @@ class Service:
 
     def __enter__(self) -> Service:
         if self._has_tables:
-            done = self._server.run('upgrade', 'head', program='manage')
+            done = self._server.run('upgrade', 'head', program='sql_db_manage')
             assert done.returncode == 0, done.stderr
         self._server.start()
         self._notifiers = [self._notifier(n) for n in range(NOTIFIERS)]

@@ -251,7 +251,7 @@ def upgrade(server: Zaqar) -> None:
 
     :raises subprocess.CalledProcessError: it cannot be done
     """
-    done = server.run('upgrade', 'head', program='manage')
+    done = server.run('upgrade', 'head', program='sql_db_manage')
     if done.returncode:
         raise subprocess.CalledProcessError(
             done.returncode, done.args, done.stdout, done.stderr

@@ -20,7 +20,7 @@ from zaqar.storage.group_commit import Batcher
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
-    message_availability,
+    free_message_counts_and_wake_times,
     message_count_estimate,
     server_guarantees,
     settling,
@@ -197,7 +197,9 @@ class MongoMessageStore(base.MessageStore):
     def availability(
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
-        return message_availability.look(self._database, qids, now)
+        return free_message_counts_and_wake_times.look(
+            self._database, qids, now
+        )
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._reader.stats(qid, now)

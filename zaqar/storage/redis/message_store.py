@@ -20,8 +20,8 @@ from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_id, make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
+    free_message_counts_and_wake_times,
     keys,
-    message_availability,
     message_codec,
     message_count,
     posting,
@@ -266,7 +266,7 @@ class RedisMessageStore(base.MessageStore):
     def availability(
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
-        return message_availability.look(self._client, qids, now)
+        return free_message_counts_and_wake_times.look(self._client, qids, now)
 
     def watch(self, changed: OnChange) -> Watch | None:
         return self._watches.open(changed)

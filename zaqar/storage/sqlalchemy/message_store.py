@@ -33,10 +33,10 @@ from zaqar.storage.sqlalchemy import (
     claim_changes,
     claiming,
     deletion_of_claimed_messages,
+    free_message_counts_and_wake_times,
     group_repairs,
     group_waking,
     held_bytes,
-    message_availability,
     message_count_estimate,
     message_deletion,
     message_queries,
@@ -291,7 +291,9 @@ class SqlMessageStore(base.MessageStore):
     def availability(
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
-        return self._database.read(message_availability.look, qids, now)
+        return self._database.read(
+            free_message_counts_and_wake_times.look, qids, now
+        )
 
     def watch(self, changed: OnChange) -> Watch | None:
         return self._database.watch(changed)

@@ -41,7 +41,7 @@ def _served(
     folder: pathlib.Path = factory.mktemp(f'zaqar-{engine}')
     server = Zaqar(folder, rest=_database(request, engine), workers=2)
     if engine != 'sqlite':
-        done = server.run('upgrade', 'head', program='manage')
+        done = server.run('upgrade', 'head', program='sql_db_manage')
         assert done.returncode == 0, done.stderr
     server.start()
     yield server

@@ -40,7 +40,7 @@ class Managed:
         )
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self._zaqar.run(*words, program='manage')
+        return self._zaqar.run(*words, program='sql_db_manage')
 
     def revision(self) -> str | None:
         with self.engine.connect() as connection:
@@ -185,7 +185,7 @@ def test_an_unusable_database_is_told_in_one_line(
     tmp_path: pathlib.Path, url: str, text: str
 ) -> None:
     server = Zaqar(tmp_path, rest=with_database(url))
-    done = server.run('upgrade', 'head', program='manage')
+    done = server.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('zaqar-sql-db-manage: ')
@@ -198,18 +198,18 @@ def test_without_a_uri_it_works_on_the_embedded_database(
 ) -> None:
     file = tmp_path / 'zaqar.sqlite'
     server = Zaqar(tmp_path, rest='')
-    done = server.run('upgrade', 'head', program='manage')
+    done = server.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     assert done.stdout == f'sqlite:///{file}: the service will create it\n'
     assert not file.exists()
     before = f'{int(HEAD) - 1:03}'
     migrations.upgrade(driver.parse(f'sqlite:///{file}'), before)
-    done = server.run('upgrade', 'head', program='manage')
+    done = server.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     assert f'embedded database sqlite:///{file}: now' in done.stdout
     rest = '[drivers]\nmessage_store = redis\n'
     rest += '[drivers:message_store:redis]\nuri = redis://127.0.0.1:1\n'
-    done = Zaqar(tmp_path, rest=rest).run('current', program='manage')
+    done = Zaqar(tmp_path, rest=rest).run('current', program='sql_db_manage')
     assert done.returncode == 1
     assert 'no store that [drivers] names is an SQL database' in done.stderr
 

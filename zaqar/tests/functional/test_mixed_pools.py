@@ -151,7 +151,7 @@ def _make_tables(folder: pathlib.Path, uri: str) -> None:
     home = folder / secrets.token_hex(4)
     home.mkdir()
     programs = Zaqar(home, rest=with_database(uri))
-    done = programs.run('upgrade', 'head', program='manage')
+    done = programs.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
 
 

@@ -81,7 +81,7 @@ class Programs:
 def ours() -> Programs:
     """Return what runs our own programs."""
     modules = (
-        *('zaqar.cmd.server', 'zaqar.cmd.manage', 'zaqar.cmd.status'),
+        *('zaqar.cmd.server', 'zaqar.cmd.sql_db_manage', 'zaqar.cmd.status'),
         *('zaqar.cmd.gc', 'zaqar.notification.notifier_service'),
         'zaqar.transport.websocket.server',
         'zaqar.storage.sqlalchemy.store_factory',

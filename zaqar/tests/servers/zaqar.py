@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import os
 import pathlib
@@ -121,6 +122,18 @@ class Zaqar:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it and return its exit code."""
         return self.process.stop(how, patience=70.0)
+
+
+def module_at(tree: pathlib.Path, program: str) -> str:
+    """Return the module of a program in another tree, which may be older.
+
+    :param program: name of its module in this one
+    """
+    parser = configparser.RawConfigParser()
+    parser.read(tree / 'setup.cfg')
+    scripts = parser['entry_points']['console_scripts'].split()
+    place = scripts[scripts.index('zaqar-' + program.replace('_', '-')) + 2]
+    return place.partition(':')[0]
 
 
 def with_database(url: str) -> str:

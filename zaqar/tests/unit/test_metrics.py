@@ -19,7 +19,7 @@ from zaqar.tests.recorder import Recorder
 _BUILD = """
 import sys
 from zaqar import config_loading, opts, service_assembly
-from zaqar.cmd import gc, manage, notifier, server
+from zaqar.cmd import gc, notifier, server, sql_db_manage
 words = ['--config-file', sys.argv[1]]
 conf = config_loading.load(server.PROG, words, server.register_opts)
 running = service_assembly.Service(conf)

@@ -23,6 +23,6 @@ def database(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
 def programs(tmp_path: pathlib.Path, database: str) -> Zaqar:
     """Our programs on a database with tables."""
     zaqar = Zaqar(tmp_path, rest=with_database(database))
-    done = zaqar.run('upgrade', 'head', program='manage')
+    done = zaqar.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     return zaqar

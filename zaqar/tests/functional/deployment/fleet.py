@@ -42,7 +42,9 @@ class Fleet:
             place.mkdir()
             self.servers.append(Zaqar(place, rest=rest))
         if driver == 'sqlalchemy':
-            done = self.servers[0].run('upgrade', 'head', program='manage')
+            done = self.servers[0].run(
+                'upgrade', 'head', program='sql_db_manage'
+            )
             assert done.returncode == 0, done.stderr
         self._web = site(folder, *(server.port for server in self.servers))
         self.url = f'{self._web.url}/messaging'

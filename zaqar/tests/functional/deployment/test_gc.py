@@ -85,7 +85,9 @@ def alone(tmp_path: pathlib.Path) -> Zaqar:
     zaqar = Zaqar(
         tmp_path, rest=with_database(f'sqlite:///{tmp_path}/zaqar.sqlite')
     )
-    assert zaqar.run('upgrade', 'head', program='manage').returncode == 0
+    assert (
+        zaqar.run('upgrade', 'head', program='sql_db_manage').returncode == 0
+    )
     return zaqar
 
 

@@ -56,7 +56,7 @@ def pair(
         (tmp_path / name).mkdir()
         servers.append(Zaqar(tmp_path / name, rest=rest))
     if request.param != 'redis':
-        done = servers[0].run('upgrade', 'head', program='manage')
+        done = servers[0].run('upgrade', 'head', program='sql_db_manage')
         assert done.returncode == 0, done.stderr
     try:
         yield servers[0].start(), servers[1].start()

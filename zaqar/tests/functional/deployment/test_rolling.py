@@ -34,7 +34,7 @@ def pair(
         (tmp_path / name).mkdir()
         rest = f'{database}\n[drivers]\ntransport = wsgi'
         servers.append(Zaqar(tmp_path / name, rest=rest, workers=2))
-    done = servers[0].run('upgrade', 'head', program='manage')
+    done = servers[0].run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     for server in servers:
         server.start()

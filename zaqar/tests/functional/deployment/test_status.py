@@ -64,7 +64,9 @@ def url(tmp_path: pathlib.Path) -> str:
 def alone(tmp_path: pathlib.Path, url: str) -> Zaqar:
     """Our programs on that file, with tables."""
     zaqar = Zaqar(tmp_path, rest=with_database(url))
-    assert zaqar.run('upgrade', 'head', program='manage').returncode == 0
+    assert (
+        zaqar.run('upgrade', 'head', program='sql_db_manage').returncode == 0
+    )
     return zaqar
 
 

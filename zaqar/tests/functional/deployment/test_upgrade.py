@@ -26,7 +26,7 @@ from zaqar.storage.sqlalchemy import driver, migrations, schema_revision
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 from zaqar.tests.functional.deployment.load import Load
 from zaqar.tests.servers import process
-from zaqar.tests.servers.zaqar import Zaqar, with_database
+from zaqar.tests.servers.zaqar import Zaqar, module_at, with_database
 
 _TOP = pathlib.Path(__file__).parents[4]
 
@@ -84,12 +84,18 @@ class Old(Zaqar):
 
     def __init__(self, tree: pathlib.Path, folder: pathlib.Path, url: str):
         super().__init__(folder, rest=with_database(url))
+        self._tree = tree
         # Safe: it would look into the folder that tests are run in first.
         self._env = {
             **os.environ,
             'PYTHONPATH': str(tree),
             'PYTHONSAFEPATH': '1',
         }
+
+    def command(self, *more: str, program: str = 'server') -> list[str]:
+        command = super().command(*more, program=program)
+        command[2] = module_at(self._tree, program)
+        return command
 
     def start(self) -> Old:
         self.process = process.Process(self.command(), self.log, env=self._env)
@@ -169,7 +175,7 @@ def test_an_upgrade_under_load_fails_no_request_and_loses_no_message(
         (tmp_path / name).mkdir()
     before = Old(old_tree, tmp_path / 'before', url)
     after = Zaqar(tmp_path / 'after', rest=with_database(url))
-    done = before.run('upgrade', 'head', program='manage')
+    done = before.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     assert f'revision {_previous()[1]} (head)' in done.stdout
     before.start()
@@ -182,7 +188,7 @@ def test_an_upgrade_under_load_fails_no_request_and_loses_no_message(
     with _ended(before, after), Load(origin) as load:
         assert load.goes_on(), load.failed
         # New tables under the old code, which goes on.
-        done = after.run('upgrade', 'head', program='manage')
+        done = after.run('upgrade', 'head', program='sql_db_manage')
         assert done.returncode == 0, done.stderr
         assert f'now revision {schema_revision.HEAD} (head)' in done.stdout
         assert load.goes_on(), load.failed
@@ -223,7 +229,9 @@ def test_new_code_refuses_old_tables_and_says_what_to_do(
 ) -> None:
     url = f'sqlite:///{tmp_path}/zaqar.sqlite'
     before = Old(old_tree, tmp_path, url)
-    assert before.run('upgrade', 'head', program='manage').returncode == 0
+    assert (
+        before.run('upgrade', 'head', program='sql_db_manage').returncode == 0
+    )
     ours = Zaqar(tmp_path, rest=with_database(url))
     done = ours.run()
     assert done.returncode == 1

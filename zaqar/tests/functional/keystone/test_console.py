@@ -33,7 +33,7 @@ def server(
         rest=keystone.authtoken_section()
         + with_database(postgresql.database()),
     )
-    done = running.run('upgrade', 'head', program='manage')
+    done = running.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     yield running.start()
     running.stop()

@@ -58,7 +58,7 @@ def _sync(text: str, folder: pathlib.Path, *more: str) -> list[str]:
     command = ['limits', 'sync', *more]
     done = subprocess.run(
         [
-            *(sys.executable, '-m', 'zaqar.cmd.limits'),
+            *(sys.executable, '-m', 'zaqar.cmd.manage'),
             *('--config-file', str(path), *command),
         ],
         capture_output=True,

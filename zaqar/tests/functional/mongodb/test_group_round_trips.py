@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.storage.mongodb import message_availability
+from zaqar.storage.mongodb import free_message_counts_and_wake_times
 from zaqar.tests.contract.probe import (
     Hand,
     Probe,
@@ -116,7 +116,7 @@ def test_many_queues_are_looked_at_in_a_few_commands(
     server: MongoDB, opened: Open, remembering: None
 ) -> None:
     store, hand = opened(server.uri, partitions=1), Hand()
-    count = message_availability.CHUNK_WITH_GROUPS + 1
+    count = free_message_counts_and_wake_times.CHUNK_WITH_GROUPS + 1
     queues = [Probe(store, hand) for _ in range(count)]
     for queue in queues:
         queue.post('a', group='a')

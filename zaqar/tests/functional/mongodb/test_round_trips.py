@@ -12,7 +12,7 @@ from pymongo import monitoring
 
 from zaqar.storage.mongodb import (
     commands_and_transactions,
-    message_availability,
+    free_message_counts_and_wake_times,
     queue_state,
     queue_state_cache,
 )
@@ -193,7 +193,8 @@ def test_many_queues_are_looked_at_in_a_few_commands(
 ) -> None:
     store, hand = opened(server.uri, partitions=1), Hand()
     queues = [
-        Probe(store, hand) for _ in range(message_availability.CHUNK + 1)
+        Probe(store, hand)
+        for _ in range(free_message_counts_and_wake_times.CHUNK + 1)
     ]
     for queue in queues:
         queue.post('a')

@@ -27,7 +27,7 @@ from zaqar.tests.servers.zaqar import Zaqar, with_database
 # The command line.
 
 
-@pytest.mark.parametrize('program', ['server', 'manage'])
+@pytest.mark.parametrize('program', ['server', 'sql_db_manage'])
 def test_help_and_version_are_there(
     make_server: MakeServer, program: str
 ) -> None:
@@ -271,7 +271,10 @@ def test_it_starts_without_its_database_and_recovers_by_itself(
     database = kind(durable=True)
     try:
         server = make_server(rest=with_database(database.database()))
-        assert server.run('upgrade', 'head', program='manage').returncode == 0
+        assert (
+            server.run('upgrade', 'head', program='sql_db_manage').returncode
+            == 0
+        )
         database.halt()
         server.start()
         _expect_unavailable(server)

@@ -318,7 +318,7 @@ def test_controllers_upgrade_through_different_nodes_at_once(
         folder = tmp_path / str(node.number)
         folder.mkdir()
         zaqar = Zaqar(folder, rest=with_database(node.through(uri)))
-        run = zaqar.run('upgrade', 'head', program='manage')
+        run = zaqar.run('upgrade', 'head', program='sql_db_manage')
         # What it says about rivals is no error.
         return run.returncode, run.stderr if run.returncode else ''
 

@@ -94,7 +94,7 @@ def _server(
             workers=2,
         )
         if store in _SQL:
-            done = zaqar.run('upgrade', 'head', program='manage')
+            done = zaqar.run('upgrade', 'head', program='sql_db_manage')
             assert done.returncode == 0, done.stderr
         zaqar.start()
         yield zaqar

@@ -285,7 +285,7 @@ def test_a_pool_may_be_a_postgresql_database(
     folder = tmp_path / 'migration'
     folder.mkdir()
     migrated = Zaqar(folder, rest=with_database(url))
-    done = migrated.run('upgrade', 'head', program='manage')
+    done = migrated.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     pools.make(api, 'north', uri=url)
     pools.make(api, 'east')
