@@ -23,7 +23,7 @@ from zaqar.storage.redis import (
     free_message_counts_and_wake_times,
     keys,
     message_codec,
-    message_count,
+    message_count_estimate,
     posting,
     queue_statistics,
     script_for_many_queues,
@@ -293,7 +293,7 @@ class RedisMessageStore(base.MessageStore):
         return bool(cleared[0])
 
     def volume(self, *, now: int) -> Stats:
-        return message_count.count_messages(self._client, now)
+        return message_count_estimate.count_messages(self._client, now)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._sweeper.sweep(now, batch)
