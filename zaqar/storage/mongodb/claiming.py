@@ -23,7 +23,7 @@ from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import claim_updates, document_layout
 from zaqar.storage.mongodb.claim_updates import ClaimTerms
-from zaqar.storage.mongodb.commands_and_transactions import (
+from zaqar.storage.mongodb.database import (
     CHUNK,
     MongoDatabase,
 )

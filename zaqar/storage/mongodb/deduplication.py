@@ -13,7 +13,7 @@ from pymongo.client_session import ClientSession
 
 from zaqar.storage import deduplicated_ids
 from zaqar.storage.mongodb import document_layout
-from zaqar.storage.mongodb.commands_and_transactions import CHUNK, in_time
+from zaqar.storage.mongodb.database import CHUNK, in_time
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 from zaqar.storage.post_call_parameters import PostCall

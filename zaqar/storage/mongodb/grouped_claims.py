@@ -31,7 +31,7 @@ from zaqar.storage.mongodb.claiming import (
     POP_TTL,
     Claimer,
 )
-from zaqar.storage.mongodb.commands_and_transactions import (
+from zaqar.storage.mongodb.database import (
     CHUNK,
     MongoDatabase,
     in_time,

@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure
 from zaqar import store_clock
 from zaqar.objects import Data, Record
 from zaqar.storage import base
-from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
+from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.record_keys_and_data import check_key, encode

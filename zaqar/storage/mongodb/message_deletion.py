@@ -10,7 +10,7 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.claiming import Claimer
-from zaqar.storage.mongodb.commands_and_transactions import (
+from zaqar.storage.mongodb.database import (
     MongoDatabase,
     in_time,
 )

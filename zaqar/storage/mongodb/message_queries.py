@@ -24,7 +24,7 @@ from zaqar.storage.mongodb import (
     message_groups,
     queue_statistics,
 )
-from zaqar.storage.mongodb.commands_and_transactions import (
+from zaqar.storage.mongodb.database import (
     Documents,
     MongoDatabase,
 )

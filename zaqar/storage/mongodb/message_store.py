@@ -27,7 +27,7 @@ from zaqar.storage.mongodb import (
 )
 from zaqar.storage.mongodb.claim_updates import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
-from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
+from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader

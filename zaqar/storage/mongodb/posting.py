@@ -35,7 +35,7 @@ from zaqar.storage.mongodb import (
     document_layout,
     message_groups,
 )
-from zaqar.storage.mongodb.commands_and_transactions import (
+from zaqar.storage.mongodb.database import (
     CHUNK,
     MongoDatabase,
     in_time,

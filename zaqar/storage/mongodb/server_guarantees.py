@@ -10,7 +10,7 @@ from zaqar.storage.inspectable_store import (
     Order,
     Survival,
 )
-from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
+from zaqar.storage.mongodb.database import MongoDatabase
 
 
 def read(database: MongoDatabase, *, strictly: bool) -> Guarantees:

@@ -17,7 +17,7 @@ from zaqar.storage.mongodb import (
     document_layout,
     message_groups,
 )
-from zaqar.storage.mongodb.commands_and_transactions import (
+from zaqar.storage.mongodb.database import (
     MongoDatabase,
     in_time,
 )

@@ -13,7 +13,7 @@ from zaqar.storage.mongodb import (
     message_groups,
     queue_byte_counts,
 )
-from zaqar.storage.mongodb.commands_and_transactions import (
+from zaqar.storage.mongodb.database import (
     CHUNK,
     Documents,
     MongoDatabase,

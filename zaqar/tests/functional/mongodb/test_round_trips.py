@@ -11,7 +11,7 @@ import pytest
 from pymongo import monitoring
 
 from zaqar.storage.mongodb import (
-    commands_and_transactions,
+    database,
     free_message_counts_and_wake_times,
     queue_state,
     queue_state_cache,
@@ -149,8 +149,8 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     The test server needs most of the time of a step on a busy machine.
     """
-    monkeypatch.setattr(commands_and_transactions, 'STEP_TIMEOUT', 60.0)
-    monkeypatch.setattr(commands_and_transactions, 'COMMAND_TIMEOUT', 60.0)
+    monkeypatch.setattr(database, 'STEP_TIMEOUT', 60.0)
+    monkeypatch.setattr(database, 'COMMAND_TIMEOUT', 60.0)
     monkeypatch.setattr(queue_state_cache, 'CACHE_TTL', 600.0)
     monkeypatch.setattr(queue_state, 'CACHE_TTL', 0.0)
     yield

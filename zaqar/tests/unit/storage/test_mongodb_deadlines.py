@@ -12,9 +12,7 @@ import pytest
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
-commands_and_transactions = pytest.importorskip(
-    'zaqar.storage.mongodb.commands_and_transactions'
-)
+database = pytest.importorskip('zaqar.storage.mongodb.database')
 errors = pytest.importorskip('pymongo.errors')
 
 
@@ -33,7 +31,7 @@ def test_only_a_silence_of_some_length_is_an_outage(
         ),
     )
     settings = SimpleNamespace(client=lambda: client, unreliable=False)
-    store = commands_and_transactions.MongoDatabase(settings, [], {})
+    store = database.MongoDatabase(settings, [], {})
 
     def fail() -> None:
         raise errors.ServerSelectionTimeoutError
