@@ -9,8 +9,8 @@ from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import (
     action_inputs,
     faults,
+    identifiers,
     parameter_ranges,
-    urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batch_checks_and_outcomes import Output
@@ -46,7 +46,7 @@ def start_message_move_task(
         raise _missing(str(error)) from error
     except (Conflict, InvalidRequest) as error:
         raise Fault('UnsupportedOperation', str(error)) from error
-    return {'TaskHandle': urls_arns_and_receipts.token(queue, started.id)}
+    return {'TaskHandle': identifiers.token(queue, started.id)}
 
 
 def list_message_move_tasks(
@@ -65,7 +65,7 @@ def list_message_move_tasks(
 def cancel_message_move_task(
     context: ActionContext, request: action_inputs.CancelMessageMoveTask
 ) -> Output:
-    parts = urls_arns_and_receipts.of_token(request.task_handle, 2)
+    parts = identifiers.of_token(request.task_handle, 2)
     if parts is None:
         raise _missing('The task handle is not valid.')
     queue, redrive_id = context.checked(parts[0]), parts[1]
@@ -94,16 +94,14 @@ def _shown(context: ActionContext, redrive: Redrive) -> Output:
     if redrive.rate is not None:
         output['MaxNumberOfMessagesPerSecond'] = redrive.rate
     if not redrive.has_ended:
-        output['TaskHandle'] = urls_arns_and_receipts.token(
-            redrive.queue, redrive.id
-        )
+        output['TaskHandle'] = identifiers.token(redrive.queue, redrive.id)
     if redrive.error is not None and redrive.status == 'failed':
         output['FailureReason'] = redrive.error
     return output
 
 
 def _queue(context: ActionContext, name: str, arn: str) -> str:
-    queue = urls_arns_and_receipts.of_arn(arn)
+    queue = identifiers.of_arn(arn)
     if queue is None:
         raise faults.invalid(name, 'it is no resource name of a queue.')
     return context.own(queue)
