@@ -17,7 +17,7 @@ from zaqar.controllers import (
     post_notices,
     queue_existence_check,
     rate_limits,
-    sqs_fifo_metadata,
+    sqs_fifo_queue_rules,
     stored_byte_quota,
 )
 from zaqar.controllers.approximate_quota_checks import NOTHING, Sizes
@@ -259,8 +259,8 @@ def _new_messages(
         _new_message(item, ttl, delay, extras, ctx)
         for item in document.messages
     ]
-    if sqs_fifo_metadata.METADATA in metadata and ctx.version >= V2_1:
-        return sqs_fifo_metadata.ordered(messages, metadata)
+    if sqs_fifo_queue_rules.METADATA in metadata and ctx.version >= V2_1:
+        return sqs_fifo_queue_rules.ordered(messages, metadata)
     return messages
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from zaqar.controllers import (
     allowed_dead_letter_sources,
     retry_policy_validation,
-    sqs_fifo_metadata,
+    sqs_fifo_queue_rules,
 )
 from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
 from zaqar.microversion_constants import V2_1, Version
@@ -258,7 +258,7 @@ _CHECKS_2_1: Mapping[str, Check] = {
     allowed_dead_letter_sources.ALLOW: lambda value, scope, limits: (
         allowed_dead_letter_sources.fault(value)
     ),
-    sqs_fifo_metadata.METADATA: lambda value, scope, limits: (
-        sqs_fifo_metadata.fault(value)
+    sqs_fifo_queue_rules.METADATA: lambda value, scope, limits: (
+        sqs_fifo_queue_rules.fault(value)
     ),
 }
