@@ -21,9 +21,10 @@ from zaqar.notification import (
     pending_limit_per_project,
 )
 from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import NewMessage, Scope
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.base import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
@@ -373,6 +374,33 @@ def test_a_project_has_no_more_waiting_than_allowed(make_rig: MakeRig) -> None:
     assert {one['reason'] for one in dead} == {
         'too many deliveries of the project are waiting'
     }
+
+
+def test_what_is_under_way_is_not_given_up_for_want_of_room(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig(running=False)
+    rig.subscribe('http://127.0.0.1:1/')
+    for number in range(4):
+        rig.post(number)
+    fan_out(rig.ctx, rig.store)
+    claim = rig.store.claim(
+        PENDING,
+        now=rig.now(),
+        claim_id='of-a-notifier',
+        ttl=LEASE,
+        grace=LEASE,
+        limit=2,
+    )
+    assert claim is not None
+    dropped: list[PendingDelivery] = []
+    count = pending_limit_per_project.trim(
+        rig.ctx.cipher, rig.store, 1, lambda one, now: dropped.append(one)
+    )
+    # Without room for those that are, all others go.
+    assert count == len(dropped) == 2
+    left = [message.id for message in rig.stored(PENDING)]
+    assert left == [message.id for message in claim.messages]
 
 
 @pytest.mark.parametrize('is_expanded', [False, True])
