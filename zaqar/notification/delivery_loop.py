@@ -23,10 +23,8 @@ from zaqar.notification.delivery_decision import (
     decide_without_room,
 )
 from zaqar.notification.delivery_decision_writer import DecisionWriter
-from zaqar.notification.host_fair_scheduler import (
-    Attempt,
-    Scheduler,
-)
+from zaqar.notification.host_fair_scheduler import Scheduler
+from zaqar.notification.host_queue import Attempt
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import Verdict
 from zaqar.notification.subscription_cache import SubscriptionCache
@@ -45,8 +43,9 @@ UNKNOWN_PAUSE = 30
 class DeliveryLoop:
     """A thread with an event loop, on which all attempts are made.
 
-    :param permits: maximum number of attempts at a time that are not slow
-    :param per_host: the same for one host
+    :param permits: maximum number of attempts at a time that count; see
+        :class:`~zaqar.notification.host_fair_scheduler.Scheduler`
+    :param per_host: maximum number at one host
     :param throttle: keeps projects to their rates, None without any
     """
 

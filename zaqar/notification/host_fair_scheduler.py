@@ -3,10 +3,12 @@
 
 Each host has a queue. Projects take turns, the hosts of a project do, and so
 do projects within a queue. The window of a host, its attempts at a time,
-starts at one, widens with success and narrows with failure. An attempt that is
-slow no longer counts, so that receivers that hang never hold up the others; a
-project may have a part only of the slow attempts that others leave it. A host
-whose attempts all fail is probed once a minute.
+starts at one, widens with success and narrows with failure; beyond eight it
+widens only as long as the host is prompt. An attempt that is slow no longer
+counts, so that receivers that hang never hold up the others; a project may
+have a part only of the slow attempts that others leave it. Those at prompt
+hosts do not count either: they are soon over. A host whose attempts all fail
+is probed once a minute.
 
 Nothing here waits, or is safe for threads: it belongs to the event loop.
 """
@@ -14,14 +16,15 @@ Nothing here waits, or is safe for threads: it belongs to the event loop.
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic
 
 from zaqar.notification.host_queue import (
     CIRCUIT_FAILURES,
     DEFER_FAILING,
+    Attempt,
     HostQueue,
     Job,
+    Standing,
     Turn,
 )
 
@@ -30,7 +33,7 @@ from zaqar.notification.host_queue import (
 SLOW_SECONDS = 0.25
 HANG_SECONDS = 3.0
 
-#: Slow attempts at a time per other attempt.
+#: Slow attempts at a time, and those at prompt hosts, per other attempt.
 SLOW_PER_PERMIT = 10
 
 #: Maximum number of jobs at a time, and of those of one project, where a job
@@ -60,19 +63,11 @@ MAX_ALL_FAILING = 1000
 MAX_HOSTS = 5000
 
 
-@dataclass(slots=True, eq=False)
-class Attempt(Generic[Job]):
-    """An attempt in progress."""
-
-    job: Job
-    queue: HostQueue[Job]
-    began: float
-
-
 class Scheduler(Generic[Job]):
     """Queues of jobs per host.
 
-    :param permits: maximum number of attempts at a time that are not slow
+    :param permits: maximum number of attempts at a time that are not slow, and
+        not at prompt hosts
     :param per_host: maximum window of a host
     :param defer: called with jobs that their host has no room for, and the
         seconds after which to offer them again, 0 for at once if they are only
@@ -101,6 +96,7 @@ class Scheduler(Generic[Job]):
         self._shared: dict[HostQueue[Job], None] = {}
         #: Attempts in the order in which they began.
         self._quick: dict[Attempt[Job], None] = {}
+        self._prompt = 0
         self._slow: dict[Attempt[Job], None] = {}
         self._slow_of: Counter[str] = Counter()
         #: Weights of jobs that are queued or in progress, by project.
@@ -113,11 +109,6 @@ class Scheduler(Generic[Job]):
     def in_flight(self) -> int:
         """Number of attempts in progress."""
         return len(self._quick) + len(self._slow)
-
-    @property
-    def slow(self) -> int:
-        """Number of slow attempts in progress."""
-        return len(self._slow)
 
     def open_circuits(self) -> int:
         """Return the number of hosts that are only probed."""
@@ -176,7 +167,7 @@ class Scheduler(Generic[Job]):
 
     def take(self) -> Attempt[Job] | None:
         """Begin the next attempt, None if there is none for now."""
-        if self._is_closed or len(self._quick) >= self._permits:
+        if self._is_closed:
             return None
         attempt = self._next()
         if attempt is None and self._shared:
@@ -194,15 +185,18 @@ class Scheduler(Generic[Job]):
         """
         queue = attempt.queue
         if success:
-            queue.succeed(self._timer(), self._per_host)
+            now = self._timer()
+            queue.succeed(now, now - attempt.began, self._per_host)
         elif success is not None:
             queue.fail(self._timer())
             self._defer_surplus(queue)
-        self._quick.pop(attempt, None)
         if attempt in self._slow:
             del self._slow[attempt]
             self._slow_of -= Counter([attempt.job.project])
             queue.slow -= 1
+        else:
+            del self._quick[attempt]
+            self._prompt -= attempt.is_prompt
         queue.in_flight -= 1
         is_next = more and not self._is_closed
         if is_next:
@@ -221,9 +215,11 @@ class Scheduler(Generic[Job]):
             if now - attempt.began < SLOW_SECONDS:
                 break
             del self._quick[attempt]
+            self._prompt -= attempt.is_prompt
             self._slow[attempt] = None
             self._slow_of[attempt.job.project] += 1
             attempt.job.is_slow = True
+            attempt.queue.narrow()
             attempt.queue.slow += 1
             self._store(attempt.queue)
         for attempt in self._slow:
@@ -259,40 +255,47 @@ class Scheduler(Generic[Job]):
         before it.
         """
         now, refused = self._timer(), set[Turn]()
-        is_crowded = len(self._quick) >= self._permits * DOUBTFUL_SHARE
-        begun: HostQueue[Job] | None = None
+        counting = len(self._quick) - self._prompt
+        room = {
+            Standing.PROMPT: self._prompt < self._most_slow,
+            Standing.USUAL: counting < self._permits,
+            Standing.DOUBTFUL: counting < self._permits * DOUBTFUL_SHARE,
+        }
+        begun: Attempt[Job] | None = None
         for turn, queues in self._turns.items():
-            if is_crowded and turn[1]:
+            if not room[turn[1]]:
                 continue
             if not self._may_begin(*turn):
                 refused.add(turn)
                 continue
             ready = (one for one in queues.values() if one.open_until <= now)
-            begun = next(ready, None)
-            if begun is not None:
+            if (queue := next(ready, None)) is not None:
                 self._end_turn(*turn)
-                self._file(begun, None)
+                self._file(queue, None)
+                begun = self._begin(queue, now)
                 break
-        if refused:
-            for queue in [one for one in self._shared if one.turn in refused]:
-                queue.waiting.pass_on()
-                self._set_turn(queue)
-        return None if begun is None else self._begin(begun, now)
+        for queue in [one for one in self._shared if one.turn in refused]:
+            queue.waiting.pass_on()
+            self._set_turn(queue)
+        return begun
 
-    def _may_begin(self, project: str, is_doubtful: bool) -> bool:
+    def _may_begin(self, project: str, standing: Standing) -> bool:
         """Tell whether a project may have an attempt, which may be slow.
 
         What it leaves to others is never nothing, however many hosts it has
         that hang.
         """
-        share = DOUBTFUL_SHARE if is_doubtful else SLOW_SHARE
+        share = SLOW_SHARE
+        if standing is Standing.DOUBTFUL:
+            share = DOUBTFUL_SHARE
         slow = self._slow_of[project]
         left = self._most_slow - len(self._slow) + slow
         return not slow or slow < left * share
 
-    def _end_turn(self, project: str, is_doubtful: bool) -> None:
+    def _end_turn(self, project: str, standing: Standing) -> None:
         """Let others come first, and then the other hosts of a project."""
-        for turn in ((project, not is_doubtful), (project, is_doubtful)):
+        others = [one for one in Standing if one is not standing]
+        for turn in ((project, one) for one in (*others, standing)):
             if turn in self._turns:
                 self._turns.move_to_end(turn)
 
@@ -309,7 +312,9 @@ class Scheduler(Generic[Job]):
             del self._weights[job.project]
 
     def _begin(self, queue: HostQueue[Job], now: float) -> Attempt[Job]:
-        attempt = Attempt(queue.waiting.popleft(), queue, now)
+        is_prompt = queue.standing is Standing.PROMPT
+        attempt = Attempt(queue.waiting.popleft(), queue, now, is_prompt)
+        self._prompt += is_prompt
         if queue.failures >= CIRCUIT_FAILURES:
             # A probe: the others wait for what comes of it.
             queue.window = 1
@@ -327,8 +332,7 @@ class Scheduler(Generic[Job]):
         if not queue.waiting or queue.in_flight >= queue.window:
             self._file(queue, None)
             return
-        turn = queue.waiting.next_project, queue.is_doubtful
-        self._file(queue, turn)
+        self._file(queue, (queue.waiting.next_project, queue.standing))
 
     def _file(self, queue: HostQueue[Job], turn: Turn | None) -> None:
         """Let a host have its turns among those of a project, if of any."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The jobs of a host, and how the host has behaved so far."""
 
+import enum
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -10,6 +11,11 @@ from typing import Generic, Protocol, TypeVar
 FAILING_AFTER = 3
 CIRCUIT_FAILURES = 20
 CIRCUIT_SECONDS = 60.0
+
+#: Attempts at a time that any host may have that answers. It gets more as long
+#: as it does so within some seconds.
+WINDOW = 8
+PROMPT_SECONDS = 0.05
 
 #: Seconds for which jobs are deferred when the queue of a healthy host is
 #: full, at least and at most, and when that of a failing one is.
@@ -48,8 +54,21 @@ class HostJob(Protocol):
 
 Job = TypeVar('Job', bound=HostJob)
 
-#: What takes turns: the doubtful hosts of a project, and its others.
-Turn = tuple[str, bool]
+
+class Standing(enum.Enum):
+    """What is to be expected of attempts at a host.
+
+    :cvar PROMPT: they are soon over, and it may have more than others
+    :cvar DOUBTFUL: it has not answered yet, or fails
+    """
+
+    PROMPT = enum.auto()
+    USUAL = enum.auto()
+    DOUBTFUL = enum.auto()
+
+
+#: What takes turns: the hosts of a project with the same standing.
+Turn = tuple[str, Standing]
 
 
 class FairQueue(Generic[Job]):
@@ -161,24 +180,34 @@ class HostQueue(Generic[Job]):
         return self.is_hanging or self.failures >= FAILING_AFTER
 
     @property
-    def is_doubtful(self) -> bool:
-        """Whether it has not answered yet, or fails."""
-        return not self.successes or self.is_failing
+    def standing(self) -> Standing:
+        if not self.successes or self.is_failing:
+            return Standing.DOUBTFUL
+        is_prompt = self.window > WINDOW
+        return Standing.PROMPT if is_prompt else Standing.USUAL
 
-    def succeed(self, now: float, widest: int) -> None:
+    def succeed(self, now: float, spent: float, widest: int) -> None:
         """Record a success.
 
+        :param spent: seconds that it took
         :param widest: the maximum window
         """
         self.failures = 0
         self.successes += 1
         self.is_hanging = False
         self.open_until = 0.0
-        self.window = min(self.window + 1, widest)
+        if spent > PROMPT_SECONDS:
+            self.narrow()
+        if spent <= PROMPT_SECONDS or self.window < WINDOW:
+            self.window = min(self.window + 1, widest)
         if self.waiting and self.ended:
             last = now - self.ended
             self.pace += PACE_WEIGHT * (last - self.pace)
         self.ended = now if self.waiting else 0.0
+
+    def narrow(self) -> None:
+        """Take back half of the window, down to what any host may have."""
+        self.window = min(self.window, max(self.window // 2, WINDOW))
 
     def fail(self, now: float) -> None:
         """Record a failure."""
@@ -200,3 +229,16 @@ class HostQueue(Generic[Job]):
         pause = self.pace * PACE_SHARE
         self.booked = max(self.booked, busy_until) + pause
         return min(max(self.booked - now, DEFER_HEALTHY), DEFER_LONGEST)
+
+
+@dataclass(slots=True, eq=False)
+class Attempt(Generic[Job]):
+    """An attempt in progress.
+
+    :ivar is_prompt: its host was prompt when it began
+    """
+
+    job: Job
+    queue: HostQueue[Job]
+    began: float
+    is_prompt: bool = False

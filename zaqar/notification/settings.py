@@ -66,14 +66,16 @@ class NotificationSettings:
     max_notifier_workers: int = option(
         10,
         'Number of concurrent attempts of each notifier. Attempts that wait '
-        'for slow receivers do not count: there may be up to ten times as '
-        'many of them.',
+        'for slow receivers do not count, nor do those at receivers that '
+        'have responded within 50 ms: there may be up to ten times as many '
+        'of either.',
         min=1,
     )
     max_in_flight_per_host: int = option(
-        8,
+        64,
         'Maximum number of requests that a notifier sends to one host, by '
-        'name and port, at a time.',
+        'name and port, at a time. A host gets more than eight only as long '
+        'as it responds within 50 ms.',
         min=1,
     )
     max_outbox_per_project: int = option(

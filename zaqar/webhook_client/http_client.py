@@ -32,9 +32,9 @@ from zaqar.webhook_client.webhook_address_guard import (
     is_public,
 )
 
-#: Maximum number of hosts with idle connections; seconds for which one stays
-#: idle, and for which it is used at all: its host may have another address.
-MAX_HOSTS = 256
+#: Maximum number of idle connections; seconds for which one stays idle, and
+#: for which it is used at all: its host may have another address.
+MAX_CONNECTIONS = 512
 MAX_IDLE = 30.0
 MAX_AGE = 300.0
 
@@ -62,7 +62,6 @@ class WebhookClient:
 
     :param connect: seconds for connecting
     :param total: seconds for a whole request
-    :param per_host: maximum number of idle connections per host
     :param is_exempt: returns whether a host and port need no public address;
         called in a thread
     :param ca_certs: file with trusted certificates, None for the system's
@@ -74,27 +73,31 @@ class WebhookClient:
         *,
         connect: float,
         total: float,
-        per_host: int = 8,
         is_exempt: Exempt = lambda host, port: False,
         ca_certs: str | None = None,
     ) -> None:
         self._guard = guard
         self._connect_timeout = connect
         self._total = total
-        self._per_host = per_host
         self._is_exempt = is_exempt
         # Created once: reading all certificates takes a while.
         self._tls = ssl.create_default_context(cafile=ca_certs)
         self._proxies = urllib.request.getproxies()
         self._idle: OrderedDict[str, deque[Connection]] = OrderedDict()
+        self._idle_count = 0
         self._names = NameResolution()
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        project: str = '',
     ) -> HttpResponse:
         """Send a POST.
 
+        :param project: on whose behalf
         :raises NoResponse: there is no response
         :raises AddressRefused: the address or port is not allowed
         """
@@ -107,7 +110,7 @@ class WebhookClient:
             connection = self._borrow(key)
             if connection is None:
                 async with asyncio.timeout_at(end):
-                    connection = await self._connected(target, proxy)
+                    connection = await self._connected(target, proxy, project)
             response = await connection.request(
                 _encoded(target, headers, body, proxy), end
             )
@@ -127,10 +130,9 @@ class WebhookClient:
 
     def close(self) -> None:
         """Close idle connections."""
-        idle, self._idle = self._idle, OrderedDict()
-        for connections in idle.values():
-            for connection in connections:
-                connection.close()
+        for key, idle in list(self._idle.items()):
+            for _ in range(len(idle)):
+                self._close_oldest(key)
         self._names.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
@@ -141,9 +143,7 @@ class WebhookClient:
         limit = asyncio.get_running_loop().time() - MAX_IDLE
         for key, idle in list(self._idle.items()):
             while idle and idle[0].idle_since <= limit:
-                idle.popleft().close()
-            if not idle:
-                del self._idle[key]
+                self._close_oldest(key)
         self._sweep_later()
 
     def _sweep_later(self) -> None:
@@ -152,12 +152,23 @@ class WebhookClient:
             self._sweeping = loop.call_later(MAX_IDLE, self._sweep)
 
     def _borrow(self, key: str) -> Connection | None:
-        idle = self._idle.get(key)
-        while idle:
-            connection = idle.pop()
+        while idle := self._idle.get(key):
+            connection = self._removed(key, idle.pop)
             if connection.is_usable:
                 return connection
         return None
+
+    def _close_oldest(self, key: str) -> None:
+        self._removed(key, self._idle[key].popleft).close()
+
+    def _removed(
+        self, key: str, remove: Callable[[], Connection]
+    ) -> Connection:
+        connection = remove()
+        self._idle_count -= 1
+        if not self._idle[key]:
+            del self._idle[key]
+        return connection
 
     def _return(self, key: str, connection: Connection) -> None:
         now = asyncio.get_running_loop().time()
@@ -165,18 +176,11 @@ class WebhookClient:
             connection.close()
             return
         connection.idle_since = now
-        idle = self._idle.get(key)
-        if idle is None:
-            idle = self._idle[key] = deque()
-            if len(self._idle) > MAX_HOSTS:
-                _, oldest = self._idle.popitem(last=False)
-                for one in oldest:
-                    one.close()
-        else:
-            self._idle.move_to_end(key)
-        idle.append(connection)
-        if len(idle) > self._per_host:
-            idle.popleft().close()
+        self._idle.setdefault(key, deque()).append(connection)
+        self._idle.move_to_end(key)
+        self._idle_count += 1
+        if self._idle_count > MAX_CONNECTIONS:
+            self._close_oldest(next(iter(self._idle)))
         self._sweep_later()
 
     def _proxy(self, target: Url) -> Url | None:
@@ -186,7 +190,9 @@ class WebhookClient:
             return None
         return _parsed(proxy if '://' in proxy else f'http://{proxy}')
 
-    async def _connected(self, target: Url, proxy: Url | None) -> Connection:
+    async def _connected(
+        self, target: Url, proxy: Url | None, project: str
+    ) -> Connection:
         """Connect to a receiver, or to the proxy that leads to it.
 
         :raises AddressRefused: the address or port is not allowed
@@ -196,6 +202,7 @@ class WebhookClient:
             host, port = _host(target), _port(target)
             addresses = await self._resolved(
                 host,
+                project,
                 functools.partial(
                     self._guard.addresses,
                     host,
@@ -207,7 +214,9 @@ class WebhookClient:
         self._guard.check_port(_port(target))
         host = _host(proxy)
         addresses = await self._resolved(
-            host, functools.partial(_addresses_of_proxy, host, _port(proxy))
+            host,
+            project,
+            functools.partial(_addresses_of_proxy, host, _port(proxy)),
         )
         connection = await self._open(addresses, proxy)
         if target.scheme == 'https':
@@ -215,10 +224,13 @@ class WebhookClient:
         return connection
 
     async def _resolved(
-        self, host: str, resolve: Callable[[], list[tuple[str, int]]]
+        self,
+        host: str,
+        project: str,
+        resolve: Callable[[], list[tuple[str, int]]],
     ) -> Sequence[tuple[str, int]]:
         try:
-            return await self._names.run(host, resolve)
+            return await self._names.run(host, project, resolve)
         except (socket.gaierror, UnicodeError):
             raise NoResponse('the name of the host has no address') from None
 

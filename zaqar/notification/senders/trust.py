@@ -51,7 +51,6 @@ class TrustSender:
             Guard(settings.allowed_networks),
             connect=settings.connect_timeout,
             total=settings.request_timeout,
-            per_host=settings.max_in_flight_per_host,
             is_exempt=self._is_exempt,
         )
         self._webhooks = webhook.WebhookSender(

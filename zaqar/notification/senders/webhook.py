@@ -78,7 +78,9 @@ class WebhookSender:
         ):
             headers['Authorization'] = login
         try:
-            response = await self._client.post(target, headers, body)
+            response = await self._client.post(
+                target, headers, body, delivery.project
+            )
         except NoResponse as error:
             return Outcome(Verdict.RETRY, str(error), detail=error.detail)
         except AddressRefused as error:
@@ -97,7 +99,6 @@ def create(settings: NotificationSettings) -> WebhookSender:
         guard,
         connect=settings.connect_timeout,
         total=settings.request_timeout,
-        per_host=settings.max_in_flight_per_host,
         is_exempt=lambda host, port: (
             catalog is not None and catalog.is_exempt(host, port)
         ),

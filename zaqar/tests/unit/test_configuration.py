@@ -230,7 +230,7 @@ _NOTIFICATION = [
         ('embedded', 'b', True),
         ('request_timeout', 'f', 15),
         ('connect_timeout', 'f', 5),
-        ('max_in_flight_per_host', 'i', 8, 1),
+        ('max_in_flight_per_host', 'i', 64, 1),
         ('max_outbox_per_project', 'i', 100000),
         ('max_attempts_recorded', 'i', 100, 0),
         ('attempts_lifetime', 'i', 604800, 60),

@@ -15,7 +15,6 @@ from zaqar.notification.host_fair_scheduler import (
     PROJECT_HELD,
     SLOW_PER_PERMIT,
     SLOW_SECONDS,
-    Attempt,
     Scheduler,
 )
 from zaqar.notification.host_queue import (
@@ -25,6 +24,9 @@ from zaqar.notification.host_queue import (
     DEFER_LONGEST,
     FAILING_AFTER,
     PACE_SHARE,
+    PROMPT_SECONDS,
+    WINDOW,
+    Attempt,
 )
 
 
@@ -118,7 +120,7 @@ def test_no_more_attempts_are_slow_than_allowed() -> None:
         bench.take()
         bench.at += SLOW_SECONDS
         bench.scheduler.check()
-    assert bench.scheduler.slow == SLOW_PER_PERMIT
+    assert bench.scheduler.in_flight == SLOW_PER_PERMIT + 1
     assert bench.wait('late', 'late') is None
     assert bench.scheduler.take() is None
 
@@ -208,13 +210,56 @@ def test_a_host_begins_with_one_at_a_time_and_gets_more() -> None:
     assert {attempt.job.host for attempt in three} == {'a'}
 
 
+def test_a_prompt_host_gets_more_until_it_is_prompt_no_more() -> None:
+    bench = Bench(permits=WINDOW, per_host=3 * WINDOW)
+
+    def round_of(seconds: float) -> int:
+        """Begin all that may; return how many, having ended them."""
+        bench.offer(*['a'] * (4 * WINDOW))
+        begun = []
+        while (attempt := bench.scheduler.take()) is not None:
+            begun.append(attempt)
+        bench.at += seconds
+        for attempt in begun:
+            bench.end(attempt)
+        return len(begun)
+
+    widths = [round_of(PROMPT_SECONDS) for _ in range(10)]
+    # Beyond what is attempted at others at a time, too.
+    assert widths == [1, 2, 4, 8, 16, *[3 * WINDOW] * 5]
+    # A round that takes longer has what any host has.
+    round_of(PROMPT_SECONDS * 1.1)
+    assert round_of(PROMPT_SECONDS) == WINDOW
+    assert round_of(PROMPT_SECONDS) == 2 * WINDOW
+    for _ in range(3):
+        bench.take()
+    bench.at += SLOW_SECONDS
+    bench.scheduler.check()
+    # So has one that hangs, before that is over.
+    assert round_of(PROMPT_SECONDS) == WINDOW - 3
+
+
+def test_prompt_hosts_leave_others_their_attempts() -> None:
+    bench = Bench(permits=2, per_host=64)
+    bench.offer(*['a'] * 200)
+    for _ in range(40):
+        bench.end(bench.take())
+    begun = []
+    while (attempt := bench.scheduler.take()) is not None:
+        begun.append(attempt)
+    assert len(begun) == 2 * SLOW_PER_PERMIT
+    bench.offer('b', 'c')
+    # One of two, since neither has answered yet.
+    assert bench.take().job.host == 'b'
+    assert bench.scheduler.take() is None
+
+
 def test_a_slow_attempt_gives_its_permit_to_others() -> None:
     bench = Bench(permits=1)
     bench.offer('slow', 'quick')
     assert bench.take().job.host == 'slow'
     bench.at += SLOW_SECONDS
     bench.scheduler.check()
-    assert bench.scheduler.slow == 1
     assert bench.take().job.host == 'quick'
 
 

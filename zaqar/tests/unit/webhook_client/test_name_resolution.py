@@ -17,7 +17,22 @@ from zaqar.webhook_client.name_resolution import NameResolution
 GIVEN_UP = 30
 
 
-def test_names_whose_server_hangs_hold_up_no_others() -> None:
+@pytest.mark.parametrize(
+    ('domains', 'begun_at_once', 'other'),
+    [
+        # Of one domain: other receivers of the project are found, too.
+        (1, name_resolution.PER_DOMAIN, 'evil'),
+        # Of as many as somebody likes: those of other projects are.
+        (
+            name_resolution.THREADS,
+            int(name_resolution.THREADS * name_resolution.PROJECT_SHARE),
+            'good',
+        ),
+    ],
+)
+def test_names_whose_server_hangs_hold_up_no_others(
+    domains: int, begun_at_once: int, other: str
+) -> None:
     goes_on = threading.Event()
     begun = threading.Semaphore(0)
 
@@ -28,19 +43,25 @@ def test_names_whose_server_hangs_hold_up_no_others() -> None:
 
     async def scene() -> Sequence[str]:
         names = NameResolution()
-        attempts = [
-            asyncio.ensure_future(names.run(f'h{number}.evil.example', hang))
+        hosts = [
+            f'hooks{number}.evil{number % domains}.example'
             for number in range(name_resolution.THREADS)
         ]
-        for _ in range(name_resolution.PER_DOMAIN):
+        attempts = [
+            asyncio.ensure_future(names.run(host, 'evil', hang))
+            for host in hosts
+        ]
+        for _ in range(begun_at_once):
             await asyncio.to_thread(begun.acquire)
         # Their time is over, but not that of their threads.
         for attempt in attempts:
             attempt.cancel()
-        more = asyncio.ensure_future(names.run('more.evil.example', hang))
+        more = asyncio.ensure_future(names.run(hosts[0], 'evil', hang))
         try:
             async with asyncio.timeout(GIVEN_UP):
-                good = await names.run('hooks.good.example', lambda: ['here'])
+                good = await names.run(
+                    'hooks.good.example', other, lambda: ['here']
+                )
             assert not begun.acquire(blocking=False)
             goes_on.set()
             async with asyncio.timeout(GIVEN_UP):
@@ -65,7 +86,7 @@ def test_what_a_look_up_raises_is_raised() -> None:
         # More of them than may be under way: none keeps its place.
         for _ in range(2 * name_resolution.PER_DOMAIN):
             with pytest.raises(OSError, match='no such name'):
-                await names.run('missing.example', fail)
+                await names.run('missing.example', 'p', fail)
         names.close()
 
     asyncio.run(scene())
