@@ -9,6 +9,7 @@ beside one to a queue without any.
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 import statistics
 import sys
@@ -17,17 +18,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks import load, machine, program_options, requests, target
+from benchmarks import (
+    databases,
+    load,
+    machine,
+    notify_soak,
+    program_options,
+    requests,
+    target,
+)
 from benchmarks.load import Step
 from zaqar.objects import NewMessage
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.redis import driver as redis_driver
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.functional.notification.rig import Rig
-from zaqar.tests.servers import process
+from zaqar.tests.servers import process, sql
 from zaqar.tests.servers.receivers import Receiver
 from zaqar.tests.servers.redis import Redis
-from zaqar.tests.servers.zaqar import Zaqar
+from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 _REST = """
 [drivers]
@@ -37,7 +46,8 @@ transport = wsgi
 embedded = false
 """
 
-STORES = ('sqlite', 'redis')
+#: Bytes are counted above the driver: PostgreSQL is given what SQLite is.
+STORES = ('sqlite', 'redis', 'postgresql')
 
 #: Seconds in which a notifier clears the flag of a queue.
 _CLEARED = 12.0
@@ -99,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{name}: {value}')
     stores = [options.store] if options.store else STORES
     for store in stores:
-        if 'bytes' in options.parts:
+        if 'bytes' in options.parts and store != 'postgresql':
             _bytes(store, options.size, options.subscribers)
         if 'cost' in options.parts:
             _cost(store, options.fewer, options.posts)
@@ -203,7 +213,7 @@ def _compared(
     connection: load.Connection,
     steps: Mapping[str, Step],
     posts: int,
-    pids: Sequence[int],
+    pids: Callable[[], Sequence[int]],
 ) -> tuple[Mapping[str, list[float]], Mapping[str, float]]:
     """Post to both in turns; return durations and processor time of each."""
     slices = 20
@@ -211,13 +221,13 @@ def _compared(
     cpu: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(slices + 1):
         for name, step in steps.items():
-            before = machine.cpu_seconds(*pids)
+            before = machine.cpu_seconds(*pids())
             durations = []
             for _ in range(posts // slices):
                 began = time.perf_counter()
                 connection.exchange(step)
                 durations.append(time.perf_counter() - began)
-            spent = machine.cpu_seconds(*pids) - before
+            spent = machine.cpu_seconds(*pids()) - before
             if turn:
                 # The first one was to warm up.
                 times[name] += durations
@@ -228,25 +238,38 @@ def _compared(
 
 
 @contextlib.contextmanager
-def _running(store: str) -> Iterator[tuple[Zaqar, Sequence[int]]]:
-    """Run a server; yield it, with its processes and those of its store."""
+def _running(
+    store: str,
+) -> Iterator[tuple[Zaqar, Callable[[], Sequence[int]]]]:
+    """Run a server; yield it, and what returns its processes.
+
+    With those of its store.
+    """
     cores = machine.cores()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        drivers, others = '', []
+        drivers, others = '', list[int]
         with machine.pinned(cores and cores[0]):
             if store == 'redis':
                 redis = Redis()
                 stack.callback(redis.stop)
                 drivers = target.stores(redis.url)
-                others.append(redis.process.child.pid)
+                first = redis.process.child.pid
+                others = functools.partial(list, [first])
+            elif store == 'postgresql':
+                postgresql = sql.start(sql.PostgreSQL, durable=True)
+                stack.callback(postgresql.stop)
+                database = databases.Own(postgresql)
+                drivers = with_database(database.database())
+                others = database.processes
             server = Zaqar(
                 pathlib.Path(folder), rest=_REST.format(drivers=drivers)
             )
+            notify_soak.prepare(server, drivers)
             server.start()
         stack.callback(server.stop)
         stack.enter_context(machine.pinned(cores and cores[1]))
-        yield server, [*server.workers(), *others]
+        yield server, lambda: [*server.workers(), *others()]
 
 
 def _request(path: str, body: bytes) -> Step:

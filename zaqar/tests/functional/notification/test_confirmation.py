@@ -214,7 +214,8 @@ def test_a_subscriber_is_asked_once_a_minute_at_most(
         # It is fine, and the same; no notice is sent for it, now or later.
         assert rig.subscribe(receiver.url) == one
     rig.rests()
-    rig.ahead = 59
+    # Not nearly a minute: a busy machine takes its time as well.
+    rig.ahead = 30
     assert rig.subscribe(receiver.url) == one
     rig.rests()
     assert len(receiver.got) == 1
