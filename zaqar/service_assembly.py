@@ -14,7 +14,7 @@ from oslo_config import cfg
 from zaqar import (
     config_file_check,
     config_loading,
-    guru_reports,
+    guru_report_triggers,
     metrics,
     optional_services_from_conf,
     startup_log,
@@ -59,8 +59,8 @@ from zaqar.waiting.waited_queues import WaitedQueues
 
 # Loaded by those who need them: a worker has no use for their libraries.
 if TYPE_CHECKING:
+    from zaqar.guru_report_text import Facts
     from zaqar.notification.notifier_service import Notifier
-    from zaqar.oslo_guru_report import Facts
     from zaqar.transport.websocket.server import Server as WebSocketServer
 
 
@@ -231,7 +231,9 @@ class Service:
         """
         if self.metrics.top_projects is not None:
             sections['Projects'] = self.metrics.top_projects.facts
-        guru_reports.install(self.conf, {'Pools': self._pools, **sections})
+        guru_report_triggers.install(
+            self.conf, {'Pools': self._pools, **sections}
+        )
 
     def _pools(self) -> Mapping[str, Any]:
         """Return the state of each store of messages, by its pool's name."""
