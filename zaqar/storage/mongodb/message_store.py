@@ -33,7 +33,7 @@ from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster
 from zaqar.storage.mongodb.queue_byte_counts import QueueByteCounts
-from zaqar.storage.mongodb.queue_state import QueueDocuments
+from zaqar.storage.mongodb.queue_documents import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import QueueCache
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
 from zaqar.storage.post_call_parameters import PostCall
