@@ -11,7 +11,7 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     compound_statement_posts,
     locked_queue_posts,
-    posting,
+    post_within_transaction,
     single_statement_posts,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
@@ -179,7 +179,9 @@ class SharedPosts:
                     session, posts, unsubscribed, skip=False
                 )
             return [
-                posting.post_within(session, post, 0, unsubscribed)
+                post_within_transaction.post_within(
+                    session, post, 0, unsubscribed
+                )
                 for post in posts
             ]
 
@@ -191,5 +193,8 @@ class SharedPosts:
 
     def _store(self, post: PostCall, limit: int = 0) -> _Ids:
         return self._database.write(
-            posting.post_within, post, limit, self._unsubscribed
+            post_within_transaction.post_within,
+            post,
+            limit,
+            self._unsubscribed,
         )
