@@ -20,7 +20,11 @@ from zaqar.controllers import (
 )
 from zaqar.notification import settings as notification
 from zaqar.pools import expiry_sweeper, pool_selection
-from zaqar.storage import configured_stores, installed_drivers, store_opener
+from zaqar.storage import (
+    driver_and_path_settings,
+    installed_drivers,
+    store_opener,
+)
 from zaqar.transport import caller_identity
 from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.websocket import settings as websocket
@@ -45,7 +49,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         *cmd_server.CLI_OPTS,
         optional_features.POOLING,
         optional_features.DEPRECATED_VERSIONS,
-        *configured_stores.STATE_OPTS,
+        *driver_and_path_settings.STATE_OPTS,
         *configured_limits.OPTS[None],
     ]
     return [
@@ -58,8 +62,8 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
             ],
         ),
         (
-            configured_stores.GROUP,
-            [*cmd_server.DRIVERS_OPTS, *configured_stores.OPTS],
+            driver_and_path_settings.GROUP,
+            [*cmd_server.DRIVERS_OPTS, *driver_and_path_settings.OPTS],
         ),
         (
             wsgi_server.GROUP,
@@ -102,10 +106,10 @@ def _drivers() -> list[Group]:
     installed = installed_drivers.installed()
     return [
         (
-            f'{configured_stores.GROUP}:{plane}:{name}',
-            configured_stores.opts_of(installed[name], plane),
+            f'{driver_and_path_settings.GROUP}:{plane}:{name}',
+            driver_and_path_settings.opts_of(installed[name], plane),
         )
-        for plane in configured_stores.PLANES
+        for plane in driver_and_path_settings.PLANES
         for name in sorted(installed)
     ]
 

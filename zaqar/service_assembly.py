@@ -47,7 +47,7 @@ from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage import store_opener
-from zaqar.storage.configured_stores import Plane, state_path
+from zaqar.storage.driver_and_path_settings import Plane, state_path
 from zaqar.storage.store_opener import Store
 from zaqar.transport import caller_identity
 from zaqar.transport.sqs import settings as sqs
