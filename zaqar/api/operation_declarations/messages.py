@@ -22,7 +22,7 @@ from zaqar.api.policy_base_rules import CONSUMER, OBSERVER
 from zaqar.api.requests_with_wait import Waiting
 from zaqar.controllers import (
     message_explanations,
-    messages,
+    message_reading_and_deletion,
     posting,
     surrogate_tolerant_json,
 )
@@ -106,7 +106,7 @@ OPERATIONS = (
         name='message_list',
         http='GET /v2/queues/{queue_name}/messages',
         rule=GET_ALL_RULE,
-        handler=messages.list_,
+        handler=message_reading_and_deletion.list_,
         summary='List messages, oldest first, or get several by id.',
         error_message='Messages could not be listed',
         responses={200: response_schemas.MESSAGE_PAGE},
@@ -138,7 +138,7 @@ OPERATIONS = (
         name='message_get_many',
         http=None,
         rule=GET_ALL_RULE,
-        handler=messages.get_many,
+        handler=message_reading_and_deletion.get_many,
         summary='Get several messages by id.',
         error_message='Messages could not be listed',
         responses={200: response_schemas.MESSAGES},
@@ -150,7 +150,7 @@ OPERATIONS = (
         rule=Rule(
             'messages:delete_all', CONSUMER, 'Delete or pop several messages.'
         ),
-        handler=messages.delete_many,
+        handler=message_reading_and_deletion.delete_many,
         summary='Delete messages by id, or pop the oldest free ones.',
         error_message='Messages could not be deleted',
         responses={200: response_schemas.POPPED, 204: None},
@@ -170,11 +170,13 @@ OPERATIONS = (
             takes=True,
             count=lambda popped: len(popped.messages),
             nothing=Popped((), 0),
-            check=lambda context, arguments: messages.check_deletion(
-                context.limits,
-                arguments['ids'],
-                arguments['claim_ids'],
-                arguments['pop'],
+            check=lambda context, arguments: (
+                message_reading_and_deletion.check_deletion(
+                    context.limits,
+                    arguments['ids'],
+                    arguments['claim_ids'],
+                    arguments['pop'],
+                )
             ),
             needs='pop',
         ),
@@ -184,7 +186,7 @@ OPERATIONS = (
         name='message_get',
         http='GET /v2/queues/{queue_name}/messages/{message_id}',
         rule=Rule('messages:get', OBSERVER, 'Show a message.'),
-        handler=messages.get,
+        handler=message_reading_and_deletion.get,
         summary='Get one message.',
         error_message='Message could not be retrieved',
         responses={200: response_schemas.MESSAGE},
@@ -209,7 +211,7 @@ OPERATIONS = (
         name='message_delete',
         http='DELETE /v2/queues/{queue_name}/messages/{message_id}',
         rule=Rule('messages:delete', CONSUMER, 'Delete a message.'),
-        handler=messages.delete,
+        handler=message_reading_and_deletion.delete,
         summary='Delete one message, with its claim if it is claimed.',
         error_message='Message could not be deleted',
         query=(

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from zaqar.controllers import (
     claims,
-    messages,
+    message_reading_and_deletion,
     posting,
     queue_stats,
     queues,
@@ -108,7 +108,7 @@ class Caller:
         include_claimed: bool = True,
     ) -> MessagePage:
         """List a page, delayed messages too."""
-        return messages.list_(
+        return message_reading_and_deletion.list_(
             self.ctx,
             scope=self.scope,
             marker=marker,
@@ -121,26 +121,28 @@ class Caller:
 
     def everything(self) -> list[Message]:
         """Return all live messages."""
-        messages: list[Message] = []
+        message_reading_and_deletion: list[Message] = []
         page = self.page(limit=20)
         while page.messages:
-            messages += page.messages
+            message_reading_and_deletion += page.messages
             page = self.page(limit=20, marker=page.marker)
-        return messages
+        return message_reading_and_deletion
 
     def get(self, message_id: str) -> Message:
         """Look up a message."""
-        return messages.get(
+        return message_reading_and_deletion.get(
             self.ctx, scope=self.scope, message_id=message_id
         ).message
 
     def get_many(self, *ids: str) -> Sequence[Message]:
         """Look up messages."""
-        return messages.get_many(self.ctx, scope=self.scope, ids=ids).messages
+        return message_reading_and_deletion.get_many(
+            self.ctx, scope=self.scope, ids=ids
+        ).messages
 
     def delete(self, message_id: str, claim_id: str | None = None) -> None:
         """Delete a message."""
-        messages.delete(
+        message_reading_and_deletion.delete(
             self.ctx,
             scope=self.scope,
             message_id=message_id,
@@ -149,13 +151,13 @@ class Caller:
 
     def delete_many(self, *ids: str) -> None:
         """Delete messages."""
-        messages.delete_many(
+        message_reading_and_deletion.delete_many(
             self.ctx, scope=self.scope, ids=ids, claim_ids=None, pop=None
         )
 
     def pop(self, count: int = 20) -> Sequence[Message]:
         """Take messages for good."""
-        deletion = messages.delete_many(
+        deletion = message_reading_and_deletion.delete_many(
             self.ctx, scope=self.scope, ids=None, claim_ids=None, pop=count
         )
         return deletion.messages if deletion else []

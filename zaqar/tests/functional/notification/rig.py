@@ -16,7 +16,7 @@ from oslo_config import cfg
 
 from zaqar import store_clock
 from zaqar.controllers import (
-    messages,
+    message_reading_and_deletion,
     outbox_notices,
     posting,
     queues,
@@ -204,7 +204,7 @@ class Rig:
 
     def messages(self, queue: str) -> Sequence[Message]:
         """Return the messages of a queue."""
-        page = messages.list_(
+        page = message_reading_and_deletion.list_(
             self.ctx,
             scope=Scope('p', queue),
             marker=None,
@@ -224,16 +224,16 @@ class Rig:
 
     def waiting(self) -> Sequence[Message]:
         """Return what is still in the outbox."""
-        messages: list[Message] = []
+        message_reading_and_deletion: list[Message] = []
         for qid in (OUTBOX, PENDING):
-            messages += self.store.list(
+            message_reading_and_deletion += self.store.list(
                 qid,
                 now=self.now(),
                 limit=1000,
                 include_claimed=True,
                 include_delayed=True,
             ).messages
-        return messages
+        return message_reading_and_deletion
 
     def put_off(self) -> None:
         """Wait until a delivery waits for a later attempt, and no other.

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import messages, subscription_deliveries
+from zaqar.controllers import (
+    message_reading_and_deletion,
+    subscription_deliveries,
+)
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.microversion_constants import V2_1
@@ -184,7 +187,7 @@ def test_a_replay_whose_notifier_dies_skips_nothing(
         while True:
             fan_out(rig.ctx, rig.store)
     # Pages have others now.
-    messages.delete(
+    message_reading_and_deletion.delete(
         rig.ctx,
         scope=Scope('p', 'q'),
         message_id=rig.messages('q')[0].id,
