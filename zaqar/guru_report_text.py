@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text of a guru meditation report; see :mod:`zaqar.guru_report_triggers`."""
+"""The text of a guru meditation report.
+
+See :mod:`zaqar.guru_report_triggers`.
+"""
 
 import os
 from collections.abc import Callable, Mapping

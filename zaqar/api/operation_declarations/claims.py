@@ -16,7 +16,7 @@ from zaqar.api.operation import (
 )
 from zaqar.api.policy_base_rules import CONSUMER, OBSERVER
 from zaqar.api.requests_with_wait import Waiting
-from zaqar.controllers import claims, settling
+from zaqar.controllers import claimed_message_settlement, claims
 from zaqar.microversion_constants import V2_1
 
 #: What the schema, which is that of the newest version, does not say.
@@ -50,7 +50,9 @@ def _options(
 
 #: Bytes of a request to settle messages: so many of the longest reasons, all
 #: of their characters as pairs of escapes, and something for the rest.
-_MAX_SETTLEMENTS = settling.MOST_ENTRIES * (12 * settling.MOST_REASON + 512)
+_MAX_SETTLEMENTS = claimed_message_settlement.MOST_ENTRIES * (
+    12 * claimed_message_settlement.MOST_REASON + 512
+)
 
 
 def _entries(**members: json_schema_parts.Schema) -> json_schema_parts.Schema:
@@ -61,7 +63,10 @@ def _entries(**members: json_schema_parts.Schema) -> json_schema_parts.Schema:
     return json_schema_parts.array(entry)
 
 
-_REASON = {'type': 'string', 'maxLength': settling.MOST_REASON}
+_REASON = {
+    'type': 'string',
+    'maxLength': claimed_message_settlement.MOST_REASON,
+}
 _SETTLEMENTS = json_schema_parts.obj(
     {
         'delete': json_schema_parts.array(json_schema_parts.TEXT),
@@ -74,7 +79,7 @@ _SETTLEMENTS = json_schema_parts.obj(
         'reject': _entries(reason=_REASON),
         'claim_counts': {
             'type': 'object',
-            'maxProperties': settling.MOST_ENTRIES,
+            'maxProperties': claimed_message_settlement.MOST_ENTRIES,
             'additionalProperties': json_schema_parts.COUNT,
         },
     },
@@ -132,7 +137,7 @@ OPERATIONS = (
         name='claim_settle',
         http='POST /v2/queues/{queue_name}/claims/{claim_id}/settle',
         rule=Rule('claims:settle', CONSUMER, 'Settle messages of a claim.'),
-        handler=settling.settle,
+        handler=claimed_message_settlement.settle,
         summary='Delete, release, extend and reject messages of a claim.',
         error_message='Messages could not be settled',
         responses={200: response_schemas.SETTLED},

@@ -20,10 +20,10 @@ from zaqar.storage.group_commit import Batcher
 from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
+    claimed_message_settlement,
     free_message_counts_and_wake_times,
     message_count_estimate,
     server_guarantees,
-    settling,
 )
 from zaqar.storage.mongodb.claim_updates import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
@@ -179,7 +179,7 @@ class MongoMessageStore(base.MessageStore):
         queue = self._cache.get(qid)
         if queue is None or not is_claim_id(claim_id):
             return None
-        results = settling.settle(
+        results = claimed_message_settlement.settle(
             self._database, queue, claim_id, settlements, now
         )
         self._held.subtract(queue, _deleted(settlements, results))

@@ -11,12 +11,12 @@ import msgspec
 from msgspec import structs
 
 from zaqar.controllers import (
+    claimed_message_settlement,
     claims,
     message_reading_and_deletion,
     posting,
     queue_stats,
     queues,
-    settling,
 )
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import MessagePage
@@ -91,7 +91,7 @@ class Caller:
 
     def settle(self, claim_id: str, **document: Any) -> dict[str, str]:
         """Settle messages; return what has become of each."""
-        answer = settling.settle(
+        answer = claimed_message_settlement.settle(
             self.ctx, scope=self.scope, claim_id=claim_id, document=document
         )
         return {item['id']: item['status'] for item in answer['results']}

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers.settling import NOT_HELD
+from zaqar.controllers.claimed_message_settlement import NOT_HELD
 from zaqar.errors import InvalidDeletion, MessageClaimed, NotFound
 from zaqar.transport.sqs import (
     batch_checks_and_outcomes,
