@@ -27,13 +27,8 @@ from zaqar.controllers.result_types import (
 from zaqar.microversion_constants import Version
 from zaqar.objects import Kind, Message, MessageSpan, Scope
 from zaqar.transport import resource_representations, response_view_coverage
-from zaqar.transport.wsgi.responses import (
-    Response,
-    encode,
-    json_response,
-    link,
-    next_page,
-)
+from zaqar.transport.wsgi.page_links import link, next_page
+from zaqar.transport.wsgi.responses import Response, encode, json_response
 
 #: Takes a result, the queue or topic of the path (None without one) and the
 #: request's path.
