@@ -19,7 +19,7 @@ from zaqar.api import (
 )
 from zaqar.api.operation import EVENT_STREAM, PUBLIC, Body, Operation, Param
 from zaqar.controllers import idempotency_key
-from zaqar.controllers.configured_limits import MAX_PROJECT
+from zaqar.controllers.name_validation import MAX_PROJECT
 from zaqar.microversion_constants import SERVICE, V2_1, Version
 
 _VARIABLE = re.compile(r'{(\w+)}')

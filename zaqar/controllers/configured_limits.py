@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +20,6 @@ MIN_TTL = 60
 
 #: Items of a page by default.
 DEFAULT_PAGE = 10
-
-#: Longest name of a project, and of a queue or topic, in characters.
-MAX_PROJECT = 256
-MAX_NAME = 64
-
-_NAME = re.compile(rf'[A-Za-z0-9_.-]{{1,{MAX_NAME}}}')
 
 
 def _page(items: str) -> Any:
@@ -174,11 +167,6 @@ class Limits:
 
 
 OPTS = options_as_dataclass_fields.options(Limits)
-
-
-def is_name(text: str) -> bool:
-    """Tell whether a text can be the name of a queue or topic."""
-    return bool(_NAME.fullmatch(text)) and text not in ('.', '..')
 
 
 def page_size(

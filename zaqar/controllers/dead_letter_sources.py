@@ -13,7 +13,7 @@ from typing import Any
 
 from zaqar.controllers import allowed_dead_letter_sources
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import is_name
+from zaqar.controllers.name_validation import is_name
 from zaqar.controllers.subscription_records import parent_of
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.microversion_constants import V2_1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import is_name
+from zaqar.controllers.name_validation import is_name
 from zaqar.controllers.pool_and_flavor_lookups import (
     capabilities,
     catalogue_of,

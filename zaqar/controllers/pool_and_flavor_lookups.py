@@ -4,7 +4,8 @@
 from collections.abc import Sequence
 
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import is_name, page_size
+from zaqar.controllers.configured_limits import page_size
+from zaqar.controllers.name_validation import is_name
 from zaqar.errors import ConfigurationError, InvalidRequest, NoRoute
 from zaqar.objects import Record
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue

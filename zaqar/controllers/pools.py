@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar import request_deadline
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import is_name
+from zaqar.controllers.name_validation import is_name
 from zaqar.controllers.pool_and_flavor_lookups import capabilities, named, page
 from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import (

@@ -17,7 +17,8 @@ from zaqar.controllers import (
     subscription_records,
 )
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import MAX_NAME, page_size
+from zaqar.controllers.configured_limits import page_size
+from zaqar.controllers.name_validation import MAX_NAME
 from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.microversion_constants import V2_1

@@ -9,7 +9,8 @@ from zaqar.controllers import (
     retry_policy_validation,
     sqs_fifo_queue_rules,
 )
-from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
+from zaqar.controllers.configured_limits import MIN_TTL, Limits
+from zaqar.controllers.name_validation import is_name
 from zaqar.microversion_constants import V2_1, Version
 from zaqar.objects import Kind, Scope
 

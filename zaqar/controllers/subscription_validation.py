@@ -18,7 +18,8 @@ from zaqar.controllers import (
     trust_interface,
     webhook_secret_format,
 )
-from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
+from zaqar.controllers.configured_limits import MIN_TTL, Limits
+from zaqar.controllers.name_validation import is_name
 from zaqar.errors import InvalidRequest
 
 #: The first second of the year 10000, which Python cannot represent.
