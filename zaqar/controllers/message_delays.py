@@ -9,7 +9,7 @@ import msgspec
 
 from zaqar.controllers import url_signatures
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.reserved_metadata import is_int
+from zaqar.controllers.json_values import is_int
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.store_clock import Clock
 

@@ -10,10 +10,10 @@ from zaqar.controllers import body_filter, message_extras_codec
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.controllers.body_filter import Filter
 from zaqar.controllers.filter_operators import InvalidFilter
+from zaqar.controllers.json_values import is_int
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.name_validation import is_name
 from zaqar.controllers.redrive_records import Redrive
-from zaqar.controllers.reserved_metadata import is_int
 from zaqar.errors import InvalidRequest
 from zaqar.objects import Kind, Message, Scope
 

@@ -10,6 +10,7 @@ from zaqar.controllers import (
     sqs_fifo_queue_rules,
 )
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
+from zaqar.controllers.json_values import is_int
 from zaqar.controllers.name_validation import is_name
 from zaqar.microversion_constants import V2_1, Version
 from zaqar.objects import Kind, Scope
@@ -143,11 +144,6 @@ def fault(
         if text is not None:
             return text
     return None
-
-
-def is_int(value: Any) -> bool:
-    """Tell whether a JSON value is an integer; booleans are none."""
-    return type(value) is int
 
 
 def _integer(
