@@ -12,6 +12,7 @@ from zaqar.controllers import (
     message_delays,
     outbox_notices,
     subscription_delivery_status,
+    subscription_request_limits,
 )
 from zaqar.controllers import subscription_records as records
 from zaqar.controllers.caller_and_services import Context
@@ -159,7 +160,7 @@ def replay(
     subscription, _ = records.current(ctx, scope, subscription_id, now)
     if not ctx.pipeline.is_notified(subscription):
         raise Conflict('The subscriber has not confirmed.')
-    if not subscription_delivery_status.may_replay(
+    if not subscription_request_limits.may_replay(
         store, (scope, subscription_id), now
     ):
         raise Conflict('A replay was requested less than a minute ago.')

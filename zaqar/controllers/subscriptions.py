@@ -15,6 +15,7 @@ from zaqar.controllers import (
     subscription_delivery_status,
     subscription_filters,
     subscription_quotas,
+    subscription_request_limits,
     subscription_signing_keys,
     subscription_trusts,
     trust_interface,
@@ -241,7 +242,7 @@ def _request_confirmation(
     if not ctx.signer.has_key:
         subscription_delivery_status.fail(store, key, _NO_KEY, now)
         return
-    if not subscription_delivery_status.may_request(
+    if not subscription_request_limits.may_request(
         store, key, wanted=wanted, now=now
     ):
         return
