@@ -33,7 +33,7 @@ from benchmarks.deployment import (
     Slice,
     deployed,
 )
-from zaqar.pools.queue_records import CACHED, FRESH
+from zaqar.pools.queue_record_cache import CACHED, FRESH
 
 SECTION = 'Capacity'
 

@@ -28,7 +28,7 @@ from zaqar.errors import (
 )
 from zaqar.objects import Queue, Record, Scope
 from zaqar.pools import open_stores_and_pings, queue_records
-from zaqar.pools.queue_records import QueueRecordCache
+from zaqar.pools.queue_record_cache import QueueRecordCache
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 

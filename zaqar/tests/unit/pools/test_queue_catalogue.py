@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.objects import Record, Scope
-from zaqar.pools import queue_records
+from zaqar.pools import queue_record_cache
 from zaqar.pools.queue_catalogue import Catalogue
 
 
@@ -40,7 +40,7 @@ def test_what_is_not_fresh_takes_no_memory() -> None:
         read = records.read
         assert catalogue.find(first)
         assert records.read == read
-        now += queue_records.FRESH
+        now += queue_record_cache.FRESH
         assert catalogue.find(Scope('p', 'last'))
         held, _ = tracemalloc.get_traced_memory()
     finally:
