@@ -7,7 +7,7 @@ detects changes by other processes in the call itself: it has a tombstone of
 each deleted queue, and of every other queue the lowest version of the record
 that may be used. That version is raised before a change is recorded. Calls
 that depend on no metadata are not checked, and reads may be up to
-:data:`.queue_records.FRESH` seconds out of date.
+:data:`.queue_record_cache.FRESH` seconds out of date.
 """
 
 import contextlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of queues: what they hold, and a cache of those read lately."""
+"""Records of queues, and the queues that they hold."""
 
 import secrets
 from collections.abc import Mapping
