@@ -5,7 +5,7 @@ from oslo_config import cfg
 
 from zaqar import config_loading
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
-from zaqar.controllers.quota_checks import LimitSource
+from zaqar.controllers.quota_limit_sources import LimitSource
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.rate_limits import RateSettings, Throttle
 from zaqar.controllers.trust_interface import Trusts

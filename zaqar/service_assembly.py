@@ -36,7 +36,8 @@ from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.quota_checks import Quotas, RecordedLimits
+from zaqar.controllers.quota_checks import Quotas
+from zaqar.controllers.quota_limit_sources import RecordedLimits
 from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError

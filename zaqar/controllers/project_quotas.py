@@ -9,7 +9,7 @@ import msgspec
 from zaqar import control_character_patterns
 from zaqar.controllers import (
     pending_byte_counts,
-    quota_checks,
+    quota_limit_sources,
     stored_byte_quota,
     subscription_expiry_and_count_records,
     websocket_connection_quota,
@@ -85,7 +85,7 @@ def update(
             name: limit for name, limit in limits.items() if limit is not None
         }
 
-    key = (quota_checks.KIND, project_id, quota_checks.NAME)
+    key = (quota_limit_sources.KIND, project_id, quota_limit_sources.NAME)
     change(ctx.catalogue.management, key, edit)
     ctx.quotas.forget(project_id)
     return ProjectQuotas(project_id, ctx.quotas.limits(project_id), usage)

@@ -14,12 +14,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 import msgspec
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
+from zaqar.controllers.quota_limit_sources import (
+    NO_LIMITS,
+    LimitSource,
+    LimitsUnavailable,
+)
 from zaqar.controllers.quota_settings import (
     RESOURCES,
     Limits,
@@ -31,10 +35,6 @@ from zaqar.pools.queue_catalogue import Room
 from zaqar.storage.base import ManagementStore
 
 LOG = logging.getLogger(__name__)
-
-#: Kind and name of the record with the own limits of a project.
-KIND = 'quota'
-NAME = 'limits'
 
 #: Seconds for which limits are cached, and after which they are read again if
 #: that failed.
@@ -49,43 +49,6 @@ _LOCKS = 64
 
 #: Seconds for which a creation waits for others of the same project.
 _PATIENCE = 5.0
-
-_NO_LIMITS: Limits = {}
-
-
-class LimitsUnavailable(Exception):
-    """The limits of a project cannot be read at present.
-
-    :ivar general: the last known ones of projects without limits of their own
-    """
-
-    def __init__(self, text: str, general: Limits = _NO_LIMITS) -> None:
-        super().__init__(text)
-        self.general = general
-
-
-class LimitSource(Protocol):
-    """Knows the limits of projects."""
-
-    def limits(self, project: str) -> Limits:
-        """Return the limits of a project; below zero there is none.
-
-        :raises LimitsUnavailable: it does not respond
-        """
-
-
-class RecordedLimits:
-    """Own limits of projects, in the management store."""
-
-    def __init__(self, store: ManagementStore) -> None:
-        self._store = store
-
-    def limits(self, project: str) -> Limits:
-        try:
-            record = self._store.get(KIND, project, NAME)
-        except StoreUnavailable as error:
-            raise LimitsUnavailable(str(error)) from error
-        return {} if record is None else record.data
 
 
 class _Known(msgspec.Struct):
@@ -128,7 +91,7 @@ class Quotas:
     def limits(self, project: str) -> Limits:
         """Return the limits that a project has."""
         if not self._is_on:
-            return _NO_LIMITS
+            return NO_LIMITS
         if self._source is None:
             return self._defaults
         known = self._known.get(project)
@@ -207,7 +170,7 @@ class Quotas:
             if known is not None:
                 limits = known.limits
             else:
-                general = getattr(error, 'general', _NO_LIMITS)
+                general = getattr(error, 'general', NO_LIMITS)
                 limits = _merged(self._defaults, general)
             patience = AGAIN
         # At the end, so that those go first that were read longest ago.

@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
-from zaqar.controllers.quota_checks import (
-    AGAIN,
-    FRESH,
-    LimitsUnavailable,
-    Quotas,
-)
+from zaqar.controllers.quota_checks import AGAIN, FRESH, Quotas
+from zaqar.controllers.quota_limit_sources import LimitsUnavailable
 from zaqar.controllers.quota_settings import Limits, QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 
