@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who makes a request, and what its signature gives access to."""
+"""Who makes a request, and what its signature gives access to.
+
+The service itself makes some: see :func:`service_identity`.
+"""
 
 import datetime
 from collections.abc import Mapping
@@ -45,3 +48,12 @@ class Identity(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Return it without the token and Keystone's record of it."""
         return f'Identity({self.project!r}, {self.client!r}, {self.roles!r})'
+
+
+#: Client id of the service itself, and of all records in the outbox.
+SERVICE_CLIENT = '00000000-0000-0000-0000-000000000000'
+
+
+def service_identity(project: str) -> Identity:
+    """Return the identity under which notifiers work for a project."""
+    return Identity(project, SERVICE_CLIENT)

@@ -15,6 +15,7 @@ from zaqar import (
     config_file_check,
     config_loading,
     guru_report_triggers,
+    identity,
     metrics,
     optional_services_from_conf,
     startup_log,
@@ -25,7 +26,6 @@ from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
     health,
-    outbox_notices,
     pending_byte_counts,
     quota_checks,
     redrive_records,
@@ -120,7 +120,7 @@ class Service:
             ]
             self._usage = ApproximateUsage(self._quotas, resources)
         self.internal = Context(
-            outbox_notices.service_identity(''),
+            identity.service_identity(''),
             self.catalogue,
             limits,
             0,

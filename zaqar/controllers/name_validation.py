@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which names projects, queues and topics may have."""
 
-from __future__ import annotations
-
 import re
 
 #: Longest name of a project, and of a queue or topic, in characters.
 MAX_PROJECT = 256
-
-
 MAX_NAME = 64
-
 
 _NAME = re.compile(rf'[A-Za-z0-9_.-]{{1,{MAX_NAME}}}')
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import outbox_notices
+from zaqar.controllers import outbox_notices, outbox_records
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import PostNotice
 from zaqar.objects import Message, Scope
@@ -115,7 +115,7 @@ class PendingDeliveryCounts:
             (OUTBOX, _of_notice, notices),
             (PENDING, _of_delivery, deliveries),
         ):
-            pages = outbox_notices.pages(store, qid, PAGE)
+            pages = outbox_records.pages(store, qid, PAGE)
             for message in itertools.chain.from_iterable(pages):
                 if seen >= MOST or size >= MOST_BYTES or self._timer() >= end:
                     return Counts(deliveries, notices, is_complete=False)
@@ -156,8 +156,8 @@ _SHARED = msgspec.json.Decoder(_Shared)
 def _of_delivery(
     message: Message, cipher: Cipher
 ) -> Iterator[tuple[Any, Waiting]]:
-    with contextlib.suppress(outbox_notices.Unreadable):
-        record, count = outbox_notices.decode(cipher, message, _read)
+    with contextlib.suppress(outbox_records.Unreadable):
+        record, count = outbox_records.decode(cipher, message, _read)
         waiting = Waiting(count, record.first_at)
         scope = outbox_notices.scope_of(record)
         # A request for confirmation has none.
@@ -179,7 +179,7 @@ def _read(text: bytes) -> tuple[_Delivery, int]:
 def _of_notice(
     message: Message, cipher: Cipher
 ) -> Iterator[tuple[Any, Waiting]]:
-    with contextlib.suppress(outbox_notices.Unreadable):
+    with contextlib.suppress(outbox_records.Unreadable):
         notice = outbox_notices.read(cipher, message)
         is_fanned_out = message.reason == outbox_notices.FANNED_OUT
         if isinstance(notice, PostNotice) and not is_fanned_out:

@@ -8,7 +8,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from zaqar.controllers import outbox_notices, subscription_records
+from zaqar.controllers import (
+    outbox_notices,
+    outbox_records,
+    subscription_records,
+)
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.objects import NewMessage, Queue, Scope
@@ -48,7 +52,7 @@ def of_post(
             str(queue.scope.kind),
             sealed,
         )
-        item = outbox_notices.encode(ctx.cipher if sealed else None, notice)
+        item = outbox_records.encode(ctx.cipher if sealed else None, notice)
         if made is not None:
             made[:] = [item]
         return item

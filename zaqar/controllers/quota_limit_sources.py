@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the limits of projects come from: records of their own, or a service."""
+"""Where the limits of projects come from: own records, or a service."""
 
 from typing import Protocol
 

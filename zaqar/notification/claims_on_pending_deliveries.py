@@ -10,7 +10,7 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 
-from zaqar.controllers import outbox_notices
+from zaqar.controllers import outbox_records
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import fanout
@@ -74,7 +74,7 @@ class PendingClaims:
             PENDING, claim_id, now, {one.id for one in claim.messages}
         )
         self._leases.add(lease)
-        readable, unreadable = outbox_notices.read_all(
+        readable, unreadable = outbox_records.read_all(
             claim.messages,
             lambda message: PendingDelivery.read(self._cipher, message),
         )

@@ -9,7 +9,8 @@ import logging
 
 import msgspec
 
-from zaqar.controllers import message_extras_codec, outbox_notices, posting
+from zaqar import identity
+from zaqar.controllers import message_extras_codec, posting
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.notification import notifier_metrics
@@ -107,7 +108,7 @@ def _without_notifications(ctx: Context, delivery: Delivery) -> Context:
     Notifications of dead letters could go round in circles.
     """
     return Context(
-        outbox_notices.service_identity(delivery.project),
+        identity.service_identity(delivery.project),
         ctx.catalogue,
         ctx.limits,
         cipher=ctx.cipher,

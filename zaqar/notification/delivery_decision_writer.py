@@ -18,7 +18,7 @@ from itertools import islice
 
 from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.outbox_notices import REQUEUE_SECONDS
+from zaqar.controllers.outbox_records import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.notification import attempt_records, dead_letters, notifier_metrics
 from zaqar.notification.claimed_delivery import (

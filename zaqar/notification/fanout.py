@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from zaqar.controllers import outbox_notices
+from zaqar.controllers import outbox_notices, outbox_records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
@@ -120,7 +120,7 @@ class Fanout:
         before = [one.id for one in claim.messages if one.reason == FANNED_OUT]
         self._notices.check(store, claim.id, before)
         new = [one for one in claim.messages if one.reason != FANNED_OUT]
-        readable, unreadable = outbox_notices.read_all(
+        readable, unreadable = outbox_records.read_all(
             new, lambda message: outbox_notices.read(self._ctx.cipher, message)
         )
         places = dict(self._places)
@@ -237,7 +237,7 @@ def requeue(
     again = [
         record
         for message in unreadable
-        if (record := outbox_notices.requeued(message, now)) is not None
+        if (record := outbox_records.requeued(message, now)) is not None
     ]
     _post(store, qid, again, [message.id for message in unreadable])
     notifier_metrics.record('unreadable', len(unreadable))
@@ -247,7 +247,7 @@ def requeue(
         '%d s, until they expire. The first one is %s.',
         len(unreadable),
         len(again),
-        outbox_notices.REQUEUE_SECONDS,
+        outbox_records.REQUEUE_SECONDS,
         unreadable[0].id,
     )
 
@@ -255,7 +255,7 @@ def requeue(
 def _end_steps(store: MessageStore, steps: Mapping[str, Step]) -> None:
     """Store what is left of requests, and delete what was sent again."""
     rests = [
-        outbox_notices.encode(None, step.rest[0], delay=step.rest[1])
+        outbox_records.encode(None, step.rest[0], delay=step.rest[1])
         for step in steps.values()
         if step.rest is not None
     ]

@@ -19,13 +19,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from zaqar.controllers import delivery_attempt_history, outbox_notices
-from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.outbox_notices import (
-    LIFETIME,
-    ConfirmationRequest,
-    Payload,
+from zaqar.controllers import (
+    delivery_attempt_history,
+    outbox_notices,
+    outbox_records,
 )
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
+from zaqar.controllers.outbox_records import LIFETIME
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.objects import Message, NewMessage, Scope, Subscription
 from zaqar.storage.base import PENDING, MessageStore
@@ -114,7 +115,7 @@ class PendingDelivery(
 
         :raises Unreadable: the message is none, or its key is not configured
         """
-        return outbox_notices.decode(cipher, message, _decode)
+        return outbox_records.decode(cipher, message, _decode)
 
     def to_store(
         self,
@@ -134,7 +135,7 @@ class PendingDelivery(
         if self.source or self.sockets:
             own = [] if self.source else self.messages
             record = _Shared(self.copy(messages=[]), own)
-        return outbox_notices.encode(
+        return outbox_records.encode(
             cipher if self.sealed else None,
             record,
             ttl=ttl + delay,
@@ -280,6 +281,6 @@ def stored_messages(
 
     :param pause: called now and then, for work that cannot wait
     """
-    for page in outbox_notices.pages(store, PENDING, _PAGE):
+    for page in outbox_records.pages(store, PENDING, _PAGE):
         yield from page
         pause()

@@ -25,8 +25,8 @@ from zaqar.controllers.outbox_notices import (
     Notice,
     Payload,
     PostNotice,
-    Unreadable,
 )
+from zaqar.controllers.outbox_records import Unreadable
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     stored_messages,

@@ -20,8 +20,8 @@ from zaqar.controllers.outbox_notices import (
     Payload,
     ReplayRequest,
     ResendRequest,
-    Unreadable,
 )
+from zaqar.controllers.outbox_records import Unreadable
 from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.controllers.subscription_filters import Bodies
 from zaqar.errors import StoreUnavailable

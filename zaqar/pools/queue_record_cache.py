@@ -11,10 +11,7 @@ from zaqar.objects import Queue, Scope
 #: Seconds for which a record is cached, and the most records; the oldest are
 #: evicted.
 FRESH = 5.0
-
-
 CACHED = 10_000
-
 
 #: Seconds between two looks for records that are not fresh any more.
 FORGETTING = 0.5

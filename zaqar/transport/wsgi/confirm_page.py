@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from zaqar import identity
 from zaqar.api import operation_table
 from zaqar.api.dispatch import Dispatcher, Received
-from zaqar.controllers import outbox_notices
 from zaqar.controllers.url_signatures import Grant
 from zaqar.errors import NotFound, ZaqarError
 from zaqar.identity import Identity
@@ -125,7 +125,7 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
             operation_table.BY_ACTION[name],
             Identity(
                 link.scope.project,
-                outbox_notices.CLIENT,
+                identity.SERVICE_CLIENT,
                 signed=caller_identity.access(
                     link.values['Expires'], link.values['Signature']
                 ),

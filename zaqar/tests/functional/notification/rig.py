@@ -14,10 +14,9 @@ import msgspec
 from msgspec import structs
 from oslo_config import cfg
 
-from zaqar import store_clock
+from zaqar import identity, store_clock
 from zaqar.controllers import (
     message_reading_and_deletion,
-    outbox_notices,
     posting,
     queues,
     subscription_deliveries,
@@ -132,7 +131,7 @@ class Rig:
             version=version,
         )
         inner = structs.replace(
-            self.ctx, identity=outbox_notices.service_identity('')
+            self.ctx, identity=identity.service_identity('')
         )
         self.settings = NotificationSettings(
             **{**OPEN, **settings},

@@ -13,7 +13,7 @@ import pytest
 
 from zaqar import metrics
 from zaqar.controllers import message_extras_codec, posting, subscriptions
-from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
+from zaqar.controllers.outbox_records import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.notification import (
