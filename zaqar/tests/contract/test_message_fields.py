@@ -93,10 +93,18 @@ def test_each_message_has_its_own_fields(queue: Probe) -> None:
 
 
 def test_a_group_comes_back_as_it_was_posted(queue: Probe) -> None:
-    (one,) = queue.post('x', group=GROUP)
-    assert fields(queue.get(one)) == [(GROUP, None)]
-    assert fields(queue.list().messages) == [(GROUP, None)]
-    assert fields(queue.pop()) == [(GROUP, None)]
+    wanted: list[Fields] = [(GROUP, None)]
+    names = [*queue.post('x', group=GROUP)]
+    for more in ((), ((GROUP, b'1'), ('b', b'2'), (None, b'3'))):
+        for group, extras in more:
+            names += queue.send([message('x', group=group, extras=extras)])
+        wanted += more
+        assert fields(queue.get(*names)) == wanted
+        assert fields(queue.list().messages) == wanted
+        claim = queue.take()
+        assert fields(claim.messages) == wanted
+        queue.release(claim.id)
+    assert fields(queue.pop()) == wanted
 
 
 def test_fields_of_a_delayed_message_come_back(queue: Probe) -> None:

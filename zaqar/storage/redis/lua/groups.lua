@@ -80,24 +80,22 @@ local function first_of_groups(ready, size, has_delayed)
     if has_delayed then
         return {}, false
     end
-    local is_ready, by_head = {}, {}
-    for place = 1, #ready, 2 do
-        is_ready[ready[place]] = true
-        by_head[tonumber(ready[place + 1])] = ready[place]
-    end
     local page = call('ZRANGEBYSCORE', own.lined, ready[2], '+inf',
         'LIMIT', 0, size * 2)
     local places, begin = {}, 1
-    -- Where groups are short, all of these are the first ones.
-    while begin <= size and by_head[tonumber(page[begin])] do
-        local seq = page[begin]
-        places[begin], known_groups[seq] = seq, by_head[tonumber(seq)]
+    -- Where groups are short, each of these is the first one of the next.
+    while begin <= size and page[begin] and page[begin] == ready[begin * 2] do
+        places[begin] = page[begin]
+        known_groups[page[begin]] = ready[begin * 2 - 1]
         begin = begin + 1
     end
     if begin > size then
         return places, false
     end
-    local fields = {}
+    local fields, is_ready = {}, {}
+    for place = 1, #ready, 2 do
+        is_ready[ready[place]] = true
+    end
     for place = begin, #page do
         fields[place - begin + 1] = 'g' .. page[place]
     end

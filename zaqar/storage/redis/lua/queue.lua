@@ -375,18 +375,24 @@ local function read_beside(seqs, is_there, groups)
         return
     end
     read_groups, read_extras, read_reasons = groups, {}, {}
+    -- In most queues with groups these are all that there is.
+    local are_all = call('HLEN', own.beside) == call('ZCARD', own.lanes)
     local fields = {}
     for _, seq in ipairs(seqs) do
-        fields[#fields + 1] = 'e' .. seq
-        fields[#fields + 1] = 'r' .. seq
+        if not are_all then
+            fields[#fields + 1] = 'e' .. seq
+            fields[#fields + 1] = 'r' .. seq
+        end
         if groups[seq] == nil then
             fields[#fields + 1] = 'g' .. seq
         end
     end
     local things, at = values(own.beside, fields), 1
     for _, seq in ipairs(seqs) do
-        read_extras[seq], read_reasons[seq] = things[at], things[at + 1]
-        at = at + 2
+        if not are_all then
+            read_extras[seq], read_reasons[seq] = things[at], things[at + 1]
+            at = at + 2
+        end
         if groups[seq] == nil then
             groups[seq] = things[at]
             at = at + 1
