@@ -2,15 +2,19 @@
 """``python -m benchmarks.settling``: ten messages settled at once.
 
 Beside ten single deletions with the claim, which each round does, too, in the
-queue and under the load of the same moment.
+queue and under the load of the same moment. Both are done some times in a row:
+what comes first after something else takes longer, and nine of ten deletions
+do not. The first calls of all rows are also compared with each other.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import secrets
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -37,10 +41,19 @@ TEN = 10
 #: How long that may take beside as many deletions.
 MOST_RATIO = 0.15
 
+#: Claims that are settled in a row.
+ROW = 5
+
 #: Rounds before the clock runs.
 WARM_UP = 10
 
+#: Name of a single deletion; those of the first calls of rows begin so.
+SINGLE = 'one by one'
+FIRST = 'first '
+
 WAYS = ('delete', 'release', 'extend')
+
+Call = Callable[[], object]
 
 
 class Rounds:
@@ -54,18 +67,19 @@ class Rounds:
 
     def round(self) -> None:
         """Do everything once."""
-        self.at_store.run('one by one', self._delete, *self._claim())
-        self.over_http.run(
-            'one by one', self._delete_over_http, *self._claim()
-        )
-        for way in WAYS:
-            claim_id, ids = self._claim()
-            self.at_store.run(way, self._settle, claim_id, ids, way)
-            self._clear(ids)
-            claim_id, ids = self._claim()
-            step = self._step(claim_id, ids, way)
-            self.over_http.run(way, self._connection.exchange, step)
-            self._clear(ids)
+        for timer, deletions, step in (
+            (self.at_store, self._deletions, self._settlement),
+            (self.over_http, self._deletions_over_http, self._exchange),
+        ):
+            claims = [self._claim() for _ in range(ROW)]
+            row = [deletions(*claim) for claim in claims]
+            _time(timer, SINGLE, row)
+            for way in WAYS:
+                claims = [self._claim() for _ in range(ROW)]
+                calls = [step(*claim, way) for claim in claims]
+                _time(timer, way, [[call] for call in calls])
+                for _, ids in claims:
+                    self._clear(ids)
 
     def close(self) -> None:
         """End the connection."""
@@ -92,19 +106,35 @@ class Rounds:
             self._queue.qid, ids, now=self._queue.now()
         )
 
-    def _delete(self, claim_id: str, ids: Sequence[str]) -> None:
-        for name in ids:
-            self._queue.store.delete(
-                self._queue.qid,
-                name,
-                now=self._queue.now(),
-                claim_id=claim_id,
-            )
+    def _deletions(self, claim_id: str, ids: Sequence[str]) -> Sequence[Call]:
+        return [
+            functools.partial(self._delete, claim_id, name) for name in ids
+        ]
 
-    def _delete_over_http(self, claim_id: str, ids: Sequence[str]) -> None:
-        for name in ids:
-            href = f'{self._queue.path}/messages/{name}?claim_id={claim_id}'
-            self._connection.exchange(self._requests.delete_href(href))
+    def _delete(self, claim_id: str, message_id: str) -> None:
+        self._queue.store.delete(
+            self._queue.qid,
+            message_id,
+            now=self._queue.now(),
+            claim_id=claim_id,
+        )
+
+    def _deletions_over_http(
+        self, claim_id: str, ids: Sequence[str]
+    ) -> Sequence[Call]:
+        folder = f'{self._queue.path}/messages'
+        return [
+            functools.partial(
+                self._connection.exchange,
+                self._requests.delete_href(
+                    f'{folder}/{name}?claim_id={claim_id}'
+                ),
+            )
+            for name in ids
+        ]
+
+    def _settlement(self, claim_id: str, ids: Sequence[str], way: str) -> Call:
+        return functools.partial(self._settle, claim_id, ids, way)
 
     def _settle(self, claim_id: str, ids: Sequence[str], way: str) -> None:
         act = Act[way.upper()]
@@ -116,6 +146,10 @@ class Rounds:
             now=self._queue.now(),
         )
         assert results == [True] * TEN
+
+    def _exchange(self, claim_id: str, ids: Sequence[str], way: str) -> Call:
+        step = self._step(claim_id, ids, way)
+        return functools.partial(self._connection.exchange, step)
 
     def _step(self, claim_id: str, ids: Sequence[str], way: str) -> Step:
         """Return a request that settles messages."""
@@ -134,15 +168,38 @@ class Rounds:
         return Step(data, 200)
 
 
+def _time(timer: Timer, name: str, row: Sequence[Sequence[Call]]) -> None:
+    """Time a row of calls: those of each claim together, and the first."""
+    for place, calls in enumerate(row):
+        seconds = [*map(_seconds, calls)]
+        timer.seconds.setdefault(name, []).append(sum(seconds))
+        if place == 0:
+            timer.seconds.setdefault(FIRST + name, []).append(seconds[0])
+
+
+def _seconds(call: Call) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
     facts = machine.description()
-    facts = {**facts, 'Rounds': f'{options.rounds}'}
+    facts = {**facts, 'Rounds': f'{options.rounds}, rows of {ROW}'}
     print(report.facts(facts))
     table = Table(
         'Median ms of ten',
-        ['store', 'level', 'one by one', *WAYS, 'ratio of delete', ''],
+        [
+            'store',
+            'level',
+            SINGLE,
+            *WAYS,
+            'ratio of delete',
+            'of first calls',
+            '',
+        ],
     )
     timed_rounds.on_each(
         options.store,
@@ -163,17 +220,21 @@ def _measure(source: databases.Source, rounds: int, table: Table) -> None:
         rounds=rounds,
     )
     for level, timer in times:
-        single, *ways = (timer.median(name) for name in ('one by one', *WAYS))
+        single, *ways = (timer.median(name) for name in (SINGLE, *WAYS))
+        first_single, first = (
+            timer.median(FIRST + name) for name in (SINGLE, 'delete')
+        )
         ratio = ways[0] / single
         cells = [f'{seconds * 1000:.2f}' for seconds in (single, *ways)]
+        shown = [f'{ratio:.3f}', f'{first / first_single / TEN:.3f}']
         mark = 'SLOW' if ratio > MOST_RATIO else ''
-        table.rows.append([source.title, level, *cells, f'{ratio:.3f}', mark])
+        table.rows.append([source.title, level, *cells, *shown, mark])
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = program_options.parser('settling', __doc__)
     program_options.add_databases(parser)
-    parser.add_argument('--rounds', type=int, default=200)
+    parser.add_argument('--rounds', type=int, default=60)
     return parser.parse_args(arguments)
 
 
