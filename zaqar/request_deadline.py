@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The deadline of a request, which all calls of stores for it share.
 
-The dispatch of a request sets it for its thread; drivers end their own limits
-there at the latest. Work in the background has no deadline, only these limits.
+The dispatch of a request sets it for its thread, or its greenlet; drivers end
+their own limits there at the latest. Work in the background has no deadline, only these limits.
 """
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Iterator
+
+from zaqar.current_request import OF_THREAD
 
 #: Seconds after which the stores are waited for no longer. What is under way
 #: then may take up to a second more.
@@ -27,46 +28,34 @@ TOO_MANY = 'Too many requests are waiting.'
 UNDO = 2.0
 
 
-class _OfThread(threading.local):
-    """The request of a thread.
-
-    :ivar end: its deadline, by the monotonic clock
-    :ivar waited: seconds that it has waited for the thread
-    """
-
-    end = math.inf
-    waited = 0.0
-
-
-_REQUEST = _OfThread()
-
-
 def note_waiting(seconds: float) -> None:
     """Say how long the request of this thread has waited for a thread."""
-    _REQUEST.waited = seconds
+    OF_THREAD.request.waited = seconds
 
 
 def is_too_late() -> bool:
     """Tell whether the request has waited for too long to be begun."""
-    return _REQUEST.waited > LONGEST_WAIT
+    return OF_THREAD.request.waited > LONGEST_WAIT
 
 
 def begin(seconds: float = REQUEST) -> float:
     """Set the deadline of a request; pass the result to :func:`end`."""
-    former = _REQUEST.end
-    _REQUEST.end = time.monotonic() + seconds - _REQUEST.waited
+    request = OF_THREAD.request
+    former = request.end
+    request.end = time.monotonic() + seconds - request.waited
     return former
 
 
 def end(former: float) -> None:
     """Restore what was before :func:`begin`."""
-    _REQUEST.end = former
+    OF_THREAD.request.end = former
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Replace the deadline of this thread for a while."""
-    former, _REQUEST.end = _REQUEST.end, time.monotonic() + seconds
+    request = OF_THREAD.request
+    former, request.end = request.end, time.monotonic() + seconds
     try:
         yield
     finally:
@@ -80,8 +69,9 @@ def undoing() -> Iterator[None]:
     What has failed often failed because the time was over, and stores attempt
     nothing any more then: the change would stay.
     """
-    former = _REQUEST.end
-    _REQUEST.end = max(former, time.monotonic() + UNDO)
+    request = OF_THREAD.request
+    former = request.end
+    request.end = max(former, time.monotonic() + UNDO)
     try:
         yield
     finally:
@@ -90,13 +80,13 @@ def undoing() -> Iterator[None]:
 
 def cap(moment: float) -> float:
     """Return the earlier one of a monotonic time and the deadline."""
-    end_of_request = _REQUEST.end
+    end_of_request = OF_THREAD.request.end
     return moment if moment < end_of_request else end_of_request
 
 
 def left(most: float) -> float:
     """Return the seconds until the deadline, from 0 to ``most``."""
-    moment = _REQUEST.end
+    moment = OF_THREAD.request.end
     if moment == math.inf:
         return most
     return min(most, max(moment - time.monotonic(), 0.0))

@@ -2,8 +2,7 @@
 """The context of the log entries of a request.
 
 Few requests log anything. Each thread therefore has one context for all its
-requests, which gets the headers of each; what entries show of them is made
-when there is an entry.
+requests; what entries show of them is made when there is an entry.
 """
 
 import re
@@ -11,6 +10,7 @@ import threading
 
 from oslo_context import context
 
+from zaqar.current_request import OF_THREAD
 from zaqar.logging_setup import printable
 from zaqar.random_bytes import token_hex
 
@@ -18,37 +18,38 @@ _GLOBAL_ID = re.compile(r'req-[0-9a-fA-F-]{36}')
 
 
 class LogContext(context.RequestContext):
-    """The context of one request after another.
+    """The context of the request that the present thread answers."""
 
-    :ivar project: the header of the project, as WSGI passes it
-    :ivar global_id: the header of a request id that a caller has chosen
-    """
+    @property
+    def request_id(self) -> str:
+        """The id of the request, '' before the first one."""
+        return OF_THREAD.request.request_id
 
-    project = ''
-    global_id = ''
+    @request_id.setter
+    def request_id(self, value: str) -> None:
+        """Ignore what the library sets at first."""
 
     @property
     def project_id(self) -> str | None:
         """The project without control characters."""
-        text = self.project
+        text = OF_THREAD.request.project
         if not text.isascii():
             text = text.encode('latin-1', 'replace').decode(errors='replace')
         return printable(text) or None
 
     @project_id.setter
     def project_id(self, value: str | None) -> None:
-        """Take what the library sets at first."""
-        self.project = value or ''
+        """Ignore what the library sets at first."""
 
     @property
     def global_request_id(self) -> str | None:
         """The id that a caller has chosen, None for any other text."""
-        return self.global_id if _GLOBAL_ID.fullmatch(self.global_id) else None
+        text = OF_THREAD.request.global_id
+        return text if _GLOBAL_ID.fullmatch(text) else None
 
     @global_request_id.setter
     def global_request_id(self, value: str | None) -> None:
-        """Take what the library sets at first."""
-        self.global_id = value or ''
+        """Ignore what the library sets at first."""
 
 
 class _OfThread(threading.local):
@@ -64,23 +65,24 @@ def begin(global_id: str, project: str = '') -> str:
 
     That is a random UUID behind "req-".
 
-    :param global_id: see :class:`LogContext`
-    :param project: likewise; '' until the caller is known
+    :param global_id: the header of a request id that the caller has chosen
+    :param project: that of the project, as WSGI passes it; '' until the
+        caller is known
     """
     digits = token_hex(15)
     request_id = (
         f'req-{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}'
         f'-{digits[18:]}'
     )
-    own = _OWN.context
-    own.request_id = request_id
-    own.global_id = global_id
-    own.project = project
+    request = OF_THREAD.request
+    request.request_id = request_id
+    request.global_id = global_id
+    request.project = project
     # Over WebSocket, it may have answered a frame meanwhile.
-    own.update_store()
+    _OWN.context.update_store()
     return request_id
 
 
 def name_project(project: str) -> None:
     """Let them name the project, too."""
-    _OWN.context.project = project
+    OF_THREAD.request.project = project
