@@ -1,48 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The threads that answer requests; what they have no time for waits in turn.
+"""The threads that answer requests; others wait for one in turn."""
 
-Projects take turns, so that one with many requests does not hold up the
-others.
-"""
-
-import collections
 import logging
 import queue
 import threading
 from collections.abc import Callable
 
+from zaqar.transport.wsgi.server.waiting_requests import WaitingRequests, Work
+
 LOG = logging.getLogger(__name__)
-
-#: Bytes of all requests that wait, among them those whose clients have gone;
-#: beyond them a project may have its share still.
-MAX_WAITING_BYTES = 64 * 1024 * 1024
-
-#: How much more than that they hold, whoever they are of.
-_MOST = 2
-
-#: Requests that wait before clients may lose patience.
-MANY = 100
-
-Work = Callable[[], None]
-
-
-class _Owned:
-    """What waits for one owner, each with its bytes."""
-
-    __slots__ = ('held', 'items')
-
-    def __init__(self) -> None:
-        self.items: collections.deque[tuple[Work, int]] = collections.deque()
-        self.held = 0
 
 
 class RequestThreads:
     """Runs work, a limited number at a time.
 
-    What was woken takes turns with the rest: a message may wake thousands.
-
     :param count: the threads
-    :ivar waiting: how much waits, without what was woken
     """
 
     def __init__(self, count: int) -> None:
@@ -54,17 +26,17 @@ class RequestThreads:
         ]
         self._resting = list(range(count))
         self._lock = threading.Lock()
-        #: By owners, the one whose turn it is first.
-        self._waiting: dict[str, _Owned] = {}
-        self.waiting = 0
-        self._woken: collections.deque[Work] = collections.deque()
-        self._was_woken = False
-        self._held = 0
+        self._waiting = WaitingRequests()
+
+    @property
+    def waiting(self) -> int:
+        """Return how much waits, without what was woken."""
+        return self._waiting.count
 
     @property
     def are_crowded(self) -> bool:
         """Tell whether what comes now waits for long."""
-        return self.waiting >= MANY
+        return self._waiting.are_many
 
     @property
     def are_idle(self) -> bool:
@@ -94,13 +66,15 @@ class RequestThreads:
         :returns: False if nothing is done, since too much waits
         """
         with self._lock:
-            return self._begin(work) or self._wait(work, size(), owner())
+            return self._begin(work) or self._waiting.add(
+                work, size(), owner()
+            )
 
     def put_woken(self, work: Work) -> None:
         """Have work done that has waited for messages before."""
         with self._lock:
             if not self._begin(work):
-                self._woken.append(work)
+                self._waiting.add_woken(work)
 
     def work(self, number: int = 0, *, waits: bool = True) -> bool:
         """Do what a thread is called for, and what waits by then.
@@ -119,7 +93,7 @@ class RequestThreads:
                 # The thread must not be lost with it.
                 LOG.exception('A request failed')
             with self._lock:
-                work = self._take()
+                work = self._waiting.take()
                 if work is None:
                     self._resting.append(number)
         return True
@@ -128,49 +102,9 @@ class RequestThreads:
         while True:
             self.work(number)
 
-    # With the lock held.
-
     def _begin(self, work: Work) -> bool:
-        """Call a thread that rests, if there is one."""
+        """Call a thread that rests, if there is one; with the lock held."""
         if not self._resting:
             return False
         self._calls[self._resting.pop()].put(work)
-        return True
-
-    def _take(self) -> Work | None:
-        """Take the work whose turn it is."""
-        if self._woken and not (self._waiting and self._was_woken):
-            self._was_woken = True
-            return self._woken.popleft()
-        self._was_woken = False
-        if not self._waiting:
-            return None
-        owner = next(iter(self._waiting))
-        owned = self._waiting.pop(owner)
-        work, size = owned.items.popleft()
-        if owned.items:
-            # Behind all others.
-            self._waiting[owner] = owned
-        owned.held -= size
-        self._held -= size
-        self.waiting -= 1
-        return work
-
-    def _wait(self, work: Work, size: int, owner: str) -> bool:
-        """Have work wait for its turn, if there is room for it."""
-        owned = self._waiting.get(owner)
-        if size and self._waiting:
-            total = self._held + size
-            if total > MAX_WAITING_BYTES:
-                others = len(self._waiting) - (owned is not None)
-                share = MAX_WAITING_BYTES // (others + 1)
-                own = size if owned is None else owned.held + size
-                if own > share or total > _MOST * MAX_WAITING_BYTES:
-                    return False
-        if owned is None:
-            owned = self._waiting[owner] = _Owned()
-        owned.items.append((work, size))
-        owned.held += size
-        self._held += size
-        self.waiting += 1
         return True
