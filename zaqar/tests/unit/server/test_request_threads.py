@@ -33,7 +33,7 @@ class Names:
         self._done.clear()
         while self.threads.work(waits=False):
             assert self.threads.are_idle
-        assert not self.threads.waiting
+        assert not self.threads.waiting.count
         return self._done
 
     def _work(self, name: str) -> Callable[[], None]:

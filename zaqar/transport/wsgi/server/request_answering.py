@@ -214,7 +214,7 @@ class Answering:
                     turn.give_up()
                 _do(turn.wait(functools.partial(self._resume, exchange)))
                 return
-            if turn.project and self._threads.waiting:
+            if turn.project and self._threads.waiting.count:
                 self._known.note(environ, turn.project)
             self._respond(exchange, status, headers, content)
         except BaseException:

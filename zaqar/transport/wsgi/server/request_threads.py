@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 
+from zaqar.transport.wsgi.server import waiting_requests
 from zaqar.transport.wsgi.server.waiting_requests import WaitingRequests, Work
 
 LOG = logging.getLogger(__name__)
@@ -15,6 +16,7 @@ class RequestThreads:
     """Runs work, a limited number at a time.
 
     :param count: the threads
+    :ivar waiting: what waits for one
     """
 
     def __init__(self, count: int) -> None:
@@ -26,17 +28,12 @@ class RequestThreads:
         ]
         self._resting = list(range(count))
         self._lock = threading.Lock()
-        self._waiting = WaitingRequests()
-
-    @property
-    def waiting(self) -> int:
-        """Return how much waits, without what was woken."""
-        return self._waiting.count
+        self.waiting = WaitingRequests()
 
     @property
     def are_crowded(self) -> bool:
         """Tell whether what comes now waits for long."""
-        return self._waiting.are_many
+        return self.waiting.count >= waiting_requests.MANY
 
     @property
     def are_idle(self) -> bool:
@@ -66,15 +63,13 @@ class RequestThreads:
         :returns: False if nothing is done, since too much waits
         """
         with self._lock:
-            return self._begin(work) or self._waiting.add(
-                work, size(), owner()
-            )
+            return self._begin(work) or self.waiting.add(work, size(), owner())
 
     def put_woken(self, work: Work) -> None:
         """Have work done that has waited for messages before."""
         with self._lock:
             if not self._begin(work):
-                self._waiting.add_woken(work)
+                self.waiting.add_woken(work)
 
     def work(self, number: int = 0, *, waits: bool = True) -> bool:
         """Do what a thread is called for, and what waits by then.
@@ -93,7 +88,7 @@ class RequestThreads:
                 # The thread must not be lost with it.
                 LOG.exception('A request failed')
             with self._lock:
-                work = self._waiting.take()
+                work = self.waiting.take()
                 if work is None:
                     self._resting.append(number)
         return True

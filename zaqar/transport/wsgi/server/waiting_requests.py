@@ -47,11 +47,6 @@ class WaitingRequests:
         self._was_woken = False
         self._held = 0
 
-    @property
-    def are_many(self) -> bool:
-        """Tell whether what comes now waits for long."""
-        return self.count >= MANY
-
     def add_woken(self, work: Work) -> None:
         """Have work wait that has waited for messages before."""
         self._woken.append(work)
