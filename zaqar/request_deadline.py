@@ -2,7 +2,8 @@
 """The deadline of a request, which all calls of stores for it share.
 
 The dispatch of a request sets it for its thread, or its greenlet; drivers end
-their own limits there at the latest. Work in the background has no deadline, only these limits.
+their own limits there at the latest. Work in the background has no deadline,
+only these limits.
 """
 
 import contextlib
