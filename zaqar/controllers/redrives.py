@@ -12,7 +12,7 @@ from typing import Any
 from zaqar.controllers import (
     queue_existence_check,
     redrive_records,
-    redrive_selection,
+    redrive_request,
 )
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_records import Redrive
@@ -38,7 +38,7 @@ def create(
     :raises NotFound: the queue does not exist
     :raises Conflict: a redrive of the queue is running
     """
-    request = redrive_selection.parse(document, scope)
+    request = redrive_request.parse(document, scope)
     if not request.dry_run and not ctx.pipeline.notifies:
         raise InvalidRequest(
             'This service has no notifiers, which do the work of redrives: '

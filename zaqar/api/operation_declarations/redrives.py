@@ -7,7 +7,7 @@ from zaqar.api.operation import Body, FurtherRules, Operation, Rule
 from zaqar.api.operation_declarations import messages
 from zaqar.api.policy_base_rules import MEMBER, READER
 from zaqar.controllers import redrives
-from zaqar.controllers.redrive_selection import MAX_RATE
+from zaqar.controllers.redrive_request import MAX_RATE
 from zaqar.microversion_constants import V2_1
 
 _TEXTS = {'anyOf': [TEXT, array({})]}
