@@ -1,28 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Delays of messages, as posts give them: in seconds, or until a moment."""
 
-import datetime
-import re
 from typing import Any
 
 import msgspec
 
-from zaqar.controllers import url_signatures
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.json_values import is_int
+from zaqar.controllers.time_parsing import parse_rfc3339
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.store_clock import Clock
 
 #: A member of a message that is still encoded.
 Member = msgspec.Raw | msgspec.UnsetType
-
-#: RFC 3339. Python would accept all of ISO 8601, and no lower-case "z".
-_MOMENT = re.compile(
-    r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)',
-    re.ASCII | re.IGNORECASE,
-)
-_EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
-_MILLISECOND = datetime.timedelta(milliseconds=1)
 
 
 def delay(
@@ -50,7 +40,7 @@ def delay(
         result = seconds(after, limits.max_message_schedule)
     elif isinstance(at, msgspec.Raw):
         text: Any = msgspec.json.decode(at)
-        milliseconds = moment(text, 'deliver_at') - clock.now()
+        milliseconds = parse_rfc3339(text, 'deliver_at') - clock.now()
         result = max(-(-milliseconds // 1000), 0)
         _check(result, limits.max_message_schedule)
     if 0 < result >= ttl:
@@ -79,21 +69,3 @@ def _check(value: int, most: int) -> None:
             f'The Delay TTL for a message may not exceed {most} seconds,and '
             'must be at least 0 seconds long.'
         )
-
-
-def moment(text: Any, name: str) -> int:
-    """Return a moment in milliseconds, rounded up.
-
-    :param name: of the member that has it
-    :raises InvalidBody: it is none
-    """
-    try:
-        if not isinstance(text, str) or not _MOMENT.fullmatch(text):
-            raise ValueError(text)
-        parsed = url_signatures.moment(text.upper())
-    except ValueError:
-        raise InvalidBody(
-            f'The value of the "{name}" field must be a time with an offset, '
-            'as RFC 3339 writes it.'
-        ) from None
-    return -((_EPOCH - parsed) // _MILLISECOND)

@@ -10,7 +10,8 @@ from typing import Any
 
 from zaqar.controllers import queue_existence_check
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.url_signatures import Grant, Signer, moment, shown
+from zaqar.controllers.time_parsing import parse_iso_8601
+from zaqar.controllers.url_signatures import Grant, Signer, shown
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Scope
@@ -125,7 +126,7 @@ def _expires(value: Any, signer: Signer) -> str:
             f'2016-01-01T00:00:00, not integer value: {value}'
         )
     try:
-        end = moment(value)
+        end = parse_iso_8601(value)
     except (TypeError, ValueError):
         raise InvalidRequest(
             '`expires` should be date format, for example 2016-01-01T00:00:00'

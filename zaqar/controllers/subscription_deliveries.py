@@ -9,10 +9,10 @@ from typing import Any
 
 from zaqar.controllers import (
     delivery_attempt_history,
-    message_delays,
     outbox_notices,
     subscription_delivery_status,
     subscription_request_limits,
+    time_parsing,
 )
 from zaqar.controllers import subscription_records as records
 from zaqar.controllers.caller_and_services import Context
@@ -188,7 +188,7 @@ def _start(document: Any) -> tuple[str | None, int]:
     if len(members) != 1 or not members.keys() <= {'marker', 'since'}:
         raise InvalidRequest('Either "marker" or "since" is needed.')
     if 'since' in members:
-        return None, message_delays.moment(members['since'], 'since')
+        return None, time_parsing.parse_rfc3339(members['since'], 'since')
     marker = members['marker']
     if not isinstance(marker, str) or not marker:
         raise InvalidRequest('"marker" must be that of a message.')

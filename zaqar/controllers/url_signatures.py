@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from zaqar import store_clock
+from zaqar.controllers.time_parsing import parse_iso_8601
 from zaqar.errors import ConfigurationError, InvalidRequest
 
 GROUP = 'signed_url'
@@ -62,12 +63,6 @@ _BOUND = '.'
 _ENDS_PART = re.compile(r'\\n|[\x00-\x1f\x7f]')
 
 _FINGERPRINT = re.compile('[0-9a-f]{16}')
-
-_MOMENT = re.compile(
-    r'\d{4}-\d\d-\d\d'
-    r'([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?'
-    r'(Z|[+-]\d\d(:?\d\d)?)?'
-)
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ class Signer:
                 grant, fingerprint=fingerprint_of(signature)
             )
             text = _text(grant)
-            is_over = moment(grant.expires) <= self.now()
+            is_over = parse_iso_8601(grant.expires) <= self.now()
         except (InvalidRequest, ValueError):
             return False
         # As bytes: text with other than ASCII cannot be compared.
@@ -175,22 +170,6 @@ def fingerprint_of(signature: str) -> str:
     return fingerprint
 
 
-def moment(text: str) -> datetime.datetime:
-    """Return the moment that a text names; one without a zone is UTC.
-
-    :raises ValueError: it names none
-    """
-    if not _MOMENT.fullmatch(text):
-        raise ValueError(text)
-    parsed = datetime.datetime.fromisoformat(text.replace(',', '.'))
-    if parsed.tzinfo is None:
-        return parsed.replace(tzinfo=datetime.UTC)
-    try:
-        return parsed.astimezone(datetime.UTC)
-    except OverflowError:
-        raise ValueError(text) from None
-
-
 def shown(time: datetime.datetime) -> str:
     """Return a moment as it is signed and shown: whole seconds, no zone."""
     return time.replace(tzinfo=None).isoformat(timespec='seconds')
@@ -208,7 +187,7 @@ def _text(grant: Grant) -> str:
         ','.join(sorted(grant.paths)),
         ','.join(sorted(grant.methods)),
         grant.project,
-        shown(moment(grant.expires)),
+        shown(parse_iso_8601(grant.expires)),
     ]
     if grant.fingerprint:
         # No moment: the text is not that of another grant without one.

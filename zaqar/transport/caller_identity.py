@@ -14,12 +14,8 @@ from oslo_config import cfg
 
 from zaqar.api import client_project_queue_checks
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.url_signatures import (
-    Grant,
-    Signer,
-    fingerprint_of,
-    moment,
-)
+from zaqar.controllers.time_parsing import parse_iso_8601
+from zaqar.controllers.url_signatures import Grant, Signer, fingerprint_of
 from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.identity import Identity, SignedAccess
 
@@ -211,7 +207,7 @@ def as_signed(environ: Mapping[str, Any]) -> dict[str, Any]:
 
 def access(expires: str, signature: str) -> SignedAccess:
     """Return the access that a verified signature gives."""
-    return SignedAccess(moment(expires), fingerprint_of(signature))
+    return SignedAccess(parse_iso_8601(expires), fingerprint_of(signature))
 
 
 def _roles(text: str) -> tuple[str, ...]:
