@@ -21,7 +21,7 @@ from zaqar.controllers.message_explanations import State
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
 from zaqar.controllers.redrive_records import Status
 from zaqar.microversion_constants import V2_1
-from zaqar.storage.inspectable_store import LAST_SECOND, Order
+from zaqar.storage.store_guarantees import LAST_SECOND, Order
 
 LINKS: Schema = {
     'type': 'array',

@@ -12,7 +12,7 @@ from zaqar.errors import DecryptionFailed, KeyMissing
 from zaqar.objects import Message, Queue, Scope
 from zaqar.rfc3339_formatting import timestamp
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspectable_store import Inspected
+from zaqar.storage.store_inspection_interface import Inspected
 
 
 class State(enum.StrEnum):

@@ -8,7 +8,7 @@ import msgspec
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspectable_store import Guarantees
+from zaqar.storage.store_guarantees import Guarantees
 
 #: Seconds for which settings are not read again.
 FRESH = 60.0

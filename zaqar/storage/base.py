@@ -14,7 +14,7 @@ from zaqar.objects import (
     Record,
     Settlement,
 )
-from zaqar.storage.inspectable_store import InspectableStore
+from zaqar.storage.store_inspection_interface import InspectableStore
 from zaqar.storage.watchable_store import WatchableStore
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.

@@ -27,7 +27,7 @@ from zaqar.objects import (
 )
 from zaqar.storage import base
 from zaqar.storage.deduplicated_ids import repeated
-from zaqar.storage.inspectable_store import Guarantees, Order
+from zaqar.storage.store_guarantees import Guarantees, Order
 from zaqar.storage.watchable_store import Availability
 from zaqar_example.client import Client
 

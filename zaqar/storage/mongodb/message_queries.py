@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from zaqar.objects import Message, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
-from zaqar.storage.inspectable_store import Inspected
 from zaqar.storage.message_ids import (
     MAX_SEQ,
     make_marker,
@@ -30,6 +29,7 @@ from zaqar.storage.mongodb.database import (
 )
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
+from zaqar.storage.store_inspection_interface import Inspected
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from zaqar.objects import (
 )
 from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher
-from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
     claimed_message_settlement,
@@ -37,6 +36,8 @@ from zaqar.storage.mongodb.queue_documents import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import QueueCache
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
 from zaqar.storage.post_call_parameters import PostCall
+from zaqar.storage.store_guarantees import Guarantees
+from zaqar.storage.store_inspection_interface import Inspected
 from zaqar.storage.watchable_store import Availability
 
 #: Seconds a post waits for a commit of its queue, to share the next one.

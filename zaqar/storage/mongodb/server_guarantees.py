@@ -4,13 +4,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.inspectable_store import (
+from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.store_guarantees import (
     LAST_SECOND,
     Guarantees,
     Order,
     Survival,
 )
-from zaqar.storage.mongodb.database import MongoDatabase
 
 
 def read(database: MongoDatabase, *, strictly: bool) -> Guarantees:

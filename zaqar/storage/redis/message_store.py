@@ -16,7 +16,6 @@ from zaqar.objects import (
     Stats,
 )
 from zaqar.storage import base, deletion_errors
-from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_id, make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
@@ -35,6 +34,8 @@ from zaqar.storage.redis.queue_watch import WatchOpener
 from zaqar.storage.redis.retrying_client import DEADLINE, RedisClient
 from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.sweeping import QueueSweeper
+from zaqar.storage.store_guarantees import Guarantees
+from zaqar.storage.store_inspection_interface import Inspected
 from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
 #: Messages that stand for all when the bytes of a queue are first counted.

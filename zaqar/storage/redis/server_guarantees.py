@@ -8,15 +8,15 @@ answer is unknown.
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.inspectable_store import (
+from zaqar.storage.redis import keys, server_check
+from zaqar.storage.redis.retrying_client import RedisClient
+from zaqar.storage.redis.server_connections import error_code
+from zaqar.storage.store_guarantees import (
     LAST_SECOND,
     Guarantees,
     Order,
     Survival,
 )
-from zaqar.storage.redis import keys, server_check
-from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.redis.server_connections import error_code
 
 _CONFIG = (
     'appendfsync',

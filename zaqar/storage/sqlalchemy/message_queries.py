@@ -7,7 +7,6 @@ from typing import Any
 
 from zaqar.objects import Message, Page
 from zaqar.storage.base import SCAN_LIMIT
-from zaqar.storage.inspectable_store import Inspected
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, seq_of
@@ -26,6 +25,7 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     placeholder_values,
     placeholders,
 )
+from zaqar.storage.store_inspection_interface import Inspected
 
 _DELAYED = 'm.state = 2 AND m.wake_at > :now'
 _ANY = '1 = 1'

@@ -25,7 +25,6 @@ from zaqar.objects import Claim, Message, NewMessage, Page, Settlement, Stats
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher
-from zaqar.storage.inspectable_store import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
@@ -54,6 +53,8 @@ from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.store_guarantees import Guarantees
+from zaqar.storage.store_inspection_interface import Inspected
 from zaqar.storage.watchable_store import Availability, OnChange, Watch
 
 

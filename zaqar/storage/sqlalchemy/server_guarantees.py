@@ -3,13 +3,13 @@
 
 from collections.abc import Callable, Mapping
 
-from zaqar.storage.inspectable_store import (
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.store_guarantees import (
     LAST_SECOND,
     Guarantees,
     Order,
     Survival,
 )
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Whether something survives, and why.
 Finding = tuple[Survival, str]

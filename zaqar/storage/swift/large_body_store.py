@@ -42,7 +42,8 @@ from zaqar.objects import (
     random_half,
 )
 from zaqar.storage import base
-from zaqar.storage.inspectable_store import Guarantees, Inspected
+from zaqar.storage.store_guarantees import Guarantees
+from zaqar.storage.store_inspection_interface import Inspected
 from zaqar.storage.swift import body_references
 from zaqar.storage.swift.body_references import Reference
 from zaqar.storage.swift.client import SwiftClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from zaqar.objects import Act, Message, Settlement
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspectable_store import Order
+from zaqar.storage.store_guarantees import Order
 from zaqar.tests.contract.probe import Hand, Probe
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
+from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 from zaqar.tests.contract.probe import token
 from zaqar.tests.functional.redis.conftest import Open
 from zaqar.tests.servers.redis import Redis, Watched

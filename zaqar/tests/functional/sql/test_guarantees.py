@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.base import MessageStore
-from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
 from zaqar.storage.sqlalchemy import schema_creation
 from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 from zaqar.tests.contract.probe import token
 from zaqar.tests.servers import sql
 

@@ -14,7 +14,7 @@ from zaqar.controllers.server_guarantees_cache import (
     ServerGuaranteesCache,
 )
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.inspectable_store import Guarantees, Order
+from zaqar.storage.store_guarantees import Guarantees, Order
 
 
 class Store:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pymongo.write_concern import WriteConcern
 
-from zaqar.storage.inspectable_store import LAST_SECOND, Guarantees, Order
 from zaqar.storage.mongodb import server_guarantees as mongodb
 from zaqar.storage.sqlalchemy import server_guarantees as sqlalchemy
+from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 
 THREE = {'setName': 'rs', 'hosts': ['a', 'b'], 'passives': ['c']}
 ONE = {'setName': 'rs', 'hosts': ['a']}
