@@ -31,7 +31,7 @@ from zaqar.microversion_constants import V2_1
 from zaqar.objects import NewMessage, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
-from zaqar.storage.deduplicated_ids import RepeatedIds
+from zaqar.storage.ids_of_repeated_posts import RepeatedIds
 
 
 class PostedMessage(msgspec.Struct):

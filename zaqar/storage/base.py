@@ -115,9 +115,9 @@ class MessageStore(Store, WatchableStore, InspectableStore):
         :param fingerprint: of the post, 64 characters at most. Then the token
             is remembered for ``token_lifetime`` milliseconds, purge or not,
             and is refused for a post with another fingerprint. The ids of a
-            repetition are :class:`~.deduplicated_ids.RepeatedIds`, unless its
-            messages have the random halves of the first time: it is the same
-            call then, which the driver has tried again.
+            repetition are :class:`~.ids_of_repeated_posts.RepeatedIds`, unless
+            its messages have the random halves of the first time: it is the
+            same call then, which the driver has tried again.
         :raises TokenReused: it is; nothing is stored
         :raises StaleMetadata: it is too old; nothing is stored
         :raises QueueFull: the limit would be exceeded; nothing is stored

@@ -26,7 +26,7 @@ from zaqar.objects import (
     Stats,
 )
 from zaqar.storage import base
-from zaqar.storage.deduplicated_ids import repeated
+from zaqar.storage.ids_of_repeated_posts import repeated
 from zaqar.storage.store_guarantees import Guarantees, Order
 from zaqar.storage.watchable_store import Availability
 from zaqar_example.client import Client

@@ -27,7 +27,7 @@ from zaqar.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from zaqar.storage import deduplicated_ids
+from zaqar.storage import ids_of_repeated_posts, message_id_assignment
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.mongodb import (
@@ -247,7 +247,7 @@ class Poster:
                 raise TokenReused
             if 'ids' in row:
                 ids = deduplication.split_ids(bytes(row['ids']))
-                return deduplicated_ids.repeated(post.messages, ids)
+                return ids_of_repeated_posts.repeated(post.messages, ids)
         return [str(item.id) for item in post.messages]
 
     def _check_room(
@@ -330,7 +330,7 @@ def _documents(
     places_of_posts: list[Sequence[int]] = []
     for post in posts:
         known = deduplication.known_ids(queue, post, session)
-        ids, places, new = deduplicated_ids.assign_ids(post, first, known)
+        ids, places, new = message_id_assignment.assign_ids(post, first, known)
         for place in places:
             item = post.messages[place]
             rows.append(
@@ -338,7 +338,7 @@ def _documents(
             )
             first += 1
         deduplication.remember(queue, post, new, session)
-        remembered = deduplicated_ids.to_remember(post, ids, places)
+        remembered = ids_of_repeated_posts.to_remember(post, ids, places)
         rows.append(deduplication.token(queue, post, remembered))
         ids_of_posts.append(ids)
         places_of_posts.append(places)

@@ -15,7 +15,7 @@ from zaqar.errors import (
     TokenReused,
 )
 from zaqar.objects import NewMessage
-from zaqar.storage import deduplicated_ids
+from zaqar.storage import ids_of_repeated_posts
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
@@ -62,7 +62,7 @@ class Posts:
             answer = self._then_notice(post, limit, post.notice)
         ids = _read(answer.record, post.messages)[0]
         if answer.is_repeated:
-            return deduplicated_ids.repeated(post.messages, ids)
+            return ids_of_repeated_posts.repeated(post.messages, ids)
         return ids
 
     def _with_notice(

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from zaqar.errors import TokenReused
-from zaqar.storage import deduplicated_ids
+from zaqar.storage import ids_of_repeated_posts, message_id_assignment
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
@@ -65,7 +65,7 @@ def stored_ids(
         return None
     if post.fingerprint and fingerprint != post.fingerprint:
         raise TokenReused
-    return deduplicated_ids.repeated(post.messages, split_ids(ids))
+    return ids_of_repeated_posts.repeated(post.messages, split_ids(ids))
 
 
 def store_ids(
@@ -95,7 +95,7 @@ def split_ids(ids: bytes) -> Sequence[str]:
 
 def known_ids(session: SqlSession, post: PostCall) -> dict[str, str]:
     """Return messages of the queue of which a post may have duplicates."""
-    names = deduplicated_ids.names(post)
+    names = message_id_assignment.names(post)
     known: dict[str, str] = {}
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]

@@ -11,7 +11,7 @@ from typing import Any
 
 from zaqar.errors import QueueFull
 from zaqar.objects import NewMessage
-from zaqar.storage import deduplicated_ids
+from zaqar.storage import ids_of_repeated_posts, message_id_assignment
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
@@ -67,7 +67,9 @@ def post_within(
     if stored is not None:
         return stored
     known = deduplication.known_ids(session, post)
-    ids, places, new = deduplicated_ids.assign_ids(post, queue.next_seq, known)
+    ids, places, new = message_id_assignment.assign_ids(
+        post, queue.next_seq, known
+    )
     messages = post.messages
     if len(places) < len(messages):
         messages = [messages[place] for place in places]
@@ -84,7 +86,7 @@ def post_within(
         {'queue_id': queue.id, **new_row(seq, message, post.now)}
         for seq, message in enumerate(messages, queue.next_seq)
     ]
-    remembered = deduplicated_ids.to_remember(post, ids, places)
+    remembered = ids_of_repeated_posts.to_remember(post, ids, places)
     deduplication.store_ids(session, post, queue.id, remembered)
     deduplication.remember(session, post, new)
     if not messages:

@@ -17,7 +17,7 @@ from zaqar.errors import (
 )
 from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.deduplicated_ids import RepeatedIds
+from zaqar.storage.ids_of_repeated_posts import RepeatedIds
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (

@@ -21,7 +21,7 @@
 -- What a token leads to: the first place and the random halves; or "=", the
 -- numbers of the messages that were stored, with commas, and all ids; behind
 -- these, where a post with a fingerprint has stored nothing, an id that stands
--- for it (deduplicated_ids.py).
+-- for it (ids_of_repeated_posts.py).
 
 local HEAD, GROUP = 5, 7
 
