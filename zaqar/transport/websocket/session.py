@@ -17,20 +17,17 @@ from zaqar.errors import InvalidRequest, NotFound, ZaqarError
 from zaqar.identity import Identity
 from zaqar.microversion_constants import Version
 from zaqar.transport.token_validation import Credentials
-from zaqar.transport.websocket import frame_reading
+from zaqar.transport.websocket import frame_parsing
 from zaqar.transport.websocket.answer_envelope import Echo
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_codecs import FrameCodec
-from zaqar.transport.websocket.frame_reading import (
-    Headers,
-    OperationCall,
-    ParsedFrame,
-)
+from zaqar.transport.websocket.frame_parsing import Headers, ParsedFrame
 from zaqar.transport.websocket.frames_and_effects import (
     FrameAnswer,
     OwnedStream,
     OwnedSubscription,
 )
+from zaqar.transport.websocket.operation_call import OperationCall
 
 #: Streams that a connection may have.
 MOST_STREAMS = 100
@@ -98,7 +95,7 @@ class Session:
 
         :raises InvalidRequest: it is malformed
         """
-        frame = frame_reading.parse(
+        frame = frame_parsing.parse(
             data, encoding, echo, self._headers, self._version
         )
         self._headers = frame.headers

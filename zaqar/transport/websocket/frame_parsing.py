@@ -1,30 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading of frames: their headers, and the calls that they request.
+"""Parsing of frames: their headers, and the operations that they request.
 
 :source: reference/websocket, "Frames"
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from zaqar.api import microversions, websocket_frame_arguments
-from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
-from zaqar.api.requests_with_wait import WAIT, Postponable
 from zaqar.errors import InvalidRequest
 from zaqar.identity import Identity
 from zaqar.microversion_constants import Version
-from zaqar.transport.websocket import answer_envelope, response_views
+from zaqar.transport.websocket import answer_envelope
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 
-_AT_ONCE = ['0']
-
 _VERSION = microversions.HEADER.lower()
-
-_SUBSCRIBE = ('subscription_create', 'topic_subscription_create')
 
 
 @dataclass(slots=True)
@@ -65,56 +59,6 @@ class ParsedFrame:
     row: Operation | None
     headers: Headers
     body: websocket_frame_arguments.Members
-
-
-@dataclass(slots=True)
-class OperationCall(response_views.RequestInfo):
-    """A call of an operation, as a frame requests it.
-
-    :ivar session_path: path of the equivalent HTTP request, from ``/v2`` on;
-        '' if a signature authenticates the frame, not the session
-    """
-
-    row: Operation
-    identity: Identity
-    query: Mapping[str, Sequence[str]]
-    body: websocket_frame_arguments.Members
-    encoding: FrameCodec
-    session_path: str
-
-    @property
-    def subscribes_itself(self) -> bool:
-        """Tell whether the connection subscribes itself."""
-        if self.row.name not in _SUBSCRIBE:
-            return False
-        subscriber = self.body.get('subscriber')
-        return subscriber is None or self.encoding.value(subscriber) == ''
-
-    @property
-    def waits(self) -> bool:
-        """Tell whether it may be answered after later frames."""
-        return self.query.get(WAIT, _AT_ONCE) != _AT_ONCE
-
-    def run(
-        self, dispatcher: Dispatcher, request: Postponable | None, key: Any
-    ) -> Any:
-        """Run the operation and return its result.
-
-        :param key: see :meth:`zaqar.api.dispatch.Dispatcher.run`
-        """
-        return dispatcher.run(
-            self.row,
-            self.identity,
-            scope=self.scope,
-            path=self.path,
-            values=self.query,
-            read_body=lambda *_: websocket_frame_arguments.document(
-                self.row, self.body, self.encoding
-            ),
-            version=self.version,
-            request=request,
-            key=key,
-        )
 
 
 def parse(
