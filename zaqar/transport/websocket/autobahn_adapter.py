@@ -20,7 +20,7 @@ from zaqar.transport.websocket import fast_frame_codec, http_request_handler
 from zaqar.transport.websocket.connection_limits import RateCounter
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY
-from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
 from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.http_socket import HttpSocket

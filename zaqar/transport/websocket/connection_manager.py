@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All open connections of a process, and the effects on them."""
+"""All open connections of a process, and the commands to them."""
 
 import asyncio
 import functools
@@ -12,24 +12,14 @@ from zaqar.transport.large_page_fairness import Job, Turn
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )
-from zaqar.transport.websocket.connection_limits import Admission
-from zaqar.transport.websocket.connection_state_machine import (
-    RESTART,
-    ClientSocket,
-    Connection,
-)
-from zaqar.transport.websocket.connection_streams import ConnectionStreams
-from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import (
+from zaqar.transport.websocket.connection_commands import (
     BeginStream,
     Close,
+    Command,
     Drop,
-    Effect,
     EndStreams,
     Expire,
     Forget,
-    Frame,
-    FrameAnswer,
     HandleFrame,
     Ping,
     Proceed,
@@ -37,6 +27,15 @@ from zaqar.transport.websocket.frames_and_effects import (
     Send,
     Write,
 )
+from zaqar.transport.websocket.connection_limits import Admission
+from zaqar.transport.websocket.connection_state_machine import (
+    RESTART,
+    ClientSocket,
+    Connection,
+)
+from zaqar.transport.websocket.connection_streams import ConnectionStreams
+from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
+from zaqar.transport.websocket.frame_handler import FrameHandler
 from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
@@ -50,7 +49,7 @@ MOST_POSTPONED = 100
 
 
 class Connections:
-    """Performs the effects that state machines of connections return.
+    """Performs the commands that state machines of connections return.
 
     :param watch: called with the number of connections when it changes
     """
@@ -79,21 +78,21 @@ class Connections:
         self._cleanup = SubscriptionCleanup(handler, workers, loop)
         self._does: Mapping[type, Callable[[OpenConnection, Any], None]] = {
             HandleFrame: self._call,
-            Proceed: lambda one, effect: one.todo.extend(
+            Proceed: lambda one, command: one.todo.extend(
                 one.machine.proceed()
             ),
-            Send: lambda one, effect: one.socket.send(effect.frame),
-            Write: lambda one, effect: one.socket.write(effect.data),
-            Reading: lambda one, effect: one.socket.read(effect.on),
+            Send: lambda one, command: one.socket.send(command.frame),
+            Write: lambda one, command: one.socket.write(command.data),
+            Reading: lambda one, command: one.socket.read(command.on),
             Expire: self._schedule_expiry,
-            Ping: lambda one, effect: one.socket.ping(),
+            Ping: lambda one, command: one.socket.ping(),
             Close: self._close,
-            Drop: lambda one, effect: one.socket.cut(),
-            Forget: lambda one, effect: self._cleanup.remove(
-                effect.subscriptions
+            Drop: lambda one, command: one.socket.cut(),
+            Forget: lambda one, command: self._cleanup.remove(
+                command.subscriptions
             ),
             BeginStream: self._begin_stream,
-            EndStreams: lambda one, effect: one.end_streams(effect.reasons),
+            EndStreams: lambda one, command: one.end_streams(command.reasons),
         }
 
     def __len__(self) -> int:
@@ -162,10 +161,10 @@ class Connections:
         self.perform(connection, connection.machine.lost())
 
     def perform(
-        self, connection: OpenConnection, effects: Sequence[Effect]
+        self, connection: OpenConnection, commands: Sequence[Command]
     ) -> None:
-        """Perform effects, in order."""
-        connection.todo.extend(effects)
+        """Perform commands, in order."""
+        connection.todo.extend(commands)
         if connection.is_busy:
             # What is being done has come back to us: a write that blocks.
             # That comes after what was wanted before.
@@ -173,8 +172,8 @@ class Connections:
         connection.is_busy = True
         try:
             while connection.todo:
-                effect = connection.todo.popleft()
-                self._does[type(effect)](connection, effect)
+                command = connection.todo.popleft()
+                self._does[type(command)](connection, command)
         finally:
             connection.is_busy = False
 
@@ -218,12 +217,12 @@ class Connections:
                     RESTART, 'Subscriptions may have been lost.'
                 )
 
-    def _close(self, connection: OpenConnection, effect: Close) -> None:
+    def _close(self, connection: OpenConnection, command: Close) -> None:
         connection.leave_queues()
-        connection.socket.shut(effect.code, effect.reason)
+        connection.socket.shut(command.code, command.reason)
 
     def _begin_stream(
-        self, connection: OpenConnection, effect: BeginStream
+        self, connection: OpenConnection, command: BeginStream
     ) -> None:
         if not connection.machine.is_served or self.feeds is None:
             return
@@ -236,10 +235,10 @@ class Connections:
                 self.settings.max_unacknowledged,
                 connection in self._slow,
             )
-        connection.streams.begin(effect.stream)
+        connection.streams.begin(command.stream)
 
-    def _call(self, connection: OpenConnection, effect: HandleFrame) -> None:
-        frame = effect.frame
+    def _call(self, connection: OpenConnection, command: HandleFrame) -> None:
+        frame = command.frame
         frame.may_wait = (
             frame.turn is not None
             or len(connection.postponed) < MOST_POSTPONED
@@ -318,15 +317,15 @@ class Connections:
         self,
         connection: OpenConnection,
         answer: FrameAnswer,
-        note: Callable[[FrameAnswer], Sequence[Effect]],
+        note: Callable[[FrameAnswer], Sequence[Command]],
     ) -> None:
         """Note what an answer says of its connection, and let that go on."""
         was_proved = connection.machine.is_proved
         self.note_project(connection, answer.project)
-        effects = note(answer)
+        commands = note(answer)
         if connection.machine.is_proved and not was_proved:
             self._is_proved(connection)
-        self.perform(connection, effects)
+        self.perform(connection, commands)
 
     def note_project(self, connection: OpenConnection, project: str) -> None:
         """Note whom the next answer is for, '' if that is not known."""
@@ -347,13 +346,13 @@ class Connections:
             connection.login_timer.cancel()
 
     def _schedule_expiry(
-        self, connection: OpenConnection, effect: Expire
+        self, connection: OpenConnection, command: Expire
     ) -> None:
         if connection.expiry_timer is not None:
             connection.expiry_timer.cancel()
         if connection.id in self._by_id:
             connection.expiry_timer = self._loop.call_later(
-                max(0.0, effect.at - time.time()), self._expire, connection
+                max(0.0, command.at - time.time()), self._expire, connection
             )
 
     def _late(self, connection: OpenConnection) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state machine of a connection: no socket, no thread, no clock.
 
-It is notified of events, and returns the effects to perform, in order. Frames
+It is notified of events, and returns the commands to perform, in order. Frames
 are handled one at a time, so that answers keep the order of requests; the
 others wait, and if too many do, reading is paused. Those that wait for
 messages are postponed meanwhile, and handled again when they are woken.
@@ -15,23 +15,25 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from zaqar.transport.large_page_fairness import LARGE
-from zaqar.transport.websocket.frames_and_effects import (
+from zaqar.transport.websocket.connection_commands import (
     BeginStream,
     Close,
+    Command,
     Drop,
-    Effect,
     EndStreams,
     Expire,
     Forget,
-    Frame,
-    FrameAnswer,
     HandleFrame,
-    OwnedSubscription,
     Ping,
     Proceed,
     Reading,
     Send,
     Write,
+)
+from zaqar.transport.websocket.frame_and_answer_types import (
+    Frame,
+    FrameAnswer,
+    OwnedSubscription,
 )
 
 #: Frames that may wait behind the one that is handled ...
@@ -141,59 +143,59 @@ class Connection:
     def _has_work(self) -> bool:
         return bool(self._postponed or self._waiting)
 
-    def received(self, frame: Frame) -> list[Effect]:
+    def received(self, frame: Frame) -> list[Command]:
         if self.state is not State.OPEN:
             return []
         self._waiting.append(frame)
         self._weight += len(frame.data)
         return self.proceed()
 
-    def answered(self, answer: FrameAnswer) -> list[Effect]:
+    def answered(self, answer: FrameAnswer) -> list[Command]:
         """Handle the answer to the frame that was handled."""
         self._works = False
         if not self.is_served:
             created = answer.subscription
             return [Forget((created,))] if created else []
-        effects = self._noted(answer)
-        effects.append(Send(Frame(answer.data, answer.is_binary)))
+        commands = self._noted(answer)
+        commands.append(Send(Frame(answer.data, answer.is_binary)))
         if self._is_late and not self.is_proved:
-            return effects + self._close(POLICY, _LATE)
+            return commands + self._close(POLICY, _LATE)
         if self.state is State.DRAINING and not self._has_work:
-            return effects + self._close(RESTART, 'The server stops.')
+            return commands + self._close(RESTART, 'The server stops.')
         if answer.stream is not None:
-            effects.append(BeginStream(answer.stream))
+            commands.append(BeginStream(answer.stream))
         if len(answer.data) >= LARGE:
             # Writing it tells whether the other end reads.
-            return [*effects, Proceed()]
-        return effects + self.proceed()
+            return [*commands, Proceed()]
+        return commands + self.proceed()
 
-    def postponed(self, answer: FrameAnswer) -> list[Effect]:
+    def postponed(self, answer: FrameAnswer) -> list[Command]:
         """Handle that the frame that was handled waits for messages."""
         self._works = False
         self._postponed += 1
         return self._noted(answer) + self.proceed()
 
-    def woken(self, frame: Frame) -> list[Effect]:
+    def woken(self, frame: Frame) -> list[Command]:
         """Handle such a frame again, before all others."""
         self._postponed -= 1
         self._waiting.appendleft(frame)
         self._weight += len(frame.data)
         return self.proceed()
 
-    def proceed(self) -> list[Effect]:
+    def proceed(self) -> list[Command]:
         """Start with the next frame, and resume reading, if possible."""
-        effects: list[Effect] = []
+        commands: list[Command] = []
         if not self.is_served:
-            return effects
+            return commands
         if self._waiting and not (self._works or self._is_blocked):
             frame = self._waiting.popleft()
             self._weight -= len(frame.data)
             self._works = True
-            effects.append(HandleFrame(frame))
+            commands.append(HandleFrame(frame))
         has_room = len(self._waiting) < DEEP and self._weight < HEAVY
-        return effects + self._reading(has_room and not self._is_blocked)
+        return commands + self._reading(has_room and not self._is_blocked)
 
-    def pushed(self, write: Write) -> tuple[Pushed, list[Effect]]:
+    def pushed(self, write: Write) -> tuple[Pushed, list[Command]]:
         if self.state is not State.OPEN:
             return Pushed.GONE, []
         if not self._subscriptions and not self._works:
@@ -203,23 +205,23 @@ class Connection:
             return Pushed.FULL, []
         return Pushed.SENT, [write]
 
-    def blocked(self) -> list[Effect]:
+    def blocked(self) -> list[Command]:
         """Handle that the client does not read."""
         self._is_blocked = True
         return self.proceed()
 
-    def unblocked(self) -> list[Effect]:
+    def unblocked(self) -> list[Command]:
         """Handle that the client reads again."""
         self._is_blocked = False
         return self.proceed()
 
-    def expired(self) -> list[Effect]:
+    def expired(self) -> list[Command]:
         """Handle that the token has expired."""
         if not self.is_served:
             return []
         return self._close(EXPIRED, 'The token has expired.')
 
-    def late(self) -> list[Effect]:
+    def late(self) -> list[Command]:
         """Handle the end of the time for authentication."""
         if self.is_proved or self.state is not State.OPEN:
             return []
@@ -233,7 +235,7 @@ class Connection:
         """Handle any sign of life of the client."""
         self._missed = 0
 
-    def tick(self) -> list[Effect]:
+    def tick(self) -> list[Command]:
         """Send a ping, or give up; called once per interval."""
         if self.state is not State.OPEN or not self._reads:
             # Whom we do not listen to cannot answer.
@@ -243,7 +245,7 @@ class Connection:
         self._missed += 1
         return [Ping()]
 
-    def drain(self) -> list[Effect]:
+    def drain(self) -> list[Command]:
         """Answer the frames that are handled or postponed, and close."""
         if self.state is not State.OPEN:
             return []
@@ -254,48 +256,48 @@ class Connection:
             return []
         return self._close(RESTART, 'The server stops.')
 
-    def closing(self) -> list[Effect]:
+    def closing(self) -> list[Command]:
         """Handle that a close frame was sent or received."""
         if self.state is not State.LOST:
             self.state = State.CLOSING
         self._waiting.clear()
         return self._reading(True)
 
-    def lost(self) -> list[Effect]:
+    def lost(self) -> list[Command]:
         self.state = State.LOST
         self._waiting.clear()
         return self._forget(self._subscriptions)
 
-    def _reading(self, on: bool) -> list[Effect]:
+    def _reading(self, on: bool) -> list[Command]:
         if on is self._reads:
             return []
         self._reads = on
         return [Reading(on)]
 
-    def _noted(self, answer: FrameAnswer) -> list[Effect]:
+    def _noted(self, answer: FrameAnswer) -> list[Command]:
         """Apply the effects of an answer on the session."""
-        effects: list[Effect] = []
+        commands: list[Command] = []
         self.is_proved |= answer.is_proved
         if answer.expires_at is not None:
-            effects += self._forget(answer.ended)
-            effects.append(Expire(answer.expires_at))
+            commands += self._forget(answer.ended)
+            commands.append(Expire(answer.expires_at))
         if answer.ended_streams:
-            effects.append(EndStreams(answer.ended_streams))
+            commands.append(EndStreams(answer.ended_streams))
         if answer.subscription is not None:
             self._subscriptions.append(answer.subscription)
             self.pushes_binary = answer.is_binary
-        return effects
+        return commands
 
     def _forget(
         self, subscriptions: Sequence[OwnedSubscription]
-    ) -> list[Effect]:
+    ) -> list[Command]:
         ended = set(subscriptions)
         self._subscriptions = [
             item for item in self._subscriptions if item not in ended
         ]
         return [Forget(subscriptions)] if subscriptions else []
 
-    def _close(self, code: int, reason: str) -> list[Effect]:
+    def _close(self, code: int, reason: str) -> list[Command]:
         self.state = State.CLOSING
         self._waiting.clear()
         return [*self._reading(True), Close(code, reason)]

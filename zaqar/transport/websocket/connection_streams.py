@@ -17,7 +17,7 @@ from zaqar.controllers import streams
 from zaqar.controllers.streams import StreamSource
 from zaqar.transport.websocket.connection_state_machine import ClientSocket
 from zaqar.transport.websocket.feed_follower import Follower
-from zaqar.transport.websocket.frames_and_effects import OwnedStream
+from zaqar.transport.websocket.frame_and_answer_types import OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import MOST_TOGETHER, Batch
 from zaqar.transport.websocket.stream_formats import FrameFormat

@@ -6,7 +6,7 @@ All other frames, and malformed ones, are left to autobahn.
 
 from collections.abc import Sequence
 
-from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 
 #: A final text or binary frame without extensions.
 _TEXT = 0x81

@@ -24,14 +24,14 @@ from zaqar.transport.websocket import (
     response_views,
 )
 from zaqar.transport.websocket.answer_envelope import Echo
-from zaqar.transport.websocket.frame_authentication import Authenticator
-from zaqar.transport.websocket.frame_codecs import FrameCodec
-from zaqar.transport.websocket.frame_parsing import Headers
-from zaqar.transport.websocket.frames_and_effects import (
+from zaqar.transport.websocket.frame_and_answer_types import (
     Frame,
     FrameAnswer,
     OwnedSubscription,
 )
+from zaqar.transport.websocket.frame_authentication import Authenticator
+from zaqar.transport.websocket.frame_codecs import FrameCodec
+from zaqar.transport.websocket.frame_parsing import Headers
 from zaqar.transport.websocket.operation_call import OperationCall
 from zaqar.transport.websocket.session import Session
 

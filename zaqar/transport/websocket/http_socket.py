@@ -9,7 +9,7 @@ import h11
 from zaqar.errors import ZaqarError
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.event_stream import EventStream
-from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.http_connection import (
     Answer,
     HttpConnection,

@@ -6,9 +6,10 @@ import functools
 from collections.abc import Sequence
 
 from zaqar.transport.websocket import fast_frame_codec, frame_codecs
+from zaqar.transport.websocket.connection_commands import Write
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import Pushed
-from zaqar.transport.websocket.frames_and_effects import Frame, Write
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 
 #: Bytes of messages beyond which the loop does not encode them itself.
 _LONG = 64 * 1024
@@ -45,8 +46,8 @@ class MessagePushes:
             if write is None:
                 frames = await self._encoded(texts, is_binary)
                 write = writes[is_binary] = Write(frames)
-            pushed, effects = connection.machine.pushed(write)
-            self._connections.perform(connection, effects)
+            pushed, commands = connection.machine.pushed(write)
+            self._connections.perform(connection, commands)
             results.append(pushed)
             spent += _WRITE + len(write.data)
         return results

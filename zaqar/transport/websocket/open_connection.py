@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zaqar.transport.large_page_fairness import Turn
+from zaqar.transport.websocket.connection_commands import Command
 from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
 )
 from zaqar.transport.websocket.connection_streams import ConnectionStreams
-from zaqar.transport.websocket.frames_and_effects import Effect, Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.session import Session
 
 
@@ -22,7 +23,7 @@ class OpenConnection:
 
     :ivar id: a UUID
     :ivar peer: address of the client
-    :ivar todo: effects of the machine that are not performed yet
+    :ivar todo: commands of the machine that are not performed yet
     :ivar project: that of the last answer
     :ivar unread: bytes that waited for the client when it stopped reading
     :ivar postponed: turns of frames that wait for messages, until answered
@@ -39,7 +40,7 @@ class OpenConnection:
     peer: str
     machine: Connection
     session: Session
-    todo: collections.deque[Effect] = field(default_factory=collections.deque)
+    todo: collections.deque[Command] = field(default_factory=collections.deque)
     is_busy: bool = False
     project: str = ''
     unread: int = 0

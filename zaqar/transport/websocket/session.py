@@ -19,14 +19,14 @@ from zaqar.microversion_constants import Version
 from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import frame_parsing
 from zaqar.transport.websocket.answer_envelope import Echo
-from zaqar.transport.websocket.frame_authentication import Authenticator
-from zaqar.transport.websocket.frame_codecs import FrameCodec
-from zaqar.transport.websocket.frame_parsing import Headers, ParsedFrame
-from zaqar.transport.websocket.frames_and_effects import (
+from zaqar.transport.websocket.frame_and_answer_types import (
     FrameAnswer,
     OwnedStream,
     OwnedSubscription,
 )
+from zaqar.transport.websocket.frame_authentication import Authenticator
+from zaqar.transport.websocket.frame_codecs import FrameCodec
+from zaqar.transport.websocket.frame_parsing import Headers, ParsedFrame
 from zaqar.transport.websocket.operation_call import OperationCall
 
 #: Streams that a connection may have.

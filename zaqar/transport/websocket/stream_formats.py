@@ -15,7 +15,7 @@ from zaqar.transport.websocket import (
     frame_codecs,
 )
 from zaqar.transport.websocket import response_views as frame_views
-from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.recent_stream_events import Rendering
 from zaqar.transport.wsgi import response_views
 from zaqar.transport.wsgi.responses import encode

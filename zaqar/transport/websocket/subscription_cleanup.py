@@ -7,8 +7,8 @@ import logging
 from collections.abc import Sequence
 
 from zaqar.errors import StoreUnavailable
+from zaqar.transport.websocket.frame_and_answer_types import OwnedSubscription
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import OwnedSubscription
 from zaqar.transport.websocket.worker_threads import Workers
 
 LOG = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from zaqar.api.policy_rights_by_persona import Persona
 from zaqar.tests.functional import persona_matrix
 from zaqar.tests.functional.http.client import CLIENT, PATCH, PROJECT, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import Frame
 
 # Nothing of this is a matter of the database.
 pytestmark = pytest.mark.sqlite

@@ -21,9 +21,9 @@ from zaqar.tests.functional.keystone import conftest, rows
 from zaqar.tests.functional.websocket.client import CLIENT, Talk
 from zaqar.tests.servers.keystone import Keystone, User
 from zaqar.tests.servers.zaqar import Zaqar
+from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import Frame, FrameAnswer
 
 #: What stands for the names in the paths of the table.
 VALUES = {

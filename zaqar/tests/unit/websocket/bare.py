@@ -14,7 +14,7 @@ from zaqar.transport.websocket.connection_state_machine import (
     Connection,
     State,
 )
-from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.settings import Settings
 
 HANDSHAKE = (
@@ -110,7 +110,7 @@ class Connections:
         for call in due:
             call()
 
-    def perform(self, connection: OpenConnection, effects: Any) -> None: ...
+    def perform(self, connection: OpenConnection, commands: Any) -> None: ...
 
     def closing(self, connection: OpenConnection) -> None:
         connection.machine.closing()

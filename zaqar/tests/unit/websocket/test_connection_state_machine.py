@@ -16,6 +16,20 @@ from hypothesis.stateful import (
 
 from zaqar.controllers.streams import StreamStart
 from zaqar.transport.large_page_fairness import Turn, Turns
+from zaqar.transport.websocket.connection_commands import (
+    BeginStream,
+    Close,
+    Command,
+    Drop,
+    EndStreams,
+    Expire,
+    Forget,
+    HandleFrame,
+    Ping,
+    Reading,
+    Send,
+    Write,
+)
 from zaqar.transport.websocket.connection_state_machine import (
     DEEP,
     EXPIRED,
@@ -26,23 +40,11 @@ from zaqar.transport.websocket.connection_state_machine import (
     Pushed,
     State,
 )
-from zaqar.transport.websocket.frames_and_effects import (
-    BeginStream,
-    Close,
-    Drop,
-    Effect,
-    EndStreams,
-    Expire,
-    Forget,
+from zaqar.transport.websocket.frame_and_answer_types import (
     Frame,
     FrameAnswer,
-    HandleFrame,
     OwnedStream,
     OwnedSubscription,
-    Ping,
-    Reading,
-    Send,
-    Write,
 )
 
 OWN = OwnedSubscription('a queue', 'an id')
@@ -103,8 +105,8 @@ def test_no_more_is_read_when_enough_frames_wait() -> None:
         assert connection.received(_frame(number)) == []
     assert connection.received(_frame()) == [Reading(False)]
     assert not connection.reads
-    effects = connection.answered(_answer())
-    assert effects[1:] == [HandleFrame(_frame(0)), Reading(True)]
+    commands = connection.answered(_answer())
+    assert commands[1:] == [HandleFrame(_frame(0)), Reading(True)]
 
 
 def test_no_more_is_read_when_what_waits_is_heavy() -> None:
@@ -125,8 +127,8 @@ def test_a_token_ends_the_connection_when_it_ends() -> None:
     connection = Connection()
     connection.received(_frame())
     answer = _answer(expires_at=7.0, is_proved=True)
-    effects = connection.answered(answer)
-    assert effects == [Expire(7.0), Send(Frame(b'0!'))]
+    commands = connection.answered(answer)
+    assert commands == [Expire(7.0), Send(Frame(b'0!'))]
     assert connection.is_proved
     (closed,) = connection.expired()
     assert isinstance(closed, Close)
@@ -150,8 +152,8 @@ def test_another_token_keeps_the_subscriptions_that_it_may_have() -> None:
         _answer(expires_at=9.0),
     ):
         connection.received(_frame())
-        effects = connection.answered(answer)
-    assert effects == [Expire(9.0), Send(Frame(b'0!'))]
+        commands = connection.answered(answer)
+    assert commands == [Expire(9.0), Send(Frame(b'0!'))]
     assert connection.lost() == [Forget([OWN])]
 
 
@@ -163,8 +165,8 @@ def test_a_token_that_may_not_have_them_ends_them() -> None:
         _answer(expires_at=9.0, ended=[OWN]),
     ):
         connection.received(_frame())
-        effects = connection.answered(answer)
-    assert Forget([OWN]) in effects
+        commands = connection.answered(answer)
+    assert Forget([OWN]) in commands
     assert connection.lost() == []
 
 
@@ -203,8 +205,8 @@ def test_no_stream_begins_on_a_connection_that_closes() -> None:
     connection = Connection()
     connection.received(_frame())
     connection.drain()
-    effects = connection.answered(_answer(stream=STREAM))
-    assert [type(one) for one in effects] == [Send, Close]
+    commands = connection.answered(_answer(stream=STREAM))
+    assert [type(one) for one in commands] == [Send, Close]
     connection = Connection()
     connection.received(_frame())
     connection.lost()
@@ -353,19 +355,19 @@ class Life(RuleBasedStateMachine):
         self.closed = self.lost_it = False
         self.number = 0
 
-    def do(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, HandleFrame):
+    def do(self, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, HandleFrame):
                 assert self.working is None, 'one at a time'
-                assert effect.frame == _frame(self.requested.popleft())
+                assert command.frame == _frame(self.requested.popleft())
                 self.working = 1
-            elif isinstance(effect, Reading):
-                assert effect.on is not self.reading
-                self.reading = effect.on
-            elif isinstance(effect, Send):
+            elif isinstance(command, Reading):
+                assert command.on is not self.reading
+                self.reading = command.on
+            elif isinstance(command, Send):
                 assert not self.closed, 'nothing follows a close frame'
                 assert not self.lost_it
-            elif isinstance(effect, Close):
+            elif isinstance(command, Close):
                 assert not self.closed
                 self.closed = True
 
@@ -457,4 +459,4 @@ def test_what_is_worked_on_when_the_time_is_up_decides(
     assert connection.late() == []
     sent, *more = connection.answered(_answer(is_proved=is_proved))
     assert sent == Send(Frame(b'0!'))
-    assert [type(effect) for effect in more] == [Close] * (not is_proved)
+    assert [type(command) for command in more] == [Close] * (not is_proved)

@@ -26,7 +26,7 @@ from zaqar.transport.websocket.connection_streams import (
     ConnectionStreams,
 )
 from zaqar.transport.websocket.event_stream import EventStream, Streams
-from zaqar.transport.websocket.frames_and_effects import Frame, OwnedStream
+from zaqar.transport.websocket.frame_and_answer_types import Frame, OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import BATCH, MOST_TOGETHER
 from zaqar.transport.wsgi.responses import Headers

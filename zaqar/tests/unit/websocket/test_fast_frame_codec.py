@@ -18,7 +18,7 @@ from zaqar.tests.unit.websocket.bare import (
     joined,
 )
 from zaqar.transport.websocket import fast_frame_codec
-from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 
 
 def encoded(

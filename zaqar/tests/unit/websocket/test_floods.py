@@ -21,7 +21,7 @@ from zaqar.transport.websocket.autobahn_adapter import (
     TURN,
     AutobahnSocket,
 )
-from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 
 PING, PONG, CONTINUED = 0x89, 0x8A, 0x00
 

@@ -11,8 +11,8 @@ import pytest
 
 from zaqar.api import operation_table
 from zaqar.transport import large_page_fairness
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import Frame
 
 
 class Session:

@@ -15,12 +15,12 @@ from zaqar.api.operation import Param
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.microversion_constants import V2_0, V2_1, Version
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.frame_authentication import (
     Authenticator,
     BadToken,
 )
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.session import Session
 
 HEADERS = {

@@ -18,9 +18,9 @@ from zaqar.microversion_constants import V2_1
 from zaqar.objects import Scope
 from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import session as sessions
+from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import Frame, FrameAnswer
 
 LATER = datetime.datetime(2040, 1, 1, tzinfo=datetime.UTC)
 

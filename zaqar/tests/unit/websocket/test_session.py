@@ -15,9 +15,9 @@ from zaqar.api.dispatch import explained
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import StoreUnavailable
+from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.frames_and_effects import Frame
 
 HEADERS = {
     'Client-ID': '11111111-2222-4333-8444-555555555555',

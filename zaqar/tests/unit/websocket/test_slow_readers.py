@@ -23,7 +23,7 @@ from zaqar.transport.websocket.autobahn_adapter import (
 )
 from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
-from zaqar.transport.websocket.frames_and_effects import Frame, FrameAnswer
+from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
 from zaqar.transport.websocket.settings import Settings
 
 TIMEOUT = 60
