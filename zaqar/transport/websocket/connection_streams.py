@@ -20,7 +20,7 @@ from zaqar.transport.websocket.feed_follower import Follower
 from zaqar.transport.websocket.frame_and_answer_types import OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import MOST_TOGETHER, Batch
-from zaqar.transport.websocket.stream_formats import FrameFormat
+from zaqar.transport.websocket.stream_frame_format import FrameFormat
 
 #: Seconds between looks whether all frames have been taken, at first and at
 #: most.

@@ -16,7 +16,7 @@ from zaqar.controllers.streams import StreamStart
 from zaqar.transport.websocket.feed_follower import Follower
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import Batch
-from zaqar.transport.websocket.stream_formats import EVENTS
+from zaqar.transport.websocket.server_sent_event_format import EVENTS
 from zaqar.transport.wsgi.responses import Headers
 
 #: Seconds of silence after which a comment is sent, so that neither proxies

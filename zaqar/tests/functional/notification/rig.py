@@ -16,10 +16,10 @@ from oslo_config import cfg
 
 from zaqar import identity, store_clock
 from zaqar.controllers import (
+    delivery_history_and_replay,
     message_reading_and_deletion,
     posting,
     queues,
-    subscription_deliveries,
     subscriptions,
 )
 from zaqar.controllers.body_encryption import Cipher
@@ -39,12 +39,7 @@ from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
 from zaqar.objects import Message, Scope
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import (
-    OUTBOX,
-    PENDING,
-    ManagementStore,
-    MessageStore,
-)
+from zaqar.storage.base import OUTBOX, PENDING, ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
@@ -217,7 +212,7 @@ class Rig:
 
     def deliveries(self, subscription: str, queue: str = 'q') -> Any:
         """Return what the owner sees of a subscription's deliveries."""
-        return subscription_deliveries.show(
+        return delivery_history_and_replay.show(
             self.ctx, scope=Scope('p', queue), subscription_id=subscription
         )
 

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from zaqar.controllers import (
+    delivery_history_and_replay,
     posting,
-    subscription_deliveries,
     subscription_expiry_and_count_records,
     subscription_records,
     subscriptions,
@@ -34,10 +34,7 @@ from zaqar.tests.contract import (  # noqa: F401
     swift_harness,
 )
 from zaqar.tests.contract.harnesses import Harness
-from zaqar.tests.functional.notification.conftest import (
-    MakeReceiver,
-    MakeRig,
-)
+from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig, fan_out
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn
 
@@ -125,19 +122,21 @@ def test_what_was_given_up_and_what_is_held_is_sent_again(
     rig.start()
     (given_up,) = rig.until(
         lambda: (
-            subscription_deliveries.attempts(
+            delivery_history_and_replay.attempts(
                 rig.ctx, **place, state='given_up', marker=None, limit=None
             ).attempts
         )
     )
-    subscription_deliveries.resend(rig.ctx, **place, attempt_id=given_up.id)
+    delivery_history_and_replay.resend(
+        rig.ctx, **place, attempt_id=given_up.id
+    )
     again = receiver.wait(2)[1]
     assert again.headers['webhook-id'] == given_up.id
     rig.post({'n': 2})
     receiver.wait(3)
     rig.rests()
     document = {'since': '2020-01-01T00:00:00Z'}
-    subscription_deliveries.replay(rig.ctx, **place, document=document)
+    delivery_history_and_replay.replay(rig.ctx, **place, document=document)
     bodies = [got.json['body']['n'] for got in receiver.wait(5)]
     assert bodies == [1, 1, 2, 1, 2]
     rig.rests()
