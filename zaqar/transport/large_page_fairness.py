@@ -17,18 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from zaqar import metrics
 from zaqar.api.operation_declarations import topics
 from zaqar.errors import StoreUnavailable
-from zaqar.waiting.waiters import Ticket
+from zaqar.transport.waiting_request_bytes import WaitingRequestBytes
 
 #: Bytes from which on a page is large.
 LARGE = 256 * 1024
-
-#: Times as much as to copy them costs it to decode bytes of metadata.
-DECODING = 4
 
 #: Seconds for which a project is expected to get another one.
 REMEMBERED_FOR = 10.0
@@ -45,10 +40,6 @@ MOST_AT_ONCE = 2
 #: Times what one project may leave unread, for all of them.
 TOTAL_UNREAD_FACTOR = 4
 
-#: Seconds after which a request that waits is refused when its turn comes. A
-#: store that does not respond would have them all wait for it, one by one.
-PATIENCE = 3.0
-
 #: Requests of a project that may wait.
 MOST_WAITING = 1000
 
@@ -62,11 +53,6 @@ _PAGES = frozenset(
     )
 )
 
-#: Bytes of all requests that wait for messages or their turn, in one process,
-#: and of those of one project.
-MAX_POSTPONED_BYTES = 128 * 1024 * 1024
-MAX_POSTPONED_PER_PROJECT = MAX_POSTPONED_BYTES // 2
-
 #: Operations whose answers may be large, by name.
 PAGES = _PAGES | {
     row.name for row in topics.OPERATIONS if topics.model(row) in _PAGES
@@ -74,9 +60,6 @@ PAGES = _PAGES | {
 
 #: Returns what is to be done next, where it is known.
 Job = Callable[[], Any]
-
-#: Where the :class:`Turn` of a request is in its WSGI environment.
-TURN = 'zaqar.turn'
 
 
 def _after(seconds: float, work: Callable[[], None]) -> None:
@@ -95,6 +78,7 @@ class Turns:
         by its clients before it has no further turn, 0 for any number
     :param later: does a job of a request that is woken, from any thread
     :param after: does work after some seconds, in any thread
+    :ivar waiting_bytes: of requests that wait, for a turn or for messages
     """
 
     def __init__(
@@ -117,8 +101,7 @@ class Turns:
         #: The project that has waited longest for its turn comes first.
         self._waiting: dict[str, collections.deque[Job]] = {}
         self._unread: collections.Counter[str] = collections.Counter()
-        self._postponed: dict[str, int] = {}
-        self._postponed_total = 0
+        self.waiting_bytes = WaitingRequestBytes()
 
     def are_needed(self, name: str, project: str) -> bool:
         """Tell whether an operation of a project needs a turn."""
@@ -137,7 +120,7 @@ class Turns:
         with self._lock:
             waiting = self._waiting.get(project, ())
             if len(waiting) >= MOST_WAITING:
-                raise _too_many()
+                raise too_many()
             if waiting or not self._may_begin(project):
                 return False
             self._busy.add(project)
@@ -163,28 +146,6 @@ class Turns:
         with self._lock:
             self._busy.discard(project)
             return self._next()
-
-    def hold(self, project: str, size: int) -> bool:
-        """Note the bytes of a request that may wait, if there is room."""
-        with self._lock:
-            share = self._postponed.get(project, 0) + size
-            total = self._postponed_total + size
-            if share > MAX_POSTPONED_PER_PROJECT or (
-                total > MAX_POSTPONED_BYTES
-            ):
-                return False
-            if size:
-                self._postponed[project] = share
-            self._postponed_total = total
-            return True
-
-    def let_go(self, project: str, size: int) -> None:
-        """Note that such a request has its answer."""
-        with self._lock:
-            self._postponed_total -= size
-            self._postponed[project] -= size
-            if not self._postponed[project]:
-                del self._postponed[project]
 
     def record(self, project: str, size: int) -> None:
         """Note the bytes of a page."""
@@ -245,147 +206,8 @@ class Turns:
         )
 
 
-def _too_many() -> StoreUnavailable:
+def too_many() -> StoreUnavailable:
+    """Count a request that may not wait; return the error to be raised."""
     error = StoreUnavailable(_TOO_MANY)
     metrics.record_refusal(error.status)
     return error
-
-
-def _no_size() -> int:
-    return 0
-
-
-class Turn(msgspec.Struct):
-    """The turn of one request, if it needs one.
-
-    :param size: returns the bytes that the request holds
-    :ivar project: whom the answer is for, '' if that is not known
-    :ivar is_taken: whether it has to be ended
-    :ivar is_missed: whether the request has to wait, and has no answer
-    :ivar is_postponed: whether it waits for messages, not for its turn
-    :ivar is_refused: whether it may not, since too many do
-    :ivar ticket: its place in the line of a queue, if it may wait for messages
-    :ivar held: bytes that are counted for it
-    :ivar deadline: after which it is refused, on the clock of the turns
-    :ivar bytes_decoded: of metadata, for its answer
-    :ivar begun: when it was taken, on the clock of the turns
-    :ivar took: seconds until its answer was there, 0 if that is not large
-    """
-
-    turns: Turns
-    size: Callable[[], int] = _no_size
-    project: str = ''
-    is_taken: bool = False
-    is_missed: bool = False
-    is_postponed: bool = False
-    is_refused: bool = False
-    ticket: Ticket | None = None
-    held: int = 0
-    deadline: float = math.inf
-    bytes_decoded: int = 0
-    begun: float = 0.0
-    took: float = 0.0
-
-    def begin(self, name: str, project: str) -> bool:
-        """Take the turn if an operation needs it; tell whether it may run.
-
-        :raises StoreUnavailable: it has come too late, or too many requests
-            wait for theirs
-        """
-        if self.deadline != math.inf and (
-            self.turns.monotonic() > self.deadline
-        ):
-            raise _too_many()
-        if self.is_taken:
-            return True
-        self.project = project
-        if self.turns.are_needed(name, project):
-            self.is_taken = self.turns.begin(project)
-            self.begun = self.turns.monotonic()
-            if not (self.is_taken or self.may_wait()):
-                raise _too_many()
-            self.is_missed = not self.is_taken
-        return not self.is_missed
-
-    def may_wait(self) -> bool:
-        """Take the room that the request needs while it waits, once."""
-        if self.held:
-            return True
-        size, self.size = self.size(), _no_size
-        has_room = self.turns.hold(self.project, size)
-        if has_room:
-            self.held = size
-        return has_room
-
-    def postpone(self, ticket: Ticket) -> None:
-        """Have the request wait for messages."""
-        self.ticket = ticket
-        self.is_missed = self.is_postponed = True
-
-    def wait(self, job: Job) -> Job | None:
-        """Have a job wait for the turn; return one whose turn has come."""
-        ticket = self.ticket
-        if ticket is None or not self.is_postponed:
-            self.deadline = self.turns.monotonic() + PATIENCE
-            return self.turns.wait(self.project, job)
-        # Others read pages meanwhile.
-        following = self.turns.end(self.project) if self.is_taken else None
-        self.deadline = math.inf
-        ticket.park(functools.partial(self.turns.later, job))
-        return following
-
-    def pass_on(self) -> bool:
-        """Let others have the messages that the request is woken for.
-
-        :returns: whether it has to :meth:`come_back` when it can run
-        """
-        return (
-            self.is_postponed
-            and self.ticket is not None
-            and self.ticket.pass_on()
-        )
-
-    def come_back(self, job: Job) -> bool:
-        """Have a job wait again for messages, in its old place.
-
-        :returns: whether its turn has come already
-        """
-        assert self.ticket is not None
-        wake = functools.partial(self.turns.later, job)
-        return self.ticket.come_back(wake)
-
-    def give_up(self) -> None:
-        """Have the request make no attempt any more, not even a last one."""
-        if self.ticket is not None:
-            self.ticket.give_up()
-
-    def resume(self) -> None:
-        """Note that it has come."""
-        self.begun = self.turns.monotonic()
-        self.is_taken = not self.is_postponed
-        self.is_missed = self.is_postponed = False
-
-    def weigh(self, result: Any) -> None:
-        """Note what an operation has read for its result."""
-        self.bytes_decoded = getattr(result, 'bytes_decoded', 0)
-
-    def record(self, size: int) -> None:
-        """Note the bytes of the answer."""
-        size = max(size, DECODING * self.bytes_decoded)
-        if self.is_taken or size >= LARGE:
-            self.turns.record(self.project, size)
-        if self.is_taken and size >= LARGE:
-            self.took = self.turns.monotonic() - self.begun
-
-    def end(self) -> Job | None:
-        """End it; return the job that has the next one."""
-        # What it refers to refers to this.
-        self.size = _no_size
-        if self.ticket is not None:
-            self.ticket.leave()
-        if self.held:
-            self.turns.let_go(self.project, self.held)
-            self.held = 0
-        if not self.is_taken:
-            return None
-        return self.turns.end(self.project, self.took)

@@ -11,16 +11,14 @@ import pytest
 from zaqar.controllers.result_types import QueuePage
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Kind
-from zaqar.transport import large_page_fairness
+from zaqar.transport import large_page_fairness, waiting_request_bytes
 from zaqar.transport.large_page_fairness import (
-    DECODING,
     LARGE,
-    PATIENCE,
     REMEMBERED_FOR,
     Job,
-    Turn,
     Turns,
 )
+from zaqar.transport.request_turn import DECODING, PATIENCE, Turn
 
 NAME = 'message_list'
 
@@ -100,14 +98,14 @@ def test_requests_of_a_project_that_wait_are_bounded(
     monkeypatch.setattr(large_page_fairness, 'MOST_WAITING', 3)
     turns, _ = _large('p', 'other')
     assert turns.begin('p')
-    most = large_page_fairness.MAX_POSTPONED_PER_PROJECT
+    most = waiting_request_bytes.MAX_POSTPONED_PER_PROJECT
     long, other = Turn(turns, lambda: most), Turn(turns, lambda: 1)
     assert not long.begin(NAME, 'p')
     with pytest.raises(StoreUnavailable):
         other.begin(NAME, 'p')
     assert not other.is_missed
     long.end()
-    assert turns.hold('p', most)
+    assert turns.waiting_bytes.hold('p', most)
     for _ in range(3):
         assert not turns.begin('p')
         assert turns.wait('p', lambda: None) is None
@@ -256,7 +254,7 @@ def test_metadata_that_is_decoded_weighs_more_than_bodies() -> None:
 
 def test_requests_that_wait_for_messages_hold_so_much_and_no_more() -> None:
     turns = Turns()
-    share = large_page_fairness.MAX_POSTPONED_PER_PROJECT
+    share = waiting_request_bytes.MAX_POSTPONED_PER_PROJECT
 
     def waiting(project: str) -> Turn:
         return Turn(turns, lambda: share, project)

@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zaqar.transport.large_page_fairness import Job, Turn
+from zaqar.transport.large_page_fairness import Job
+from zaqar.transport.request_turn import Turn
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )

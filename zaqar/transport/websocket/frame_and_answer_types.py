@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar.controllers.streams import StreamStart
 from zaqar.objects import Scope
-from zaqar.transport.large_page_fairness import Turn
+from zaqar.transport.request_turn import Turn
 
 
 @dataclass(slots=True)

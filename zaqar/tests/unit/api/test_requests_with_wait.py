@@ -10,7 +10,8 @@ import pytest
 from zaqar.api import requests_with_wait
 from zaqar.api.requests_with_wait import Waiting
 from zaqar.objects import Scope
-from zaqar.transport.large_page_fairness import Turn, Turns
+from zaqar.transport.large_page_fairness import Turns
+from zaqar.transport.request_turn import Turn
 from zaqar.waiting.waiters import Waiters
 
 SCOPE = Scope('p', 'q')

@@ -11,7 +11,8 @@ import h11
 import pytest
 
 from zaqar.objects import Scope
-from zaqar.transport.large_page_fairness import TURN, Turn, Turns
+from zaqar.transport.large_page_fairness import Turns
+from zaqar.transport.request_turn import TURN, Turn
 from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.wsgi_types import Environ, StartResponse
 from zaqar.waiting.waiters import Waiters
