@@ -8,21 +8,14 @@ from typing import Any
 from oslo_config import cfg
 from oslo_middleware import cors, healthcheck
 
-from zaqar.api import microversions, openapi
+from zaqar.api import microversions
 from zaqar.controllers import idempotency_key
-from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import (
     InvalidRequest,
-    MethodNotAllowed,
-    NoRoute,
-    StoreUnavailable,
 )
-from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import log_context
 from zaqar.transport.wsgi.responses import (
     LOCATION,
-    Response,
-    encode,
     error_response,
 )
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
@@ -35,29 +28,6 @@ GLOBAL_ID_KEY = 'HTTP_X_OPENSTACK_REQUEST_ID'
 
 #: Characters of an ``Accept`` header, at most; browsers send a hundred.
 MAX_ACCEPT = 4096
-
-_CHANGING = ('DELETE', 'PATCH', 'POST', 'PUT')
-
-_VERSIONS = encode(
-    {
-        'versions': [
-            {
-                'id': '2',
-                'status': 'CURRENT',
-                'version': str(microversions.MAX),
-                'min_version': str(microversions.MIN),
-                'updated': '2014-9-24T04:06:47Z',
-                'media-types': [
-                    {
-                        'base': 'application/json',
-                        'type': 'application/vnd.openstack.messaging-v2+json',
-                    }
-                ],
-                'links': [{'href': '/v2/', 'rel': 'self'}],
-            }
-        ]
-    }
-)
 
 #: Headers and methods of browsers. Those of the project and of pre-signed
 #: requests are added to the usual ones of OpenStack.
@@ -180,62 +150,6 @@ def with_health(app: App, conf: cfg.ConfigOpts) -> App:
         return body
 
     return call
-
-
-def with_public_documents(app: App) -> App:
-    """Serve the public documents: API versions and OpenAPI."""
-    public = {
-        **dict.fromkeys(('', '/', '//'), Response(300, _VERSIONS)),
-        '/v2/openapi.json': Response(200, encode(openapi.document())),
-    }
-    refused = error_response(
-        MethodNotAllowed(headers={'Allow': 'GET, HEAD, OPTIONS'})
-    )
-
-    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        answer = public.get(environ.get('PATH_INFO', ''))
-        method = environ['REQUEST_METHOD']
-        if answer is not None and method in ('GET', 'HEAD'):
-            return answer(environ, start)
-        if answer is not None and method in _CHANGING:
-            return refused(environ, start)
-        return app(environ, start)
-
-    return call
-
-
-def with_signatures(app: App, signed: App, signer: Signer) -> App:
-    """Authenticate requests with a signature, even an empty one, by it alone.
-
-    A token does not make up for an invalid signature; a valid one grants no
-    identity but the project that it was made for.
-
-    :param app: for requests without a signature
-    :param signed: for requests with a valid signature
-    """
-    refused = error_response(NoRoute())
-
-    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        # To a CORS preflight, browsers add no header.
-        is_preflight = environ['REQUEST_METHOD'] == 'OPTIONS'
-        if is_preflight or 'HTTP_URL_SIGNATURE' not in environ:
-            return app(environ, start)
-        if not caller_identity.is_signed(environ, signer):
-            return refused(environ, start)
-        return signed(caller_identity.as_signed(environ), start)
-
-    return call
-
-
-def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
-    """Require a valid token, and take the identity from it."""
-    from zaqar.transport import token_validation
-
-    unavailable = error_response(
-        StoreUnavailable('The identity service is not available.')
-    )
-    checked = token_validation.Middleware(app, conf)
-    return token_validation.guarded(checked, unavailable)
 
 
 def with_project_logged(app: App) -> App:

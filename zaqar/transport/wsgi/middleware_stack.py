@@ -9,12 +9,14 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import (
+    authentication_middleware,
     confirm_page,
     console_page,
     event_stream_requests,
     microversion_headers,
     middleware,
     middleware_shortcut,
+    public_documents,
     v1_1_compat,
 )
 from zaqar.transport.wsgi.request_handler import (
@@ -73,16 +75,20 @@ def layers(
     # Callers authenticate by a token ...
     app = inner
     if keystone:
-        app = authenticated = middleware.with_keystone(inner, conf)
+        app = authenticated = authentication_middleware.with_keystone(
+            inner, conf
+        )
     if authenticated is not bare:
         authenticated = middleware.with_bare_location(authenticated)
     # ... or by a signature.
-    app = middleware.with_signatures(app, inner, dispatcher.signer)
+    app = authentication_middleware.with_signatures(
+        app, inner, dispatcher.signer
+    )
     app = event_stream_requests.with_signed_queries(app)
     # Before authentication, which depends on the path.
     app = v1_1_compat.with_v1_1(app, conf)
     # Documents without authentication.
-    app = middleware.with_public_documents(app)
+    app = public_documents.with_public_documents(app)
     app = confirm_page.with_confirmation(app, dispatcher)
     app = console_page.with_console(app, conf, dispatcher)
     app = middleware.with_health(app, conf)
