@@ -11,8 +11,8 @@ from oslo_upgradecheck.upgradecheck import Code, Result
 
 from zaqar import config_file_check, config_loading
 from zaqar.api import optional_features, policies, policy_rights_by_persona
-from zaqar.cmd import command_line, upgrade_checks
-from zaqar.cmd.upgrade_checks import Unseen
+from zaqar.cmd import command_line, upgrade_faults
+from zaqar.cmd.upgrade_faults import Unseen
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError, one_line
@@ -126,7 +126,7 @@ def _signing_key(conf: cfg.ConfigOpts) -> Result:
 def _encryption(conf: cfg.ConfigOpts) -> Result:
     if Cipher.from_conf(conf).has_key:
         return Result(Code.SUCCESS)
-    count = upgrade_checks.encrypted(conf)
+    count = upgrade_faults.encrypted(conf)
     if not count:
         return Result(Code.SUCCESS)
     return Result(
@@ -140,9 +140,9 @@ def _encryption(conf: cfg.ConfigOpts) -> Result:
 
 def _tables(conf: cfg.ConfigOpts) -> Result:
     faults, unseen = [], []
-    for place in upgrade_checks.places(conf):
+    for place in upgrade_faults.places(conf):
         try:
-            faults.append(upgrade_checks.revision_fault(place))
+            faults.append(upgrade_faults.revision_fault(place))
         except Unseen as error:
             unseen.append(str(error))
     return _result(Code.FAILURE, [*filter(None, faults), *unseen])
@@ -151,14 +151,14 @@ def _tables(conf: cfg.ConfigOpts) -> Result:
 def _pools(conf: cfg.ConfigOpts) -> Result:
     if 'pooling' not in optional_features.from_conf(conf):
         return Result(Code.SUCCESS)
-    stops, warns = upgrade_checks.pool_faults(conf)
+    stops, warns = upgrade_faults.pool_faults(conf)
     return _result(Code.FAILURE if stops else Code.WARNING, [*stops, *warns])
 
 
 def _catalogue(conf: cfg.ConfigOpts) -> Result:
     if 'pooling' not in optional_features.from_conf(conf):
         return Result(Code.SUCCESS)
-    return _result(Code.WARNING, upgrade_checks.orphans(conf))
+    return _result(Code.WARNING, upgrade_faults.orphans(conf))
 
 
 _COMMANDS = upgradecheck.UpgradeCommands()
@@ -172,14 +172,14 @@ CHECKS: Mapping[str, Check] = {
     'Signing key': _signing_key,
     'Encryption': _encryption,
     'Tables': _tables,
-    'Stores': lambda conf: _result(Code.FAILURE, upgrade_checks.faults(conf)),
+    'Stores': lambda conf: _result(Code.FAILURE, upgrade_faults.faults(conf)),
     'Options': lambda conf: _result(
         Code.WARNING, config_file_check.remarks(conf)
     ),
     'Pools': _pools,
     'Catalogue': _catalogue,
     'Subscribers': lambda conf: _result(
-        Code.WARNING, upgrade_checks.refused_subscribers(conf)
+        Code.WARNING, upgrade_faults.refused_subscribers(conf)
     ),
 }
 

@@ -24,8 +24,12 @@ from zaqar import store_clock
 from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.identity import Identity
-from zaqar.keystone import service_catalog, service_session, trustor_checks
-from zaqar.keystone.service_catalog import HostPort
+from zaqar.keystone import (
+    service_hosts_that_webhooks_may_reach,
+    service_session,
+    trustor_checks,
+)
+from zaqar.keystone.service_hosts_that_webhooks_may_reach import HostPort
 from zaqar.keystone.trustor_checks import Trustor, trustor
 
 LOG = logging.getLogger(__name__)
@@ -189,8 +193,8 @@ class KeystoneTrusts:
         token = Token(
             access.auth_token,
             access.expires.timestamp(),
-            service_catalog.served(entries),
-            service_catalog.exempt(entries),
+            service_hosts_that_webhooks_may_reach.served(entries),
+            service_hosts_that_webhooks_may_reach.exempt(entries),
         )
         with self._lock:
             self._tokens[trust_id] = token

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from oslo_config import cfg
 
 from zaqar import config_loading
 from zaqar.keystone import service_session
-from zaqar.webhook_client.webhook_address_guard import port_of
+from zaqar.keystone.service_hosts_that_webhooks_may_reach import (
+    HostPort,
+    exempt,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -25,14 +27,9 @@ LOG = logging.getLogger(__name__)
 CACHE_SECONDS = 300.0
 RETRY_SECONDS = 30.0
 
-#: The type of Keystone itself.
-_IDENTITY = 'identity'
-
 #: Types and names of our two services in a catalogue.
 _HTTP = 'messaging', 'zaqar'
 _WEBSOCKET = 'messaging-websocket', 'zaqar-websocket'
-
-HostPort = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,33 +108,3 @@ def _endpoint(
                 if endpoint.get('interface') == 'public':
                     return str(endpoint['url'])
     return None
-
-
-def served(entries: Iterable[Mapping[str, Any]]) -> frozenset[HostPort]:
-    """Return hosts and ports of all services but Keystone."""
-    return frozenset(
-        place for kind, place in _places(entries) if kind != _IDENTITY
-    )
-
-
-def exempt(entries: Iterable[Mapping[str, Any]]) -> frozenset[HostPort]:
-    """Return hosts and ports that serve anything but Keystone.
-
-    A port that Keystone shares with others is left out, since a path does not
-    say for sure where a request ends up.
-    """
-    places = list(_places(entries))
-    identity = {place for kind, place in places if kind == _IDENTITY}
-    return frozenset(place for _, place in places) - identity
-
-
-def _places(
-    entries: Iterable[Mapping[str, Any]],
-) -> Iterable[tuple[str, HostPort]]:
-    """Yield types of services, each with the host and port of an endpoint."""
-    for entry in entries or ():
-        for endpoint in entry.get('endpoints') or ():
-            parts = urlsplit(str(endpoint.get('url', '')))
-            if parts.hostname:
-                place = parts.hostname.lower(), port_of(parts)
-                yield str(entry.get('type')), place

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks before an upgrade: of the stores, and of subscribers.
+"""Faults of stores, pools and subscribers that matter before an upgrade.
 
 Reads databases directly where it can, since what is checked may be older
 than this code; makes and changes nothing.
