@@ -3,7 +3,9 @@
 
 from typing import Any
 
-from zaqar.storage.sqlalchemy.connector import REFUSED_PARAMETER
+from zaqar.storage.sqlalchemy.server_connections_and_poolers import (
+    REFUSED_PARAMETER,
+)
 
 #: SQLSTATEs and MySQL error numbers.
 _CONFLICTS = {

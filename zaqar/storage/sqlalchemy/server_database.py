@@ -14,21 +14,21 @@ import sqlalchemy as sa
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import (
-    connector,
     driver_arguments,
     error_classification,
     mysql_session_settings,
     server_check,
+    server_connections_and_poolers,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
-from zaqar.storage.sqlalchemy.connector import Connector
 from zaqar.storage.sqlalchemy.retries import (
     ConflictError,
     ConnectionLostError,
     Retries,
     TransientError,
 )
+from zaqar.storage.sqlalchemy.server_connections_and_poolers import Connector
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.watchable_store import OnChange, Watch
 
@@ -77,7 +77,7 @@ class ServerDatabase(SqlDatabase):
         connect = (
             self._connector.connect
             if self._postgresql
-            else connector.connect_mysql
+            else server_connections_and_poolers.connect_mysql
         )
         sa.event.listen(self._engine, 'do_connect', connect)
         sa.event.listen(self._engine, 'connect', self._prepare)

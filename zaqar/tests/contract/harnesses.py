@@ -22,8 +22,8 @@ from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.redis.driver import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import (
-    connector,
     schema_creation,
+    server_connections_and_poolers,
     server_database,
 )
 from zaqar.storage.sqlalchemy.driver import DRIVER
@@ -226,7 +226,9 @@ class _Server(Harness):
     def give_time(self, patch: pytest.MonkeyPatch) -> None:
         # A busy machine needs seconds for a post of thousands.
         patch.setattr(server_database, 'DEADLINE', 20.0)
-        patch.setattr(connector, 'STATEMENT_TIMEOUT', 20_000)
+        patch.setattr(
+            server_connections_and_poolers, 'STATEMENT_TIMEOUT', 20_000
+        )
 
     def start(self) -> None:
         self._server = sql.start(self.kind)

@@ -25,10 +25,10 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claims_sharing_transactions,
-    connector,
     driver,
     locked_queue_posts,
     migrations,
+    server_connections_and_poolers,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
@@ -228,7 +228,7 @@ def test_posts_that_rivals_hold_up_share_a_transaction(
 def test_a_lock_that_lasts_is_a_conflict(
     uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connector, 'LOCK_TIMEOUT', 100)
+    monkeypatch.setattr(server_connections_and_poolers, 'LOCK_TIMEOUT', 100)
     store = DRIVER.open_messages(uri, {})
     queue = Probe(store, Hand())
     queue.post('first')

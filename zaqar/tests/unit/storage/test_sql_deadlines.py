@@ -16,13 +16,16 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar import request_deadline
-from zaqar.storage.sqlalchemy import connector, queue_state
+from zaqar.storage.sqlalchemy import (
+    queue_state,
+    server_connections_and_poolers,
+)
 from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
     pymysql_connection,
 )
 from zaqar.storage.sqlalchemy.connection_settings import Pooler
-from zaqar.storage.sqlalchemy.connector import Connector
+from zaqar.storage.sqlalchemy.server_connections_and_poolers import Connector
 from zaqar.tests.contract.crowd import ends_within
 
 
@@ -73,7 +76,9 @@ def _postgresql() -> Any:
 def test_a_late_request_shortens_only_its_own_connection() -> None:
     options = {'connect_timeout': 2, 'read_timeout': 2, 'write_timeout': 2}
     with request_deadline.within(0.5):
-        made = connector.connect_mysql(_mysql(), None, [], options)
+        made = server_connections_and_poolers.connect_mysql(
+            _mysql(), None, [], options
+        )
     assert made.options['read_timeout'] <= 0.5
     assert set(options.values()) == {2}
 
@@ -90,7 +95,9 @@ def test_a_pooled_connection_must_be_ready_in_time() -> None:
 def test_all_hosts_together_have_the_time_of_the_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connector, 'LEAST_CONNECT_TIME', 0)
+    monkeypatch.setattr(
+        server_connections_and_poolers, 'LEAST_CONNECT_TIME', 0
+    )
     with socket.create_server(('127.0.0.1', 0)) as silent:
         host = f'host=127.0.0.1:{silent.getsockname()[1]}'
         url = sa.make_url(f'postgresql+psycopg://x@/y?{host}&{host}')
