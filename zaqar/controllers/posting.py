@@ -105,7 +105,9 @@ def post(
         counted, stored, pending = _count(ctx, scope, first)
     # What the project gets of that.
     gets = NOTHING
-    call: dict[str, Any] = {'token': token_hex(16)}
+    # Posts of one moment touch the same pages of an index.
+    token = f'{time.time_ns():016x}{first.stored[0].rnd}'
+    call: dict[str, Any] = {'token': token}
     knows_duplicates = ctx.version >= V2_1
     if key is not None:
         call = {
