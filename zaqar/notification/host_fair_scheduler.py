@@ -7,8 +7,8 @@ starts at one, widens with success and narrows with failure; beyond eight it
 widens only as long as the host is prompt. An attempt that is slow no longer
 counts, so that receivers that hang never hold up the others; a project may
 have a part only of the slow attempts that others leave it. Those at prompt
-hosts do not count either: they are soon over. A host whose attempts all fail
-is probed once a minute.
+hosts do not count either, for they are soon over, as long as they could all
+become slow. A host whose attempts all fail is probed once a minute.
 
 Nothing here waits, or is safe for threads: it belongs to the event loop.
 """
@@ -33,7 +33,7 @@ from zaqar.notification.host_queue import (
 SLOW_SECONDS = 0.25
 HANG_SECONDS = 3.0
 
-#: Slow attempts at a time, and those at prompt hosts, per other attempt.
+#: Attempts at a time that are slow or at prompt hosts, per other attempt.
 SLOW_PER_PERMIT = 10
 
 #: Maximum number of jobs at a time, and of those of one project, where a job
@@ -66,8 +66,7 @@ MAX_HOSTS = 5000
 class Scheduler(Generic[Job]):
     """Queues of jobs per host.
 
-    :param permits: maximum number of attempts at a time that are not slow, and
-        not at prompt hosts
+    :param permits: maximum number of attempts at a time that count
     :param per_host: maximum window of a host
     :param defer: called with jobs that their host has no room for, and the
         seconds after which to offer them again, 0 for at once if they are only
@@ -96,7 +95,7 @@ class Scheduler(Generic[Job]):
         self._shared: dict[HostQueue[Job], None] = {}
         #: Attempts in the order in which they began.
         self._quick: dict[Attempt[Job], None] = {}
-        self._prompt = 0
+        self._prompt: Counter[str] = Counter()
         self._slow: dict[Attempt[Job], None] = {}
         self._slow_of: Counter[str] = Counter()
         #: Weights of jobs that are queued or in progress, by project.
@@ -195,8 +194,7 @@ class Scheduler(Generic[Job]):
             self._slow_of -= Counter([attempt.job.project])
             queue.slow -= 1
         else:
-            del self._quick[attempt]
-            self._prompt -= attempt.is_prompt
+            self._leave_quick(attempt)
         queue.in_flight -= 1
         is_next = more and not self._is_closed
         if is_next:
@@ -214,8 +212,7 @@ class Scheduler(Generic[Job]):
             attempt = next(iter(self._quick))
             if now - attempt.began < SLOW_SECONDS:
                 break
-            del self._quick[attempt]
-            self._prompt -= attempt.is_prompt
+            self._leave_quick(attempt)
             self._slow[attempt] = None
             self._slow_of[attempt.job.project] += 1
             attempt.job.is_slow = True
@@ -240,6 +237,11 @@ class Scheduler(Generic[Job]):
             self._set_turn(queue)
         return jobs
 
+    def _leave_quick(self, attempt: Attempt[Job]) -> None:
+        del self._quick[attempt]
+        if attempt.is_prompt:
+            self._prompt -= Counter([attempt.job.project])
+
     def _store(self, queue: HostQueue[Job]) -> None:
         """Have jobs stored that wait longer than was expected."""
         jobs = queue.waiting.remove_unstored()
@@ -255,9 +257,10 @@ class Scheduler(Generic[Job]):
         before it.
         """
         now, refused = self._timer(), set[Turn]()
-        counting = len(self._quick) - self._prompt
+        prompt = self._prompt.total()
+        counting = len(self._quick) - prompt
         room = {
-            Standing.PROMPT: self._prompt < self._most_slow,
+            Standing.PROMPT: prompt + len(self._slow) < self._most_slow,
             Standing.USUAL: counting < self._permits,
             Standing.DOUBTFUL: counting < self._permits * DOUBTFUL_SHARE,
         }
@@ -285,11 +288,12 @@ class Scheduler(Generic[Job]):
         What it leaves to others is never nothing, however many hosts it has
         that hang.
         """
-        share = SLOW_SHARE
+        share, slow = SLOW_SHARE, self._slow_of[project]
+        left = self._most_slow - len(self._slow) + slow
         if standing is Standing.DOUBTFUL:
             share = DOUBTFUL_SHARE
-        slow = self._slow_of[project]
-        left = self._most_slow - len(self._slow) + slow
+        elif standing is Standing.PROMPT:
+            slow += self._prompt[project]
         return not slow or slow < left * share
 
     def _end_turn(self, project: str, standing: Standing) -> None:
@@ -298,11 +302,6 @@ class Scheduler(Generic[Job]):
         for turn in ((project, one) for one in (*others, standing)):
             if turn in self._turns:
                 self._turns.move_to_end(turn)
-
-    def _in_turn(self) -> list[HostQueue[Job]]:
-        """Return the queues that have turns; other threads ask, too."""
-        turns = list(self._turns.values())
-        return [queue for queues in turns for queue in list(queues.values())]
 
     def _weigh(self, job: Job, sign: int) -> None:
         self.held += sign
@@ -314,7 +313,8 @@ class Scheduler(Generic[Job]):
     def _begin(self, queue: HostQueue[Job], now: float) -> Attempt[Job]:
         is_prompt = queue.standing is Standing.PROMPT
         attempt = Attempt(queue.waiting.popleft(), queue, now, is_prompt)
-        self._prompt += is_prompt
+        if is_prompt:
+            self._prompt[attempt.job.project] += 1
         if queue.failures >= CIRCUIT_FAILURES:
             # A probe: the others wait for what comes of it.
             queue.window = 1
@@ -368,8 +368,10 @@ class Scheduler(Generic[Job]):
     def _room(self, queue: HostQueue[Job]) -> int:
         if not queue.is_failing:
             return max(1, MAX_HELD - self.weight)
-        failing = sum(queue.is_failing for queue in self._in_turn()) or 1
-        return max(1, min(MAX_FAILING, MAX_ALL_FAILING // failing))
+        # Lists at once: other threads ask, too.
+        turns = [list(one.values()) for one in list(self._turns.values())]
+        failing = sum(one.is_failing for queues in turns for one in queues)
+        return max(1, min(MAX_FAILING, MAX_ALL_FAILING // (failing or 1)))
 
     def _defer_surplus(self, queue: HostQueue[Job]) -> None:
         """Defer what a host that fails has no room for any more."""

@@ -68,7 +68,7 @@ class NotificationSettings:
         'Number of concurrent attempts of each notifier. Attempts that wait '
         'for slow receivers do not count, nor do those at receivers that '
         'have responded within 50 ms: there may be up to ten times as many '
-        'of either.',
+        'of both together.',
         min=1,
     )
     max_in_flight_per_host: int = option(

@@ -15,6 +15,7 @@ from zaqar.notification.host_fair_scheduler import (
     PROJECT_HELD,
     SLOW_PER_PERMIT,
     SLOW_SECONDS,
+    SLOW_SHARE,
     Scheduler,
 )
 from zaqar.notification.host_queue import (
@@ -247,11 +248,19 @@ def test_prompt_hosts_leave_others_their_attempts() -> None:
     begun = []
     while (attempt := bench.scheduler.take()) is not None:
         begun.append(attempt)
-    assert len(begun) == 2 * SLOW_PER_PERMIT
+    assert len(begun) == 2 * SLOW_PER_PERMIT * SLOW_SHARE
     bench.offer('b', 'c')
     # One of two, since neither has answered yet.
     assert bench.take().job.host == 'b'
     assert bench.scheduler.take() is None
+    # Others have theirs, though all that are under way hang.
+    for _ in range(3):
+        bench.at += SLOW_SECONDS
+        bench.scheduler.check()
+        assert bench.wait('d', 'quiet') is None
+        attempt = bench.take()
+        assert attempt.job.host == 'd'
+        bench.end(attempt)
 
 
 def test_a_slow_attempt_gives_its_permit_to_others() -> None:
