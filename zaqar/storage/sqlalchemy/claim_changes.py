@@ -9,12 +9,8 @@ from msgspec import structs
 from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_id
-from zaqar.storage.sqlalchemy import message_groups, queue_state
-from zaqar.storage.sqlalchemy.claiming import (
-    COUNT,
-    PROLONG,
-    lifetime_values,
-)
+from zaqar.storage.sqlalchemy import group_locking, queue_state
+from zaqar.storage.sqlalchemy.claiming import COUNT, PROLONG, lifetime_values
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     DELAY,
     FREED,
@@ -111,7 +107,7 @@ def release(
     queue_id = 0
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
-        queue_id, left = message_groups.lock_those_of_claim(
+        queue_id, left = group_locking.lock_those_of_claim(
             session, queue, values
         )
     freed = session.run(
@@ -124,7 +120,7 @@ def release(
         f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
         values,
     )
-    message_groups.go_on(session, queue_id, left, now)
+    group_locking.go_on(session, queue_id, left, now)
     if not freed and not deleted:
         queue_state.check_gone(session, qid, takes_groups=takes_groups)
 
@@ -146,7 +142,7 @@ def settle(
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
         queue_state.lock_if_counted(session, qid)
-        _, left = message_groups.lock_those_of_claim(session, QUEUE, values)
+        _, left = group_locking.lock_those_of_claim(session, QUEUE, values)
     queue = QUEUE if takes_groups else UNGROUPED
     sql = _HELD.format(hint=_by_claim(session), queue=queue)
     rows, counted = session.several(
@@ -183,7 +179,7 @@ def settle(
         _apply(session, item, sorted(seqs), values)
     end = max(ends.values())
     session.later(_END_CLAIM, {**values, 'end': end})
-    message_groups.go_on(session, rows[0][0], left, now)
+    group_locking.go_on(session, rows[0][0], left, now)
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if deleted else ():
         queue_state.subtract_by_key(session, qid, queue_id, len(deleted))

@@ -16,7 +16,9 @@ from zaqar.storage.sqlalchemy import (
     single_statement_claims,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
-from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
+from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
+    IncompleteSearchError,
+)
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 

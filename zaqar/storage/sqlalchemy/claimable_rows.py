@@ -18,7 +18,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import message_groups, queue_state
+from zaqar.storage.sqlalchemy import group_locking, queue_state
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, group_of, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
@@ -286,7 +286,7 @@ def _with_woken(
         if is_server:
             return None
         # Which of their groups are free is not to be seen in them alone.
-        message_groups.wake(session, wanted.queue, wanted.values)
+        group_locking.wake(session, wanted.queue, wanted.values)
         free = session.all(wanted.select(session, FREE), wanted.values)
         # Those that it has hidden may have kept others from being found.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)

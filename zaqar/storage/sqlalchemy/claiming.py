@@ -12,12 +12,13 @@ import msgspec
 from zaqar.objects import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy import (
-    claimable_group_rows,
+    claimable_rows_of_groups,
+    group_repairs,
     message_queries,
     queue_state,
 )
-from zaqar.storage.sqlalchemy.claimable_group_rows import Taken
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.claimable_rows_of_groups import Taken
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
@@ -192,10 +193,8 @@ def claim(
     if not any(taken):
         try:
             return repeated_claim(session, request)
-        except claimable_group_rows.IncompleteSearchError:
-            if only is None and claimable_group_rows.reveal(
-                session, request.values
-            ):
+        except claimable_rows_of_groups.IncompleteSearchError:
+            if only is None and group_repairs.reveal(session, request.values):
                 taken = _select(session, request)
         if not any(taken):
             return None
@@ -244,7 +243,7 @@ def hold(session: SqlSession, shares: Sequence[Share]) -> None:
 def _select(session: SqlSession, request: ClaimRequest) -> Taken:
     """Return and lock what a claim gets."""
     limit = request.limit
-    return claimable_group_rows.select_all(
+    return claimable_rows_of_groups.select_all(
         session,
         request.free_rows(limit),
         lambda rows: select_exhausted(session, request, rows, limit),
@@ -341,10 +340,8 @@ def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     claim = repeated(session, request)
     if claim is None:
         queue_state.check_version(request.version, queue.least_version)
-        if queue.grouped and claimable_group_rows.has_hidden(
-            session, request.values
-        ):
-            raise claimable_group_rows.IncompleteSearchError
+        if queue.grouped and group_repairs.has_hidden(session, request.values):
+            raise claimable_rows_of_groups.IncompleteSearchError
     return claim
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from zaqar.objects import Claim
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import claiming
-from zaqar.storage.sqlalchemy.claimable_group_rows import (
+from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
+from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
     Taken,
 )
-from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 

@@ -2,7 +2,7 @@
 """Groups that have lost the messages that were first in them.
 
 Usually since these have expired. Of such a group nothing is free until what is
-now the first of it is shown; see :mod:`.message_groups`.
+now the first of it is shown; see :mod:`.group_locking`.
 
 Programs of earlier releases remove expired messages without a thought of
 groups. Which group they have stranded is not to be seen in any row: so groups
@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.message_ids import MAX_SEQ
-from zaqar.storage.sqlalchemy import message_groups, queue_state
+from zaqar.storage.sqlalchemy import group_locking, queue_state
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    QUEUE,
     index_hint,
     is_one_of,
 )
@@ -39,7 +40,7 @@ MOST_SEARCHES = 10
 _DEAD = (
     'SELECT m.queue_id, m.seq, m.group_key, m.claim_id FROM message m{hint} '
     'WHERE m.queue_id = {queue} AND {where} AND m.expires_at <= :now '
-    f'AND m.group_key IS NOT NULL LIMIT {message_groups.CHUNK}'
+    f'AND m.group_key IS NOT NULL LIMIT {group_locking.CHUNK}'
 )
 _DEAD_PARTS = (
     ('message_free', 'm.state = 0'),
@@ -110,19 +111,19 @@ def pass_over(
     """
     dialect = session.dialect
     hint = index_hint(dialect, 'PRIMARY') if dialect == 'mysql' else ''
-    for chunk in message_groups.chunks(sorted(seqs)):
+    for chunk in group_locking.chunks(sorted(seqs)):
         session.run(
-            f'UPDATE message{hint} {message_groups.HIDE} WHERE queue_id = :id '
+            f'UPDATE message{hint} {group_locking.HIDE} WHERE queue_id = :id '
             f'AND {is_one_of(dialect, "seq", "s", len(chunk))} '
             f'AND state + 0 <> {IN_GROUP} AND expires_at + 0 <= :now',
             {'id': queue_id, 'now': now, **placeholder_values('s', chunk)},
         )
     hint = index_hint(dialect, 'message_claim')
-    for keys in message_groups.chunks(sorted(left)):
+    for keys in group_locking.chunks(sorted(left)):
         claims = sorted({claim_id for key in keys for claim_id in left[key]})
-        for some in message_groups.chunks(claims):
+        for some in group_locking.chunks(claims):
             session.run(
-                f'UPDATE message{hint} {message_groups.HIDE} '
+                f'UPDATE message{hint} {group_locking.HIDE} '
                 'WHERE queue_id = :id '
                 f'AND claim_id IN ({placeholders("c", len(some))}) '
                 f'AND group_key IN ({placeholders("k", len(keys))}) '
@@ -134,7 +135,7 @@ def pass_over(
                     **placeholder_values('k', keys),
                 },
             )
-    return message_groups.go_on(session, queue_id, left, now)
+    return group_locking.go_on(session, queue_id, left, now)
 
 
 def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
@@ -142,7 +143,7 @@ def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
 
     :param queue: locked, as it was when they were
     """
-    locked = message_groups.lock(session, queue.id, queue.bereft)
+    locked = group_locking.lock(session, queue.id, queue.bereft)
     left = {key: queue.bereft[key] for key in locked}
     pass_over(session, queue.id, left, now)
 
@@ -235,7 +236,7 @@ def heal(
     Those that others work on are left for another time.
     """
     if not queue_state.lock_unless_locked(session, [queue_id]):
-        locked = message_groups.lock(session, queue_id, keys, skip=True)
+        locked = group_locking.lock(session, queue_id, keys, skip=True)
         search(session, queue_id, locked, now)
 
 
@@ -279,3 +280,27 @@ def _messages(
         if len(rows) < NEAR:
             is_end = last is None
             values['after'] = values['last']
+
+
+def has_hidden(session: SqlSession, values: Mapping[str, Any]) -> bool:
+    """Tell whether there are groups that :func:`reveal` lets go on."""
+    return bool(dead_first(session, QUEUE, values).left)
+
+
+def reveal(session: SqlSession, values: Mapping[str, Any]) -> bool:
+    """Let groups go on whose first messages have expired.
+
+    Else the sweeper does. Within a transaction.
+
+    :returns: whether there are any
+    """
+    dead = dead_first(session, QUEUE, values)
+    locked = group_locking.lock(session, dead.queue_id, dead.left, skip=True)
+    pass_over(
+        session,
+        dead.queue_id,
+        {key: dead.left[key] for key in locked},
+        values['now'],
+        [seq for key in locked for seq in dead.seqs[key]],
+    )
+    return bool(locked)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from zaqar.storage.sqlalchemy import message_groups, queue_state
+from zaqar.storage.sqlalchemy import group_locking, queue_state
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_rows import WokenGroupsError
 from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
@@ -50,4 +50,4 @@ def _wake(session: SqlSession, qid: str, now: int) -> None:
     if session.dialect != 'postgresql':
         sql = queue_state.for_update(session, _LOCK_QUEUE)
     session.one(sql, values)
-    message_groups.wake(session, QUEUE, values)
+    group_locking.wake(session, QUEUE, values)

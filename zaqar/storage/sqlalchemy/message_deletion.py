@@ -10,7 +10,7 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import (
-    message_groups,
+    group_locking,
     message_queries,
     queue_byte_counts,
     queue_state,
@@ -258,7 +258,7 @@ def _find(
         queue_state.lock_if_counted(session, qid)
         rows = message_queries.find(session, qid, ids, now)
         if rows:
-            message_groups.lock(
+            group_locking.lock(
                 session, queue_id_of(rows[0]), map(group_of, rows)
             )
     rows = message_queries.find(session, qid, ids, now, lock=True)
@@ -279,7 +279,7 @@ def _remove(
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
-    message_groups.go_on(session, queue_id, message_groups.holders(rows), now)
+    group_locking.go_on(session, queue_id, group_locking.holders(rows), now)
     queue_state.subtract_live(session, queue_id, count)
 
 

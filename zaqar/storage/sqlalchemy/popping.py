@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from zaqar.objects import Message
 from zaqar.storage.sqlalchemy import (
-    claimable_group_rows,
-    message_groups,
+    claimable_rows_of_groups,
+    group_locking,
+    group_repairs,
     queue_state,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
@@ -48,19 +49,15 @@ def pop(
     if takes_groups:
         queue_state.lock_if_counted(session, qid)
     wanted = FreeRows(values, limit, passes_woken=passes_woken)
-    rows = claimable_group_rows.select_all(session, wanted).rows
-    if (
-        takes_groups
-        and not rows
-        and claimable_group_rows.reveal(session, values)
-    ):
-        rows = claimable_group_rows.select_all(session, wanted).rows
-    left = message_groups.holders(rows)
+    rows = claimable_rows_of_groups.select_all(session, wanted).rows
+    if takes_groups and not rows and group_repairs.reveal(session, values):
+        rows = claimable_rows_of_groups.select_all(session, wanted).rows
+    left = group_locking.holders(rows)
     if rows and left:
         if not takes_groups:
             raise GroupedQueueError
         # One whose first row is locked may be about to get further messages.
-        locked = message_groups.lock(
+        locked = group_locking.lock(
             session, queue_id_of(rows[0]), left, skip=True
         )
         rows = [row for row in rows if group_of(row) in {None, *locked}]
@@ -70,7 +67,7 @@ def pop(
         return []
     queue_id = queue_id_of(rows[0])
     _delete_free(session, queue_id, rows, now)
-    message_groups.go_on(session, queue_id, left, now)
+    group_locking.go_on(session, queue_id, left, now)
     queue_state.subtract_live(session, queue_id, len(rows))
     return [message(row, now) for row in rows]
 

@@ -16,8 +16,8 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     deduplication,
+    group_locking,
     group_repairs,
-    message_groups,
     outbox_posting,
     postgresql_post_announcements,
     queue_state,
@@ -132,7 +132,7 @@ def _place_in_groups(
         return
     if not queue.grouped:
         session.later(_SET_GROUPED, {'qid': qid})
-    firsts = message_groups.lock(session, queue.id, keys)
+    firsts = group_locking.lock(session, queue.id, keys)
     hidden = {
         first.key for first in firsts.values() if first.state == IN_GROUP
     }

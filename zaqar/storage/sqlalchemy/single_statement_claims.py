@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from zaqar.objects import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy.claimable_group_rows import IncompleteSearchError
 from zaqar.storage.sqlalchemy.claimable_rows import (
     FREE,
     WOKEN,
     WokenGroupsError,
+)
+from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
+    IncompleteSearchError,
 )
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,

@@ -9,7 +9,7 @@ from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_keys_and_data import encode
-from zaqar.storage.sqlalchemy import group_repairs, message_groups, queue_state
+from zaqar.storage.sqlalchemy import group_locking, group_repairs, queue_state
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import delete_from
 from zaqar.storage.sqlalchemy.statement_execution import (
@@ -173,7 +173,7 @@ def _remove_expired(
     busy = queue_state.lock_unless_locked(session, grouped)
     rows = [row for row in rows if row[0] not in busy]
     locked = {
-        queue_id: {*message_groups.lock(session, queue_id, keys, skip=True)}
+        queue_id: {*group_locking.lock(session, queue_id, keys, skip=True)}
         for queue_id, keys in first.items()
         if queue_id not in busy
     }

@@ -5,12 +5,12 @@ Consecutive ones, up to the first that is delayed; of all that can be taken
 the oldest.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy import group_repairs, message_groups
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.group_repairs import reveal
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
@@ -21,7 +21,6 @@ from zaqar.storage.sqlalchemy.message_rows import (
     seq_of,
 )
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    QUEUE,
     index_hint,
     is_one_of,
 )
@@ -68,30 +67,6 @@ def _next(row: Row) -> int | None:
     """Return the number of the next message of a group; see ``select``."""
     number: int | None = rest_of(row)[0]
     return number
-
-
-def has_hidden(session: SqlSession, values: Mapping[str, Any]) -> bool:
-    """Tell whether there are groups that :func:`reveal` lets go on."""
-    return bool(group_repairs.dead_first(session, QUEUE, values).left)
-
-
-def reveal(session: SqlSession, values: Mapping[str, Any]) -> bool:
-    """Let groups go on whose first messages have expired.
-
-    Else the sweeper does. Within a transaction.
-
-    :returns: whether there are any
-    """
-    dead = group_repairs.dead_first(session, QUEUE, values)
-    locked = message_groups.lock(session, dead.queue_id, dead.left, skip=True)
-    group_repairs.pass_over(
-        session,
-        dead.queue_id,
-        {key: dead.left[key] for key in locked},
-        values['now'],
-        [seq for key in locked for seq in dead.seqs[key]],
-    )
-    return bool(locked)
 
 
 def select_all(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of messages: of each, one claim at a time has messages.
+"""Locks of groups of messages: of each, one claim at a time has messages.
 
 The first message of a group is free, or delayed, as one without a group is:
 claims find and lock it likewise. Those behind it have the state
@@ -18,13 +18,7 @@ first ones of groups by their keys, messages. Claims wait for none of these,
 but may wait for others to let woken groups go on; see :mod:`.group_waking`.
 """
 
-from collections.abc import (
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from zaqar.storage.sqlalchemy import queue_state
