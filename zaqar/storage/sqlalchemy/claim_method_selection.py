@@ -14,12 +14,13 @@ from zaqar.storage.sqlalchemy import (
     claims_sharing_transactions,
     group_waking,
     single_statement_claims,
+    stored_claims,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
 )
-from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 
 #: What a message counts when claims share a commit: 256 of them may be read
@@ -65,7 +66,7 @@ class Claims:
         try:
             return self._database.write(claiming.claim, request, only)
         except claiming.RepeatedClaimError:
-            return self._database.read(claiming.repeated, request)
+            return self._database.read(stored_claims.repeated, request)
 
     def _make(self, request: ClaimRequest, passes_woken: bool) -> Claim | None:
         if passes_woken:

@@ -9,7 +9,7 @@ Where it is one of a group, the group must go on before: on SQLite at once, on
 servers see :mod:`.group_waking`.
 
 Of a group there is only the first message among them; the next ones, which
-may be taken with it, are in :mod:`.claimable_group_rows`.
+may be taken with it, are in :mod:`.claimable_rows_of_groups`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims: made and read."""
+"""Claims, as they are made."""
 
 from __future__ import annotations
 
@@ -10,55 +10,37 @@ from typing import Any
 import msgspec
 
 from zaqar.objects import Claim
-from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
     group_repairs,
     message_queries,
     queue_state,
 )
-from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
+from zaqar.storage.sqlalchemy.claimable_rows import select_free
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import Taken
 from zaqar.storage.sqlalchemy.message_rows import (
-    COLUMNS,
-    EXHAUSTED,
     claimed,
-    count_of,
     expiry_of,
-    hold_of,
     is_free,
-    message,
     queue_id_of,
-    rest_of,
     seq_of,
 )
-from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE, index_hint
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    COUNT,
+    COUNT_EXHAUSTED,
+    PROLONG,
+    STILL_FREE,
+    index_hint,
+)
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,
     placeholders,
 )
+from zaqar.storage.sqlalchemy.stored_claims import repeated_claim
 
-_HELD = (
-    f'SELECT {COLUMNS}, c.ttl FROM claim c JOIN message m%s '
-    f'ON m.queue_id = c.queue_id AND m.claim_id = c.id '
-    f'WHERE c.queue_id = {QUEUE} AND c.id = :claim_id '
-    'AND c.expires_at > :now AND m.state = 1 AND m.wake_at > :now '
-    'AND m.expires_at > :now ORDER BY m.seq'
-)
-#: Prolongs lifetimes; ``ttl`` comes first, since MySQL uses the new values of
-#: columns that were set before.
-PROLONG = (
-    'ttl = CASE WHEN expires_at < :end THEN :raised ELSE ttl END, '
-    'expires_at = CASE WHEN expires_at < :end THEN :raised_end '
-    'ELSE expires_at END'
-)
-#: Counts without the bit :data:`EXHAUSTED`, and with it.
-COUNT = f'(claim_count & {EXHAUSTED - 1})'
-COUNT_EXHAUSTED = f'(claim_count | {EXHAUSTED})'
-IS_FRESH = f'{COUNT} < :max'
-IS_EXHAUSTED = f'{COUNT} >= :max'
 INSERT_CLAIM = (
     'INSERT INTO claim (queue_id, id, ttl, expires_at) '
     'VALUES (:queue_id, :claim_id, :ttl, :end)'
@@ -69,86 +51,10 @@ _REVIVE = (
     'WHERE queue_id = :queue_id AND id = :claim_id '
     'AND expires_at + 0 <= :now'
 )
-#: The condition that rows are as they were locked, or read behind one of their
-#: group that is: a Galera node ends locks of its own when another one gets
-#: ahead. An expression, so that the rows are found by their key.
-STILL_FREE = 'wake_at + 0 <= :selected_at'
-
-#: The id of a live queue, if the metadata of a claim are not too old.
-_CURRENT_QUEUE = f'{QUEUE[:-1]} AND least_version <= :version)'
 
 
 class RepeatedClaimError(Exception):
     """The claim exists; nothing more is claimed."""
-
-
-def lifetime_values(now: int, ttl: int, grace: int) -> dict[str, Any]:
-    """Return the parameters that determine lifetimes."""
-    end = now + ttl * 1000
-    return {
-        'now': now,
-        'ttl': ttl,
-        'end': end,
-        'raised': ttl + grace,
-        'raised_end': end + grace * 1000,
-    }
-
-
-class ClaimRequest(msgspec.Struct, frozen=True):
-    """A call of :meth:`zaqar.storage.base.MessageStore.claim`.
-
-    :ivar lifetime: see :func:`lifetime_values`
-    :ivar passes_woken: see :class:`.claimable_rows.FreeRows`
-    """
-
-    qid: str
-    claim_id: str
-    lifetime: Mapping[str, Any]
-    limit: int
-    max_claims: int = 0
-    version: int | None = None
-    passes_woken: bool = False
-
-    def at(self, now: int) -> ClaimRequest:
-        """Return it as of another time."""
-        ttl, raised = self.lifetime['ttl'], self.lifetime['raised']
-        lifetime = lifetime_values(now, ttl, raised - ttl)
-        return msgspec.structs.replace(self, lifetime=lifetime)
-
-    @property
-    def terms(self) -> tuple[int, int | None, bool]:
-        """What determines the messages to which it is entitled."""
-        return self.max_claims, self.version, self.passes_woken
-
-    def free_rows(self, limit: int) -> FreeRows:
-        """Return what may be handed out."""
-        fresh = f'AND {IS_FRESH}' if self.max_claims else ''
-        return self._rows(self.values, limit, fresh)
-
-    def exhausted_rows(self, taken: Sequence[Row], limit: int) -> FreeRows:
-        """Return the exhausted ones before the last one taken."""
-        values, condition = self.values, f'AND {IS_EXHAUSTED}'
-        if len(taken) == limit:
-            values['last'] = seq_of(taken[-1])
-            condition += ' AND m.seq < :last'
-        return self._rows(values, MAX_EXHAUSTED, condition)
-
-    def _rows(
-        self, values: Mapping[str, Any], limit: int, condition: str
-    ) -> FreeRows:
-        queue = QUEUE if self.version is None else _CURRENT_QUEUE
-        return FreeRows(values, limit, condition, queue, self.passes_woken)
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The parameters of its statements."""
-        return {
-            **self.lifetime,
-            'qid': self.qid,
-            'claim_id': self.claim_id,
-            'max': self.max_claims,
-            'version': self.version,
-        }
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -329,57 +235,3 @@ def _update_of(
 
 
 _usual_update = functools.lru_cache(maxsize=512)(_update_of)
-
-
-def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
-    """Return the claim that a call without free messages repeats, if any.
-
-    :raises IncompleteSearchError: there is none, but some groups may go on
-    """
-    queue = queue_state.check_gone(session, request.qid)
-    claim = repeated(session, request)
-    if claim is None:
-        queue_state.check_version(request.version, queue.least_version)
-        if queue.grouped and group_repairs.has_hidden(session, request.values):
-            raise claimable_rows_of_groups.IncompleteSearchError
-    return claim
-
-
-def repeated(session: SqlSession, request: ClaimRequest) -> Claim | None:
-    """Return a claim whose first answer was lost, as it was then."""
-    claim_id, now = request.claim_id, request.lifetime['now']
-    rows = _held_rows(session, request.qid, claim_id, now)
-    exhausted = [row for row in rows if count_of(row) & EXHAUSTED]
-    fresh = [row for row in rows if not count_of(row) & EXHAUSTED]
-    return _stored_claim(claim_id, now, fresh, exhausted) if rows else None
-
-
-def held(
-    session: SqlSession, qid: str, claim_id: str, now: int
-) -> Claim | None:
-    """Return a live claim that still holds messages, else None."""
-    rows = _held_rows(session, qid, claim_id, now)
-    return _stored_claim(claim_id, now, rows, ()) if rows else None
-
-
-def _held_rows(
-    session: SqlSession, qid: str, claim_id: str, now: int
-) -> Sequence[Row]:
-    values = {'qid': qid, 'claim_id': claim_id, 'now': now}
-    return session.all(
-        _HELD % index_hint(session.dialect, 'message_claim'), values
-    )
-
-
-def _stored_claim(
-    claim_id: str, now: int, fresh: Sequence[Row], exhausted: Sequence[Row]
-) -> Claim:
-    rows = [*fresh, *exhausted]
-    (ttl,) = rest_of(rows[0])
-    return Claim(
-        claim_id,
-        ttl,
-        max(hold_of(row)[1] for row in rows),
-        [message(row, now) for row in fresh],
-        [message(row, now) for row in exhausted],
-    )

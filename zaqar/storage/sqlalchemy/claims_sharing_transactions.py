@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from zaqar.objects import Claim
 from zaqar.storage.group_commit import Sharing
-from zaqar.storage.sqlalchemy import claiming
+from zaqar.storage.sqlalchemy import claiming, stored_claims
+from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
     Taken,
 )
-from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
+from zaqar.storage.sqlalchemy.claiming import Share
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 
 
@@ -61,7 +62,7 @@ def _repeated_claim(
     session: SqlSession, request: ClaimRequest
 ) -> Claim | Sharing | None:
     try:
-        return claiming.repeated_claim(session, request)
+        return stored_claims.repeated_claim(session, request)
     except IncompleteSearchError:
         return Sharing.DO_ALONE
 

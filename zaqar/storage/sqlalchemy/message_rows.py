@@ -138,7 +138,7 @@ def claimed(
 ) -> Message:
     """Build a message as a claim has updated its row.
 
-    :param values: lifetimes; see :func:`.claiming.lifetime_values`
+    :param values: lifetimes; see :func:`.claim_request.lifetime_values`
     :param more: how often it was handed out
     """
     end = values['end']

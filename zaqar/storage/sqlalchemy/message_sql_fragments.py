@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of SQL statements about messages: subqueries, changes, index hints."""
 
-from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE, IN_GROUP
+from zaqar.storage.sqlalchemy.message_rows import (
+    DELAYED,
+    EXHAUSTED,
+    FREE,
+    IN_GROUP,
+)
 from zaqar.storage.sqlalchemy.statement_execution import placeholders
 
 #: Subquery for the id of a live queue.
@@ -30,6 +35,23 @@ DELAY = (
     'AND expires_at < :end THEN expires_at ELSE :end END, '
     'claim_id = CASE WHEN group_key IS NOT NULL THEN claim_id END'
 )
+
+#: Prolongs lifetimes; ``ttl`` comes first, since MySQL uses the new values of
+#: columns that were set before.
+PROLONG = (
+    'ttl = CASE WHEN expires_at < :end THEN :raised ELSE ttl END, '
+    'expires_at = CASE WHEN expires_at < :end THEN :raised_end '
+    'ELSE expires_at END'
+)
+#: Counts without the bit :data:`EXHAUSTED`, and with it.
+COUNT = f'(claim_count & {EXHAUSTED - 1})'
+COUNT_EXHAUSTED = f'(claim_count | {EXHAUSTED})'
+IS_FRESH = f'{COUNT} < :max'
+IS_EXHAUSTED = f'{COUNT} >= :max'
+#: The condition that rows are as they were locked, or read behind one of their
+#: group that is: a Galera node ends locks of its own when another one gets
+#: ahead. An expression, so that the rows are found by their key.
+STILL_FREE = 'wake_at + 0 <= :selected_at'
 
 
 def order(condition: str) -> str:

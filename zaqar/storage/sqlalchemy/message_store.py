@@ -29,9 +29,8 @@ from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
-    claim_changes,
-    claiming,
-    deletion_of_claimed_messages,
+    claim_renewal_and_release,
+    claim_request,
     free_message_counts_and_wake_times,
     group_repairs,
     group_waking,
@@ -43,12 +42,15 @@ from zaqar.storage.sqlalchemy import (
     queue_state,
     queue_statistics,
     server_guarantees,
+    settling_by_deletion_only,
+    settling_in_several_statements,
     single_statement_settling,
+    stored_claims,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claim_method_selection import Claims
-from zaqar.storage.sqlalchemy.claiming import ClaimRequest
+from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
@@ -194,7 +196,7 @@ class SqlMessageStore(base.MessageStore):
         only: Sequence[str] | None = None,
         **terms: Any,
     ) -> Claim | None:
-        lifetime = claiming.lifetime_values(now, ttl, grace)
+        lifetime = claim_request.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if only is not None:
             return self._claims.make_alone(request, only)
@@ -206,7 +208,7 @@ class SqlMessageStore(base.MessageStore):
             return None
 
         def read(session: SqlSession) -> Claim | None:
-            claim = claiming.held(session, qid, claim_id, now)
+            claim = stored_claims.held(session, qid, claim_id, now)
             if claim is None:
                 queue_state.check_gone(session, qid)
             return claim
@@ -218,8 +220,10 @@ class SqlMessageStore(base.MessageStore):
     ) -> bool:
         if not is_claim_id(claim_id):
             return False
-        values = claiming.lifetime_values(now, ttl, grace)
-        return self._database.write(claim_changes.renew, qid, claim_id, values)
+        values = claim_request.lifetime_values(now, ttl, grace)
+        return self._database.write(
+            claim_renewal_and_release.renew, qid, claim_id, values
+        )
 
     def settle(
         self,
@@ -232,7 +236,9 @@ class SqlMessageStore(base.MessageStore):
         if not is_claim_id(claim_id):
             return None
         call = (qid, claim_id, settlements, now)
-        write = partial(self._database.write, claim_changes.settle, *call)
+        write = partial(
+            self._database.write, settling_in_several_statements.settle, *call
+        )
         settle = write
         if self._dialect == 'postgresql':
             settle = partial(
@@ -241,9 +247,9 @@ class SqlMessageStore(base.MessageStore):
         elif self._dialect == 'sqlite' or (
             self._database.takes_compounds and qid not in self._grouped
         ):
-            with suppress(deletion_of_claimed_messages.OtherwiseError):
+            with suppress(settling_by_deletion_only.OtherwiseError):
                 return self._database.write(
-                    deletion_of_claimed_messages.settle, *call
+                    settling_by_deletion_only.settle, *call
                 )
         return self._grouped.run(
             qid, settle, partial(write, takes_groups=True)
@@ -253,7 +259,11 @@ class SqlMessageStore(base.MessageStore):
         if not is_claim_id(claim_id):
             return
         write = partial(
-            self._database.write, claim_changes.release, qid, claim_id, now
+            self._database.write,
+            claim_renewal_and_release.release,
+            qid,
+            claim_id,
+            now,
         )
         self._grouped.run(qid, write, partial(write, takes_groups=True))
 

@@ -11,7 +11,6 @@ from zaqar.storage.sqlalchemy import (
     queue_state,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
-from zaqar.storage.sqlalchemy.claiming import STILL_FREE
 from zaqar.storage.sqlalchemy.message_rows import (
     group_of,
     message,
@@ -19,6 +18,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     seq_of,
 )
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    STILL_FREE,
     delete_from,
     is_one_of,
 )

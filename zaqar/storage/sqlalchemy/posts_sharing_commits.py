@@ -10,15 +10,12 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     compound_statement_posts,
-    locked_queue_posts,
     post_within_transaction,
+    posts_after_locking_queues,
     single_statement_posts,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
-from zaqar.storage.sqlalchemy.statement_execution import (
-    MAX_PACKET,
-    SqlSession,
-)
+from zaqar.storage.sqlalchemy.statement_execution import MAX_PACKET, SqlSession
 
 #: Seconds for which posts wait for locks, once a queue was locked: rivals that
 #: post to the same queues all the time take turns then.
@@ -135,7 +132,7 @@ class SharedPosts:
         Whoever ends a transaction frees all of its queues at once.
         """
         return self._database.write_or_conflict(
-            locked_queue_posts.post,
+            posts_after_locking_queues.post,
             self._contended,
             board,
             self._unsubscribed,
@@ -159,7 +156,10 @@ class SharedPosts:
                 skip=True,
             )
         return self._database.write_or_conflict(
-            locked_queue_posts.post, qids, lambda _: posts, self._unsubscribed
+            posts_after_locking_queues.post,
+            qids,
+            lambda _: posts,
+            self._unsubscribed,
         )
 
     def _store_in_turn(self, post: PostCall) -> _Ids:

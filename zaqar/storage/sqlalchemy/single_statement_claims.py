@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from zaqar.objects import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows import (
     FREE,
     WOKEN,
@@ -17,28 +18,27 @@ from zaqar.storage.sqlalchemy.claimable_rows import (
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
 )
-from zaqar.storage.sqlalchemy.claiming import (
-    COUNT,
-    COUNT_EXHAUSTED,
-    IS_EXHAUSTED,
-    IS_FRESH,
-    PROLONG,
-    ClaimRequest,
-    repeated_claim,
-)
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     IN_GROUP,
     message,
     rest_of,
 )
-from zaqar.storage.sqlalchemy.message_sql_fragments import order
+from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    COUNT,
+    COUNT_EXHAUSTED,
+    IS_EXHAUSTED,
+    IS_FRESH,
+    PROLONG,
+    order,
+)
 from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     compact,
 )
+from zaqar.storage.sqlalchemy.stored_claims import repeated_claim
 
 _QUEUE = '(SELECT id FROM q)'
 

@@ -13,8 +13,8 @@ from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import queue_byte_counts, queue_state
-from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
+from zaqar.storage.sqlalchemy.settling_in_several_statements import UNCOUNTED
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
 
 _QUEUE = """

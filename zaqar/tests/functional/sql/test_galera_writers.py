@@ -16,6 +16,7 @@ import pytest
 from zaqar.objects import Claim
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
+    claim_request,
     claimable_rows,
     claiming,
     claims_sharing_transactions,
@@ -248,10 +249,10 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
 ) -> None:
     one, other, _ = queues
     one.post(*range(5))
-    request = claiming.ClaimRequest(
+    request = claim_request.ClaimRequest(
         one.qid,
         token(),
-        claiming.lifetime_values(one.hand.now, 300, 60),
+        claim_request.lifetime_values(one.hand.now, 300, 60),
         limit=5,
         max_claims=0,
         version=None,

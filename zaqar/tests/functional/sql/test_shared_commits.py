@@ -26,13 +26,16 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claims_sharing_transactions,
     driver,
-    locked_queue_posts,
     migrations,
+    posts_after_locking_queues,
     server_connections_and_poolers,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.sqlalchemy.claim_request import (
+    ClaimRequest,
+    lifetime_values,
+)
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
-from zaqar.storage.sqlalchemy.claiming import ClaimRequest, lifetime_values
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -105,7 +108,7 @@ def post_together(
     """Post to queues in one transaction."""
     posts = [post_call(queue, **options) for queue in queues]
     return server.write_or_conflict(
-        locked_queue_posts.post,
+        posts_after_locking_queues.post,
         {queue.qid for queue in queues},
         lambda _: posts,
         UnsubscribedQueues(),
@@ -195,7 +198,7 @@ def test_posts_that_rivals_hold_up_share_a_transaction(
     queues: list[Probe],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = locked_queue_posts.post
+    store = posts_after_locking_queues.post
     stored: list[int] = []
 
     def note(*arguments: Any, **options: Any) -> Any:
@@ -203,7 +206,7 @@ def test_posts_that_rivals_hold_up_share_a_transaction(
         stored.append(len(ids) - ids.count(None))
         return ids
 
-    monkeypatch.setattr(locked_queue_posts, 'post', note)
+    monkeypatch.setattr(posts_after_locking_queues, 'post', note)
     server.ping()
     posts = SharedPosts(server, 60, UnsubscribedQueues())
     waiting = [
@@ -254,7 +257,7 @@ def test_posts_whose_shared_commit_is_refused_are_made_by_queue(
         refused.append(len(qids))
         raise pymysql.OperationalError(1213, 'Deadlock found')
 
-    monkeypatch.setattr(locked_queue_posts, 'post', refuse)
+    monkeypatch.setattr(posts_after_locking_queues, 'post', refuse)
     posted = 0
     while not refused:
         posted += 1

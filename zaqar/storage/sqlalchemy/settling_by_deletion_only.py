@@ -2,7 +2,7 @@
 """Deletion of messages of a claim with as few statements as possible (SQLite).
 
 Or in one round trip (MariaDB). Most of what is settled is deleted, all of it.
-The rest is for :mod:`.claim_changes`.
+The rest is for :mod:`.settling_in_several_statements`.
 """
 
 import functools

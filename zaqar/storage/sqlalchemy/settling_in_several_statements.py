@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of claims: they are renewed, released or settled."""
+"""Messages of a claim are settled in a transaction of several statements."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,10 +10,12 @@ from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import group_locking, queue_state
-from zaqar.storage.sqlalchemy.claiming import COUNT, PROLONG, lifetime_values
+from zaqar.storage.sqlalchemy.claim_request import lifetime_values
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
+    COUNT,
     DELAY,
     FREED,
+    PROLONG,
     QUEUE,
     UNGROUPED,
     delete_from,
@@ -45,86 +47,6 @@ _END_CLAIM = (
 )
 
 
-def renew(
-    session: SqlSession, qid: str, claim_id: str, values: dict[str, Any]
-) -> bool:
-    """Prolong a claim and its messages, within a transaction."""
-    values = {**values, 'qid': qid, 'claim_id': claim_id}
-    queue, values = queue_state.queue_for_change(session, values)
-    renewed = session.run(
-        'UPDATE claim SET ttl = :ttl, expires_at = :end '
-        f'WHERE queue_id = {queue} AND id = :claim_id '
-        # An expression, so that it is found by its key.
-        'AND expires_at + 0 > :now',
-        values,
-    )
-    if not renewed and not _is_unchanged(session, queue, values):
-        queue_state.check_gone(session, qid)
-        return False
-    session.run(
-        f'UPDATE message{_by_claim(session)} SET wake_at = :end, {PROLONG} '
-        f'WHERE queue_id = {queue} AND claim_id = :claim_id '
-        'AND state = 1 AND wake_at > :now AND expires_at > :now',
-        values,
-    )
-    return True
-
-
-def _by_claim(session: SqlSession) -> str:
-    return index_hint(session.dialect, 'message_claim')
-
-
-def _is_unchanged(
-    session: SqlSession, queue: str, values: dict[str, Any]
-) -> bool:
-    # MySQL does not count a row that an UPDATE leaves as it was.
-    return session.dialect == 'mysql' and bool(
-        session.one(
-            f'SELECT 1 FROM claim WHERE queue_id = {queue} '
-            'AND id = :claim_id AND expires_at > :now',
-            values,
-        )
-    )
-
-
-def release(
-    session: SqlSession,
-    qid: str,
-    claim_id: str,
-    now: int,
-    *,
-    takes_groups: bool = False,
-) -> None:
-    """Free the messages of a claim, within a transaction.
-
-    :raises GroupedQueueError: the queue has groups
-    """
-    queue, values = queue_state.queue_for_change(
-        session,
-        {'qid': qid, 'claim_id': claim_id},
-        takes_groups=takes_groups,
-    )
-    queue_id = 0
-    left: Mapping[str, Collection[str]] = {}
-    if takes_groups:
-        queue_id, left = group_locking.lock_those_of_claim(
-            session, queue, values
-        )
-    freed = session.run(
-        f'UPDATE message{_by_claim(session)} '
-        f'SET {FREED} '
-        f'WHERE queue_id = {queue} AND claim_id = :claim_id AND state = 1',
-        values,
-    )
-    deleted = session.run(
-        f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
-        values,
-    )
-    group_locking.go_on(session, queue_id, left, now)
-    if not freed and not deleted:
-        queue_state.check_gone(session, qid, takes_groups=takes_groups)
-
-
 def settle(
     session: SqlSession,
     qid: str,
@@ -144,7 +66,8 @@ def settle(
         queue_state.lock_if_counted(session, qid)
         _, left = group_locking.lock_those_of_claim(session, QUEUE, values)
     queue = QUEUE if takes_groups else UNGROUPED
-    sql = _HELD.format(hint=_by_claim(session), queue=queue)
+    hint = index_hint(session.dialect, 'message_claim')
+    sql = _HELD.format(hint=hint, queue=queue)
     rows, counted = session.several(
         [
             (queue_state.for_update(session, sql), values),
