@@ -9,12 +9,12 @@ from redis import exceptions
 
 from zaqar.errors import one_line
 from zaqar.storage.redis import keys
+from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.scripts import WATCH, Status
 from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,
     RedisNode,
-    error_code,
     packed,
 )
 

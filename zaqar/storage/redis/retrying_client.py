@@ -12,12 +12,12 @@ from redis import exceptions
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import keys, server_topology
+from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,
     CutShort,
-    error_code,
 )
 from zaqar.storage.redis.uri import ConnectionSettings
 

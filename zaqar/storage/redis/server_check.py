@@ -7,12 +7,9 @@ from typing import Any
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.redis import keys
+from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.redis.server_connections import (
-    ConnectionLost,
-    LoginRefused,
-    error_code,
-)
+from zaqar.storage.redis.server_connections import ConnectionLost, LoginRefused
 from zaqar.storage.redis.server_topology import SentinelTopology
 from zaqar.storage.redis.uri import ConnectionSettings, Mode
 

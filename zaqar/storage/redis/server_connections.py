@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Redis server: its connections, and the codes of its errors."""
+"""One Redis server: its connections."""
 
 import contextlib
 import functools
 import importlib
 import inspect
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,21 +24,6 @@ Command = tuple[Any, ...]
 #: The client library gives its connections no types.
 Connection = Any
 _redis: Any = _connection
-
-#: Codes that errors begin with, where the client library strips them.
-_CODES: Sequence[tuple[type[Exception], str]] = (
-    (exceptions.MovedError, 'MOVED'),
-    (exceptions.AskError, 'ASK'),
-    (exceptions.NoScriptError, 'NOSCRIPT'),
-    (exceptions.ReadOnlyError, 'READONLY'),
-    (exceptions.TryAgainError, 'TRYAGAIN'),
-    (exceptions.ClusterDownError, 'CLUSTERDOWN'),
-    (exceptions.MasterDownError, 'MASTERDOWN'),
-    (exceptions.BusyLoadingError, 'LOADING'),
-    (exceptions.AuthenticationError, 'NOAUTH'),
-    (exceptions.NoPermissionError, 'NOPERM'),
-    (exceptions.OutOfMemoryError, 'OOM'),
-)
 
 
 #: Arguments that keep the client library from sending its name, which would
@@ -69,8 +53,6 @@ _TIMEOUTS = (exceptions.TimeoutError, TimeoutError)
 
 _ROLE: Command = ('INFO', 'replication')
 
-_SCRIPT_ERROR = re.compile(r'Error running script.*: -([A-Z]+) ', re.DOTALL)
-
 
 class ConnectionLost(Exception):
     """There is no connection, or it broke."""
@@ -82,21 +64,6 @@ class CutShort(ConnectionLost):
 
 class LoginRefused(ConnectionLost):
     """The server refused the login."""
-
-
-def error_code(answer: Any) -> str:
-    """Return the code that an error begins with, '' for other answers."""
-    if not isinstance(answer, exceptions.RedisError):
-        return ''
-    for kind, code in _CODES:
-        if isinstance(answer, kind):
-            return code
-    # Redis 6 wraps the errors of a script's commands in one of its own.
-    inner = _SCRIPT_ERROR.search(str(answer))
-    if inner:
-        return inner[1]
-    words = str(answer).split()
-    return words[0] if words else 'ERR'
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.storage.redis import keys, server_check
+from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.redis.server_connections import error_code
 from zaqar.storage.store_guarantees import (
     LAST_SECOND,
     Guarantees,

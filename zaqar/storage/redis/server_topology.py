@@ -10,11 +10,11 @@ from typing import Any
 from redis import exceptions
 from redis.crc import key_slot
 
+from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,
     RedisNode,
-    error_code,
     make_node,
 )
 from zaqar.storage.redis.single_flight import SingleFlight
