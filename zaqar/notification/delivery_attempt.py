@@ -17,6 +17,7 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.daemon_threads import DaemonThreads
 from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.notification import confirmation_request_content, notifier_metrics
+from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import (
@@ -26,7 +27,6 @@ from zaqar.notification.sender_interface import (
     Sender,
     Verdict,
 )
-from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -54,7 +54,7 @@ class Attempts:
         self,
         ctx: Context,
         senders: Mapping[str, Sender],
-        subscriptions: SubscriptionCache,
+        subscriptions: SubscriptionLookup,
         statistics: DeliveryStatistics,
         *,
         encrypted_over_http: bool = False,

@@ -21,6 +21,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_records import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.notification import attempt_records, dead_letters, notifier_metrics
+from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import (
     Attempted,
     ClaimedDelivery,
@@ -34,12 +35,11 @@ from zaqar.notification.delivery_decision import (
     Remove,
     Retry,
 )
-from zaqar.notification.due_deliveries import DueDeliveries
+from zaqar.notification.due_delivery_counts import DueDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -69,7 +69,7 @@ class DecisionWriter:
     def __init__(
         self,
         ctx: Context,
-        subscriptions: SubscriptionCache,
+        subscriptions: SubscriptionLookup,
         statistics: DeliveryStatistics,
         count: Count = count_nothing,
         due: DueDeliveries | None = None,

@@ -15,6 +15,7 @@ from zaqar.controllers import rate_limits
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.retry_policy_validation import DEFAULTS
 from zaqar.errors import StoreUnavailable
+from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_decision import (
@@ -24,11 +25,10 @@ from zaqar.notification.delivery_decision import (
 )
 from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.host_fair_scheduler import Scheduler
-from zaqar.notification.host_queue import Attempt
+from zaqar.notification.host_queue_and_health import Attempt
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import Verdict
-from zaqar.notification.subscription_cache import SubscriptionCache
-from zaqar.notification.websocket_deliveries import SocketDeliveries
+from zaqar.notification.websocket_deliveries import WebSocketDeliveries
 
 LOG = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class DeliveryLoop:
     def __init__(
         self,
         attempts: Attempts,
-        subscriptions: SubscriptionCache,
-        sockets: SocketDeliveries,
+        subscriptions: SubscriptionLookup,
+        sockets: WebSocketDeliveries,
         permits: int,
         per_host: int,
         chance: Callable[[], float] = random.random,

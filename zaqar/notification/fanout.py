@@ -22,22 +22,15 @@ from typing import NamedTuple
 
 from zaqar.controllers import outbox_notices, outbox_records
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.outbox_notices import (
-    FANNED_OUT,
-    PostNotice,
-)
+from zaqar.controllers.outbox_notices import FANNED_OUT, PostNotice
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery import UNIT
-from zaqar.notification.fanout_share_per_project import ProjectShares
+from zaqar.notification.fanout_fairness_between_projects import ProjectShares
 from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.resend_and_replay import Step
-from zaqar.objects import (
-    Message,
-    NewMessage,
-    random_half,
-)
+from zaqar.objects import Message, NewMessage, random_half
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 

@@ -18,7 +18,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic
 
-from zaqar.notification.host_queue import (
+from zaqar.notification.host_queue_and_health import (
     CIRCUIT_FAILURES,
     DEFER_FAILING,
     Attempt,

@@ -32,7 +32,10 @@ from zaqar.notification import (
     pending_delivery,
     resend_and_replay,
 )
-from zaqar.notification.fanout_share_per_project import ProjectShares, Read
+from zaqar.notification.fanout_fairness_between_projects import (
+    ProjectShares,
+    Read,
+)
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     Socket,

@@ -23,17 +23,17 @@ from zaqar.notification import (
     notifier_metrics,
     sender_plugins,
 )
+from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.outbox_reader import OutboxReader
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
-from zaqar.notification.websocket_deliveries import SocketDeliveries
+from zaqar.notification.websocket_deliveries import WebSocketDeliveries
 
 LOG = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Notifier:
             settings.max_attempts_recorded,
             settings.attempts_lifetime,
         )
-        self._subscriptions = SubscriptionCache(ctx)
+        self._subscriptions = SubscriptionLookup(ctx)
         attempts = Attempts(
             ctx,
             self._senders,
@@ -87,7 +87,7 @@ class Notifier:
         self._deliveries = DeliveryLoop(
             attempts,
             self._subscriptions,
-            SocketDeliveries(
+            WebSocketDeliveries(
                 ctx,
                 self._senders.get(SOCKET),
                 self._statistics,

@@ -16,20 +16,23 @@ from zaqar.notification import (
     notifier_metrics,
     pending_limit_per_project,
 )
+from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claims_on_pending_deliveries import (
     BATCH,
     PendingClaims,
 )
 from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
-from zaqar.notification.due_deliveries import DueDeliveries
+from zaqar.notification.due_delivery_counts import DueDeliveries
 from zaqar.notification.fanout import Fanout
-from zaqar.notification.fanout_share_per_project import MAX_DUE, ProjectShares
+from zaqar.notification.fanout_fairness_between_projects import (
+    MAX_DUE,
+    ProjectShares,
+)
 from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.notice_deliveries import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.referenced_notices import ReferencedNotices
-from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -83,7 +86,7 @@ class OutboxReader:
         open_store: Callable[[], MessageStore],
         ctx: Context,
         deliveries: DeliveryLoop,
-        subscriptions: SubscriptionCache,
+        subscriptions: SubscriptionLookup,
         statistics: DeliveryStatistics,
         byte_counter: PendingByteCounter,
         max_per_project: int,

@@ -18,11 +18,11 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.notification import notifier_metrics
+from zaqar.notification.cached_subscription_lookup import CACHE_SECONDS
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.pending_delivery import Socket, delivery_id
 from zaqar.notification.sender_interface import Outcome, Sender, Verdict
-from zaqar.notification.subscription_cache import CACHE_SECONDS
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -37,7 +37,7 @@ _MAX_PAUSE = 10
 _Live = Mapping[str, Subscription]
 
 
-class SocketDeliveries:
+class WebSocketDeliveries:
     """Hands messages to the connections of a server.
 
     :param sender: that of sockets, None without one

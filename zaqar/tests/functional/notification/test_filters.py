@@ -16,7 +16,10 @@ from zaqar.errors import StoreUnavailable
 from zaqar.microversion_constants import V2_1
 from zaqar.notification import notice_deliveries
 from zaqar.notification.fanout import Fanout
-from zaqar.notification.fanout_share_per_project import HOLD, ProjectShares
+from zaqar.notification.fanout_fairness_between_projects import (
+    HOLD,
+    ProjectShares,
+)
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.objects import Scope

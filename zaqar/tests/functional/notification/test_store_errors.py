@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from zaqar.errors import StoreUnavailable
+from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.delivery_loop import UNKNOWN_PAUSE
-from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import MakeReceiver
 from zaqar.tests.functional.notification.rig import Rig
@@ -46,7 +46,7 @@ def test_a_receiver_is_left_in_peace_while_its_policy_cannot_be_read(
         errors.append(given)
         raise StoreUnavailable
 
-    monkeypatch.setattr(SubscriptionCache, 'policy', fail)
+    monkeypatch.setattr(SubscriptionLookup, 'policy', fail)
     rig.post('x')
     receiver.wait(1)
     rig.until(lambda: errors)

@@ -23,7 +23,10 @@ from zaqar.controllers import (
 from zaqar.notification import fanout
 from zaqar.notification.claimed_delivery import LEASE
 from zaqar.notification.fanout import Fanout
-from zaqar.notification.fanout_share_per_project import HOLD, ProjectShares
+from zaqar.notification.fanout_fairness_between_projects import (
+    HOLD,
+    ProjectShares,
+)
 from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.objects import Record, Scope

@@ -14,6 +14,7 @@ import pytest
 from zaqar.controllers import posting, subscriptions
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import fanout, outbox_reader
+from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.claims_on_pending_deliveries import (
     RENEW,
@@ -21,19 +22,15 @@ from zaqar.notification.claims_on_pending_deliveries import (
 )
 from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.fanout import Fanout
-from zaqar.notification.fanout_share_per_project import ProjectShares
+from zaqar.notification.fanout_fairness_between_projects import ProjectShares
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.subscription_cache import SubscriptionCache
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
 from zaqar.objects import Scope
 from zaqar.storage.base import OUTBOX, PENDING
-from zaqar.tests.functional.notification.conftest import (
-    MakeReceiver,
-    MakeRig,
-)
+from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.servers.receivers import answer
 
@@ -68,7 +65,7 @@ class Claims:
         self._fanout = Fanout(rig.ctx, self._notices, is_quick=lambda _: True)
         self._writer = DecisionWriter(
             rig.ctx,
-            SubscriptionCache(rig.ctx),
+            SubscriptionLookup(rig.ctx),
             DeliveryStatistics(rig.management),
         )
 

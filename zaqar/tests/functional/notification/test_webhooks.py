@@ -13,7 +13,7 @@ import pytest
 
 from zaqar.controllers import posting, queues, subscriptions
 from zaqar.controllers.body_encryption import is_encrypted
-from zaqar.notification import subscription_cache
+from zaqar.notification import cached_subscription_lookup
 from zaqar.objects import Kind, Scope
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
@@ -206,7 +206,7 @@ def test_a_change_holds_for_all_that_is_posted_after_it(
     make_rig: MakeRig, make_receiver: MakeReceiver, monkeypatch: Any
 ) -> None:
     # Whatever is remembered of a subscription is so for the whole test.
-    monkeypatch.setattr(subscription_cache, 'CACHE_SECONDS', 3600.0)
+    monkeypatch.setattr(cached_subscription_lookup, 'CACHE_SECONDS', 3600.0)
     rig, first, second = make_rig(), make_receiver(), make_receiver()
     one = rig.subscribe(first.url, post_data='one')
     rig.post('x')

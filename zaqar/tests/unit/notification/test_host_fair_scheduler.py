@@ -18,7 +18,7 @@ from zaqar.notification.host_fair_scheduler import (
     SLOW_SHARE,
     Scheduler,
 )
-from zaqar.notification.host_queue import (
+from zaqar.notification.host_queue_and_health import (
     CIRCUIT_FAILURES,
     CIRCUIT_SECONDS,
     DEFER_FAILING,

@@ -29,7 +29,9 @@ from zaqar.transport.wsgi.server.request_answering import (
     AnswerWriter,
 )
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
-from zaqar.transport.wsgi.server.worker_shutdown import WorkerShutdown
+from zaqar.transport.wsgi.server.worker_checks_and_shutdown import (
+    WorkerShutdown,
+)
 from zaqar.transport.wsgi_types import App
 
 GROUP = 'drivers:transport:wsgi'
@@ -127,7 +129,8 @@ def serve(
     """Serve requests until SIGTERM; finish those in progress, then return.
 
     After SIGHUP, other processes accept connections, answers close theirs,
-    and idle ones are closed after :data:`worker_shutdown.LINGER` seconds.
+    and idle ones are closed after
+    :data:`.worker_checks_and_shutdown.LINGER` seconds.
 
     :param settings: the options of the group
     :param longest: bytes of the longest body that is read

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions of pending deliveries, cached for a moment."""
+"""Look-ups of the subscriptions of pending deliveries, and their policies.
+
+Subscriptions are cached for a moment.
+"""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +20,7 @@ CACHE_SECONDS = 1.0
 MAX_CACHED = 10_000
 
 
-class SubscriptionCache:
+class SubscriptionLookup:
     """Finds out who is to be notified."""
 
     def __init__(self, ctx: Context) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shutdown and retirement of a worker, in the thread of its event loop."""
+"""Checks of a worker, its retirement and shutdown, on its event loop."""
 
 import asyncio
 import os

@@ -23,7 +23,7 @@ from itertools import zip_longest
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.outbox_notices import Notice
-from zaqar.notification.due_deliveries import DueDeliveries
+from zaqar.notification.due_delivery_counts import DueDeliveries
 from zaqar.objects import Act, Message, Settlement
 from zaqar.storage.base import OUTBOX, MessageStore
 

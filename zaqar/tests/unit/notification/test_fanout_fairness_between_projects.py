@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from zaqar.controllers.outbox_notices import ConfirmationRequest
-from zaqar.notification import fanout_share_per_project
-from zaqar.notification.fanout_share_per_project import (
+from zaqar.notification import fanout_fairness_between_projects
+from zaqar.notification.fanout_fairness_between_projects import (
     HOLD,
     ProjectShares,
     Read,
@@ -57,7 +57,7 @@ def _notices(project: str, *numbers: int) -> Iterator[Read]:
 def test_what_others_have_fanned_out_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fanout_share_per_project, 'MAX_HELD', 20)
+    monkeypatch.setattr(fanout_fairness_between_projects, 'MAX_HELD', 20)
     shares, store = ProjectShares(2, 2), _Store()
     for number in range(0, 500, 5):
         # Their time is over, and they never return.
@@ -93,7 +93,7 @@ def test_what_one_has_under_way_keeps_no_other_project_waiting() -> None:
 def test_those_that_are_too_many_leave_time_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fanout_share_per_project, 'RETURNING', 1)
+    monkeypatch.setattr(fanout_fairness_between_projects, 'RETURNING', 1)
     shares, store = ProjectShares(2, 2), _Store()
     given = cast(MessageStore, store)
     for _ in range(2):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stored deliveries of one store that are due and not claimed yet."""
+"""Counts of the stored deliveries of a store that are due and not claimed."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
-from zaqar.notification.host_queue import HostJob
+from zaqar.notification.host_queue_and_health import HostJob
 
 #: Claims without deliveries of a project after which none are taken for due:
 #: other notifiers may have claimed them.

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from zaqar.webhook_client import name_resolution
-from zaqar.webhook_client.name_resolution import NameResolution
+from zaqar.webhook_client import name_resolution_threads
+from zaqar.webhook_client.name_resolution_threads import NameResolution
 
 #: Seconds after which a look-up that should end at once has failed.
 GIVEN_UP = 30
@@ -21,11 +21,14 @@ GIVEN_UP = 30
     ('domains', 'begun_at_once', 'other'),
     [
         # Of one domain: other receivers of the project are found, too.
-        (1, name_resolution.PER_DOMAIN, 'evil'),
+        (1, name_resolution_threads.PER_DOMAIN, 'evil'),
         # Of as many as somebody likes: those of other projects are.
         (
-            name_resolution.THREADS,
-            int(name_resolution.THREADS * name_resolution.PROJECT_SHARE),
+            name_resolution_threads.THREADS,
+            int(
+                name_resolution_threads.THREADS
+                * name_resolution_threads.PROJECT_SHARE
+            ),
             'good',
         ),
     ],
@@ -45,7 +48,7 @@ def test_names_whose_server_hangs_hold_up_no_others(
         names = NameResolution()
         hosts = [
             f'hooks{number}.evil{number % domains}.example'
-            for number in range(name_resolution.THREADS)
+            for number in range(name_resolution_threads.THREADS)
         ]
         attempts = [
             asyncio.ensure_future(names.run(host, 'evil', hang))
@@ -84,7 +87,7 @@ def test_what_a_look_up_raises_is_raised() -> None:
     async def scene() -> None:
         names = NameResolution()
         # More of them than may be under way: none keeps its place.
-        for _ in range(2 * name_resolution.PER_DOMAIN):
+        for _ in range(2 * name_resolution_threads.PER_DOMAIN):
             with pytest.raises(OSError, match='no such name'):
                 await names.run('missing.example', 'p', fail)
         names.close()
