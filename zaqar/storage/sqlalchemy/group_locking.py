@@ -18,8 +18,8 @@ first ones of groups by their keys, messages. Claims wait for none of these,
 but may wait for others to let woken groups go on; see :mod:`.group_waking`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -36,15 +36,12 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
+    chunks,
     placeholder_values,
     placeholders,
 )
 
-T = TypeVar('T')
-
-#: Groups of one statement, and woken messages of groups that a claim deals
-#: with.
-CHUNK = 200
+#: Woken messages of groups that a claim deals with.
 MOST_WOKEN = 1000
 
 _OF_GROUP = (
@@ -234,12 +231,6 @@ def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
         },
     )
     go_on(session, queue_id, lapsed, now)
-
-
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield what one statement takes at a time."""
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
 
 
 def _show(

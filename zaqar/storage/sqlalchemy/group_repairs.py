@@ -21,7 +21,9 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     is_one_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
+    CHUNK,
     SqlSession,
+    chunks,
     placeholder_values,
     placeholders,
 )
@@ -40,7 +42,7 @@ MOST_SEARCHES = 10
 _DEAD = (
     'SELECT m.queue_id, m.seq, m.group_key, m.claim_id FROM message m{hint} '
     'WHERE m.queue_id = {queue} AND {where} AND m.expires_at <= :now '
-    f'AND m.group_key IS NOT NULL LIMIT {group_locking.CHUNK}'
+    f'AND m.group_key IS NOT NULL LIMIT {CHUNK}'
 )
 _DEAD_PARTS = (
     ('message_free', 'm.state = 0'),
@@ -111,7 +113,7 @@ def pass_over(
     """
     dialect = session.dialect
     hint = index_hint(dialect, 'PRIMARY') if dialect == 'mysql' else ''
-    for chunk in group_locking.chunks(sorted(seqs)):
+    for chunk in chunks(sorted(seqs)):
         session.run(
             f'UPDATE message{hint} {group_locking.HIDE} WHERE queue_id = :id '
             f'AND {is_one_of(dialect, "seq", "s", len(chunk))} '
@@ -119,9 +121,9 @@ def pass_over(
             {'id': queue_id, 'now': now, **placeholder_values('s', chunk)},
         )
     hint = index_hint(dialect, 'message_claim')
-    for keys in group_locking.chunks(sorted(left)):
+    for keys in chunks(sorted(left)):
         claims = sorted({claim_id for key in keys for claim_id in left[key]})
-        for some in group_locking.chunks(claims):
+        for some in chunks(claims):
             session.run(
                 f'UPDATE message{hint} {group_locking.HIDE} '
                 'WHERE queue_id = :id '

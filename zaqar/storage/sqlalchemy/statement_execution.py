@@ -7,13 +7,18 @@ own cursor: SQLAlchemy's expression layer takes longer than SQLite itself.
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from zaqar.storage.sqlalchemy.retries import ConflictError
 
 Row = tuple[Any, ...]
+
+T = TypeVar('T')
+
+#: Keys of one statement, where there may be many.
+CHUNK = 200
 
 #: ``:name``, but neither ``::type`` nor a colon within a word.
 _PARAMETER = re.compile(r'(?<![:\w]):(\w+)')
@@ -70,6 +75,12 @@ def compact(sql: str) -> str:
     :param sql: without blanks in literals
     """
     return ' '.join(sql.split())
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield what one statement takes at a time."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
 
 
 @functools.lru_cache(maxsize=2048)
