@@ -16,11 +16,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zaqar.controllers import (
-    subscription_expiry_and_count_records,
-    trust_interface,
-    trusts_to_delete,
-)
+from zaqar.controllers import subscription_expiry_and_count_records as indexes
+from zaqar.controllers import trust_interface, trusts_to_delete
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.objects import Data, Kind, Record, Scope, Subscription
@@ -199,9 +196,7 @@ def _create(
     ctx: Context, scope: Scope, subscription_id: str, data: Data
 ) -> bool:
     store = ctx.catalogue.management
-    subscription_expiry_and_count_records.add(
-        store, scope, subscription_id, data['expires_at']
-    )
+    indexes.add(store, scope, subscription_id, data['expires_at'])
     return store.create(SUBSCRIPTION, parent_of(scope), subscription_id, data)
 
 
@@ -225,14 +220,10 @@ def replace(
         data = {**data, 'confirmed': False}
     lasts = data['expires_at'] != old.expires_at
     if lasts:
-        subscription_expiry_and_count_records.add(
-            store, scope, old.id, data['expires_at']
-        )
+        indexes.add(store, scope, old.id, data['expires_at'])
     done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
     if lasts and done:
-        subscription_expiry_and_count_records.remove(
-            store, old.id, old.expires_at
-        )
+        indexes.remove(store, old.id, old.expires_at)
     if moves and done:
         _drop_name(ctx, scope, old.subscriber, old.id)
     # After a conflict the name stays taken: perhaps by the same change.
@@ -264,13 +255,9 @@ def remove(
     store.delete(DELIVERIES, parent, subscription_id)
     if deleted is not None:
         _drop_name(ctx, scope, deleted.data['subscriber'], subscription_id)
-        subscription_expiry_and_count_records.uncount(
-            store, scope, subscription_id
-        )
+        indexes.uncount(store, scope, subscription_id)
         # Last: the sweeper finishes what was interrupted.
-        subscription_expiry_and_count_records.remove(
-            store, subscription_id, deleted.data['expires_at']
-        )
+        indexes.remove(store, subscription_id, deleted.data['expires_at'])
 
 
 def sweep(ctx: Context, batch: int) -> int:
@@ -282,9 +269,7 @@ def sweep(ctx: Context, batch: int) -> int:
     store = ctx.catalogue.management
     now = store.clock.server_now()
     count = 0
-    for expiry in subscription_expiry_and_count_records.past(
-        store, now, batch
-    ):
+    for expiry in indexes.past(store, now, batch):
         count += 1
         scope, subscription_id = expiry.scope, expiry.subscription_id
         record = store.get(SUBSCRIPTION, parent_of(scope), subscription_id)
@@ -294,12 +279,10 @@ def sweep(ctx: Context, batch: int) -> int:
             continue
         if record is None:
             store.delete(DELIVERIES, parent_of(scope), subscription_id)
-            subscription_expiry_and_count_records.uncount(
-                store, scope, subscription_id
-            )
+            indexes.uncount(store, scope, subscription_id)
         store.delete(
-            subscription_expiry_and_count_records.ENDING,
-            subscription_expiry_and_count_records.PARENT,
+            indexes.ENDING,
+            indexes.PARENT,
             expiry.name,
         )
     return count
@@ -315,13 +298,9 @@ def clear(ctx: Context, scope: Scope) -> None:
                 deleted = store.delete(kind, parent, record.name)
                 if kind == SUBSCRIPTION and deleted is not None:
                     _end_trust(ctx, deleted)
-                    subscription_expiry_and_count_records.uncount(
-                        store, scope, record.name
-                    )
+                    indexes.uncount(store, scope, record.name)
                     ends_at = deleted.data['expires_at']
-                    subscription_expiry_and_count_records.remove(
-                        store, record.name, ends_at
-                    )
+                    indexes.remove(store, record.name, ends_at)
 
 
 def _end_trust(ctx: Context, deleted: Record) -> None:
