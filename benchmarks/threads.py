@@ -181,6 +181,7 @@ def _measure(
     return [
         _rates(f'{title}: {name}, by threads', middles, options),
         _over_best(f'{title}: {name}, over the best', middles, options),
+        _over_fewest(f'{title}: {name}, over fewer workers', slices, options),
     ]
 
 
@@ -231,6 +232,33 @@ def _over_best(
             row.append(f'{mean:.2f}')
         rows.append(row)
     return report.Table(title, ['threads', 'rate', 'p99', 'CPU'], rows)
+
+
+def _over_fewest(
+    title: str,
+    slices: Mapping[tuple[Shape, int], Slices],
+    options: argparse.Namespace,
+) -> report.Table:
+    """Return the rates of more workers over those of the fewest."""
+    fewest, *more = sorted(options.workers)
+    rows = [
+        (
+            f'{workers} over {fewest}',
+            str(connections),
+            *(
+                report.ratio(
+                    slices[(fewest, threads), connections].rates,
+                    slices[(workers, threads), connections].rates,
+                )
+                for threads in options.threads
+            ),
+        )
+        for workers, connections in itertools.product(
+            more, options.connections
+        )
+    ]
+    head = ['workers', 'connections', *map(str, options.threads)]
+    return report.Table(title, head, rows)
 
 
 if __name__ == '__main__':
