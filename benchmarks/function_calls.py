@@ -29,7 +29,7 @@ from benchmarks import (
 from benchmarks.load import Step, WrongAnswerError
 from zaqar import service_assembly
 from zaqar.transport.wsgi import request_environ
-from zaqar.transport.wsgi.server.all_client_connections import Clients
+from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
 from zaqar.transport.wsgi.server.request_answering import (
     Answering,

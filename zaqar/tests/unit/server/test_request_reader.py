@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.errors import InvalidBody
 from zaqar.transport.wsgi.server import request_reader
-from zaqar.transport.wsgi.server.all_client_connections import Clients
+from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
 from zaqar.transport.wsgi.server.request_reader import Request
 

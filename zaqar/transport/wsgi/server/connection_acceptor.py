@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 
-from zaqar.transport.wsgi.server.all_client_connections import Clients
+from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import Connection
 
 LOG = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.transport.wsgi.server.all_client_connections import Clients
+from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
 from zaqar.transport.wsgi.server.request_answering import (

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from zaqar import parent_exit_watch
-from zaqar.transport.wsgi.server.all_client_connections import Clients
+from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
 from zaqar.transport.wsgi.server.request_answering import Answering
 from zaqar.transport.wsgi.server.request_threads import RequestThreads

@@ -14,11 +14,11 @@ import uvloop
 from zaqar.errors import RequestTimeout
 from zaqar.transport import listening_socket
 from zaqar.transport.wsgi.server import (
-    all_client_connections,
+    client_connections_and_limits,
     connection,
     connection_acceptor,
 )
-from zaqar.transport.wsgi.server.all_client_connections import Clients
+from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
 from zaqar.transport.wsgi.server.request_reader import Request
@@ -259,8 +259,8 @@ def test_an_idle_connection_ends(server: Server) -> None:
 def test_the_one_that_waits_longest_leaves_room_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(all_client_connections, 'MOST_HELD', 1000)
-    monkeypatch.setattr(all_client_connections, 'LONGEST_HELD', 0)
+    monkeypatch.setattr(client_connections_and_limits, 'MOST_HELD', 1000)
+    monkeypatch.setattr(client_connections_and_limits, 'LONGEST_HELD', 0)
     server = Server()
     heads = [server.client(GET[:5]) for _ in range(3)]
     first, _ = (server.client(post(b'x' * 400, 9000)) for _ in range(2))
@@ -280,9 +280,9 @@ def test_what_all_send_before_answers_has_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        all_client_connections, 'MOST_HELD', 50 * connection.OVERHEAD
+        client_connections_and_limits, 'MOST_HELD', 50 * connection.OVERHEAD
     )
-    monkeypatch.setattr(all_client_connections, 'LONGEST_HELD', 0)
+    monkeypatch.setattr(client_connections_and_limits, 'LONGEST_HELD', 0)
     server = Server()
     few, first, second = (server.client(GET * n) for n in (4, 30, 30))
     assert is_closed(first)
@@ -303,8 +303,8 @@ def test_what_came_before_an_answer_counts_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     free = connection.FREE_AHEAD
-    monkeypatch.setattr(all_client_connections, 'MOST_HELD', 3 * free)
-    monkeypatch.setattr(all_client_connections, 'LONGEST_HELD', 0)
+    monkeypatch.setattr(client_connections_and_limits, 'MOST_HELD', 3 * free)
+    monkeypatch.setattr(client_connections_and_limits, 'LONGEST_HELD', 0)
     server = Server()
     begun = GET + post(bytes(free), 90_000)
     for _ in range(2):
