@@ -18,7 +18,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import group_locking, queue_state
+from zaqar.storage.sqlalchemy import (
+    dialect_clauses,
+    group_locking,
+)
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, group_of, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
@@ -98,7 +101,7 @@ class FreeRows(NamedTuple):
         if session.dialect == 'mysql':
             hint = index_hint(session.dialect, 'PRIMARY')
         _, condition, _ = self._terms(where)
-        return queue_state.for_update(
+        return dialect_clauses.for_update(
             session,
             f'SELECT {COLUMNS}, NULL FROM message m{hint} '
             f'WHERE m.queue_id = {self.queue} '
@@ -123,7 +126,7 @@ def _select(
 ) -> str:
     columns = _columns(dialect)
     sql = _first(dialect, where, queue, condition, limit, columns)
-    return queue_state.locking(dialect, sql, skip=True)
+    return dialect_clauses.locking(dialect, sql, skip=True)
 
 
 @functools.lru_cache(maxsize=512)

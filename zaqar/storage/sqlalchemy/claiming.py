@@ -12,6 +12,7 @@ import msgspec
 from zaqar.objects import Claim
 from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
+    dialect_clauses,
     group_repairs,
     message_queries,
     queue_state,
@@ -105,7 +106,7 @@ def claim(
         if not any(taken):
             return None
     share = Share(request, *taken)
-    insert = queue_state.insert_ignoring(session.dialect, INSERT_CLAIM)
+    insert = dialect_clauses.insert_ignoring(session.dialect, INSERT_CLAIM)
     if not session.run(insert, share.values) and not session.run(
         _REVIVE, share.values
     ):

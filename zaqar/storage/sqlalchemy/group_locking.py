@@ -21,7 +21,7 @@ but may wait for others to let woken groups go on; see :mod:`.group_waking`.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import dialect_clauses
 from zaqar.storage.sqlalchemy.message_rows import (
     DELAYED,
     FREE,
@@ -117,7 +117,7 @@ def lock(
     if session.spans_nodes:
         session.run(_TOUCH_QUEUE, {'id': queue_id})
     only = _ONLY_FIRST if skip else ''
-    sql = queue_state.for_update(
+    sql = dialect_clauses.for_update(
         session, _FIRST.replace('{only}', only), skip=skip
     )
     firsts = [First(*row) for row in _of_each(session, sql, queue_id, names)]
@@ -201,7 +201,9 @@ def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
     """
     hint = index_hint(session.dialect, 'message_waking')
     sql = _WOKEN.format(hint=hint, queue=queue)
-    rows = session.all(queue_state.for_update(session, sql, skip=True), values)
+    rows = session.all(
+        dialect_clauses.for_update(session, sql, skip=True), values
+    )
     if not rows:
         return
     queue_id, now = rows[0][0], values['now']

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from zaqar.storage.sqlalchemy import group_locking, queue_state
+from zaqar.storage.sqlalchemy import (
+    dialect_clauses,
+    group_locking,
+)
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claimable_rows import WokenGroupsError
 from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
@@ -48,6 +51,6 @@ def _wake(session: SqlSession, qid: str, now: int) -> None:
     values = {'qid': qid, 'now': now}
     sql = _TAKE_TURN
     if session.dialect != 'postgresql':
-        sql = queue_state.for_update(session, _LOCK_QUEUE)
+        sql = dialect_clauses.for_update(session, _LOCK_QUEUE)
     session.one(sql, values)
     group_locking.wake(session, QUEUE, values)

@@ -8,7 +8,7 @@ from typing import Any
 from zaqar.objects import Message, Page
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import dialect_clauses, queue_state
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     IS_FREE,
@@ -265,7 +265,7 @@ def _select(
         condition = is_one_of(session.dialect, 'm.seq', 'k', len(keys))
     sql = f'SELECT {COLUMNS} FROM message m{hint} WHERE {LIVE} AND {condition}'
     if lock:
-        sql = queue_state.for_update(session, sql + ' ORDER BY m.seq')
+        sql = dialect_clauses.for_update(session, sql + ' ORDER BY m.seq')
     return session.all(
         sql, {'qid': qid, 'now': now, **placeholder_values('k', keys)}
     )

@@ -10,7 +10,11 @@ import threading
 
 from zaqar.objects import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.sqlalchemy import postgresql_post_announcements, queue_state
+from zaqar.storage.sqlalchemy import (
+    dialect_clauses,
+    postgresql_post_announcements,
+    queue_state,
+)
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
@@ -55,7 +59,7 @@ NUMBERS = NoticeNumbers()
 
 def add_notice(session: SqlSession, notice: NewMessage, now: int) -> None:
     """Add a notice to the outbox, within a transaction."""
-    insert = queue_state.insert_ignoring(session.dialect, _INSERT)
+    insert = dialect_clauses.insert_ignoring(session.dialect, _INSERT)
     while not session.run(
         insert,
         {**new_row(NUMBERS.take(now, 1), notice, now), 'outbox': OUTBOX},

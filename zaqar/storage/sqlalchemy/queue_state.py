@@ -9,6 +9,10 @@ import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy import queue_byte_counts
+from zaqar.storage.sqlalchemy.dialect_clauses import (
+    for_update,
+    insert_ignoring,
+)
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
@@ -108,26 +112,6 @@ class GroupedQueueError(Exception):
 def new_id() -> int:
     """Return an unused id."""
     return secrets.randbits(62) + 1
-
-
-def insert_ignoring(dialect: str, insert: str) -> str:
-    """Return an INSERT that ignores rows whose key exists."""
-    if dialect == 'mysql':
-        return insert.replace('INSERT INTO', 'INSERT IGNORE INTO', 1)
-    return f'{insert} ON CONFLICT DO NOTHING'
-
-
-def for_update(session: SqlSession, select: str, *, skip: bool = False) -> str:
-    """Return a SELECT that locks its rows, or skips locked ones."""
-    return locking(session.dialect, select, skip=skip)
-
-
-def locking(dialect: str, select: str, *, skip: bool = False) -> str:
-    """Return the same for a dialect."""
-    if dialect == 'sqlite':
-        # There is only one writer.
-        return select
-    return select + (' FOR UPDATE SKIP LOCKED' if skip else ' FOR UPDATE')
 
 
 def lock(session: SqlSession, qid: str, now: int) -> QueueRow:

@@ -9,7 +9,11 @@ from msgspec import structs
 from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_id
-from zaqar.storage.sqlalchemy import group_locking, queue_state
+from zaqar.storage.sqlalchemy import (
+    dialect_clauses,
+    group_locking,
+    queue_state,
+)
 from zaqar.storage.sqlalchemy.claim_request import lifetime_values
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     COUNT,
@@ -70,7 +74,7 @@ def settle(
     sql = _HELD.format(hint=hint, queue=queue)
     rows, counted = session.several(
         [
-            (queue_state.for_update(session, sql), values),
+            (dialect_clauses.for_update(session, sql), values),
             (queue_state.COUNTED, values),
         ]
     )

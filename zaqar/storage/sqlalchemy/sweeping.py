@@ -9,7 +9,12 @@ from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_keys_and_data import encode
-from zaqar.storage.sqlalchemy import group_locking, group_repairs, queue_state
+from zaqar.storage.sqlalchemy import (
+    dialect_clauses,
+    group_locking,
+    group_repairs,
+    queue_state,
+)
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import delete_from
 from zaqar.storage.sqlalchemy.statement_execution import (
@@ -92,7 +97,7 @@ def take_turn(session: SqlSession, sweeper: str, now: int) -> bool:
     values = {**_TURN_KEY, 'data': _turn_data(sweeper, now + TURN)}
     row = session.one(f'SELECT data {_TURN} FOR UPDATE', values)
     if row is None:
-        insert = queue_state.insert_ignoring(session.dialect, _INSERT_TURN)
+        insert = dialect_clauses.insert_ignoring(session.dialect, _INSERT_TURN)
         return session.run(insert, values) == 1
     turn = json.loads(row[0])
     if turn['until'] > now and turn['sweeper'] != sweeper:
@@ -203,7 +208,9 @@ def _select(
     columns = ', '.join((*dead.key, *dead.more))
     select = f'SELECT {columns} FROM {dead.table} WHERE {dead.where}'
     return session.all(
-        queue_state.for_update(session, f'{select} LIMIT {most}', skip=True),
+        dialect_clauses.for_update(
+            session, f'{select} LIMIT {most}', skip=True
+        ),
         values,
     )
 
