@@ -4,7 +4,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from zaqar.storage.sqlalchemy import group_locking, queue_state
+from zaqar.storage.sqlalchemy import group_locking, queue_row
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     FREED,
     PROLONG,
@@ -18,7 +18,7 @@ def renew(
 ) -> bool:
     """Prolong a claim and its messages, within a transaction."""
     values = {**values, 'qid': qid, 'claim_id': claim_id}
-    queue, values = queue_state.queue_for_change(session, values)
+    queue, values = queue_row.queue_for_change(session, values)
     renewed = session.run(
         'UPDATE claim SET ttl = :ttl, expires_at = :end '
         f'WHERE queue_id = {queue} AND id = :claim_id '
@@ -27,7 +27,7 @@ def renew(
         values,
     )
     if not renewed and not _is_unchanged(session, queue, values):
-        queue_state.check_gone(session, qid)
+        queue_row.check_gone(session, qid)
         return False
     session.run(
         f'UPDATE message{_by_claim(session)} SET wake_at = :end, {PROLONG} '
@@ -67,7 +67,7 @@ def release(
 
     :raises GroupedQueueError: the queue has groups
     """
-    queue, values = queue_state.queue_for_change(
+    queue, values = queue_row.queue_for_change(
         session,
         {'qid': qid, 'claim_id': claim_id},
         takes_groups=takes_groups,
@@ -90,4 +90,4 @@ def release(
     )
     group_locking.go_on(session, queue_id, left, now)
     if not freed and not deleted:
-        queue_state.check_gone(session, qid, takes_groups=takes_groups)
+        queue_row.check_gone(session, qid, takes_groups=takes_groups)

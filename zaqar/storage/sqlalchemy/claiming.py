@@ -15,7 +15,7 @@ from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     group_repairs,
     message_queries,
-    queue_state,
+    queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows import select_free
@@ -128,8 +128,8 @@ def _select_named(
         if is_free(row, now)
     ]
     if rows and request.version is not None:
-        queue = queue_state.check_gone(session, request.qid)
-        queue_state.check_version(request.version, queue.least_version)
+        queue = queue_row.check_gone(session, request.qid)
+        queue_row.check_version(request.version, queue.least_version)
     return rows[: request.limit]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.message_ids import MAX_SEQ
-from zaqar.storage.sqlalchemy import group_locking, queue_state
+from zaqar.storage.sqlalchemy import group_locking, queue_row
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
@@ -140,7 +140,7 @@ def pass_over(
     return group_locking.go_on(session, queue_id, left, now)
 
 
-def mend(session: SqlSession, queue: queue_state.QueueRow, now: int) -> None:
+def mend(session: SqlSession, queue: queue_row.QueueRow, now: int) -> None:
     """Let groups go on whose first messages have expired and were removed.
 
     :param queue: locked, as it was when they were
@@ -237,7 +237,7 @@ def heal(
 
     Those that others work on are left for another time.
     """
-    if not queue_state.lock_unless_locked(session, [queue_id]):
+    if not queue_row.lock_unless_locked(session, [queue_id]):
         locked = group_locking.lock(session, queue_id, keys, skip=True)
         search(session, queue_id, locked, now)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
+from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
 
 T = TypeVar('T')
 

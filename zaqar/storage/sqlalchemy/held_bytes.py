@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from zaqar.storage.sqlalchemy import group_repairs, queue_state
+from zaqar.storage.sqlalchemy import group_repairs, queue_row
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
@@ -51,9 +51,9 @@ def begin_counting(session: SqlSession, qid: str, now: int) -> int:
 
     :returns: what it holds, estimated by some of its messages
     """
-    row = queue_state.lock(session, qid, now)
+    row = queue_row.lock(session, qid, now)
     if row.live is None:
-        queue_state.recount(session, row, now)
+        queue_row.recount(session, row, now)
         group_repairs.mend(session, row, now)
     means = session.one(_MEAN, {'id': row.id})
     mean = float(means[0] or 0) if means else 0.0

@@ -13,7 +13,7 @@ from zaqar.storage.sqlalchemy import (
     group_locking,
     message_queries,
     queue_byte_counts,
-    queue_state,
+    queue_row,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
@@ -27,7 +27,7 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     delete_from,
     is_one_of,
 )
-from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
+from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -182,7 +182,7 @@ def _delete_in_turn(
             statements += [statement, ('SELECT ROW_COUNT()', {})]
             numbers.append(number)
     *counts, counted = session.several(
-        [*statements, (queue_state.COUNTED, {'qid': qid})]
+        [*statements, (queue_row.COUNTED, {'qid': qid})]
     )
     removed = {
         number
@@ -191,7 +191,7 @@ def _delete_in_turn(
     }
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if removed else ():
-        queue_state.subtract_by_key(session, qid, queue_id, len(removed))
+        queue_row.subtract_by_key(session, qid, queue_id, len(removed))
     return removed
 
 
@@ -207,7 +207,7 @@ def delete(
     qid, now, claim_id = deletion.qid, deletion.now, deletion.claim_id
     rows = _find(session, qid, [deletion.message_id], now, takes_groups)
     if not rows:
-        queue_state.check_gone(session, qid)
+        queue_row.check_gone(session, qid)
         return
     row = rows[0]
     holder = _holder(row, now)
@@ -237,7 +237,7 @@ def delete_many(
         raise deletion_errors.unknown_claim()
     rows = _find(session, qid, ids, now, takes_groups)
     if not rows:
-        queue_state.check_gone(session, qid)
+        queue_row.check_gone(session, qid)
         return
     if claim_ids is not None and any(
         _holder(row, now) not in claim_ids for row in rows
@@ -255,7 +255,7 @@ def _find(
 ) -> list[Row]:
     """Return messages that are locked, and their groups."""
     if takes_groups:
-        queue_state.lock_if_counted(session, qid)
+        queue_row.lock_if_counted(session, qid)
         rows = message_queries.find(session, qid, ids, now)
         if rows:
             group_locking.lock(
@@ -280,7 +280,7 @@ def _remove(
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
     group_locking.go_on(session, queue_id, group_locking.holders(rows), now)
-    queue_state.subtract_live(session, queue_id, count)
+    queue_row.subtract_live(session, queue_id, count)
 
 
 def _holder(row: Row, now: int) -> str | None:

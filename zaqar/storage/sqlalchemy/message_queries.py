@@ -8,7 +8,7 @@ from typing import Any
 from zaqar.objects import Message, Page
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
-from zaqar.storage.sqlalchemy import dialect_clauses, queue_state
+from zaqar.storage.sqlalchemy import dialect_clauses, queue_row
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     IS_FREE,
@@ -81,7 +81,7 @@ def list_page(
     ]:
         return _filtered_page(session, values, kinds, limit)
     if not page:
-        queue_state.check_gone(session, qid)
+        queue_row.check_gone(session, qid)
     return Page(page, page[-1].marker if len(page) == limit else None)
 
 
@@ -276,7 +276,7 @@ def get(
 ) -> Sequence[Message]:
     rows = find(session, qid, ids, now)
     if not rows:
-        queue_state.check_gone(session, qid)
+        queue_row.check_gone(session, qid)
     return [message(row, now) for row in rows]
 
 

@@ -39,7 +39,7 @@ from zaqar.storage.sqlalchemy import (
     message_deletion,
     message_queries,
     popping,
-    queue_state,
+    queue_row,
     queue_statistics,
     server_guarantees,
     settling_by_deletion_only,
@@ -110,18 +110,18 @@ class SqlMessageStore(base.MessageStore):
         return ids
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
-        self._database.write(queue_state.require_version, qid, version, now)
+        self._database.write(queue_row.require_version, qid, version, now)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
-        self._database.write(queue_state.mark_subscribed, qid, now)
+        self._database.write(queue_row.mark_subscribed, qid, now)
         self._unsubscribed.update(qid, 1)
 
     def subscribed_epoch(self, qid: str, *, now: int) -> int:
-        return self._database.read(queue_state.subscribed_epoch, qid)
+        return self._database.read(queue_row.subscribed_epoch, qid)
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._database.write(
-            queue_state.unmark_subscribed, qid, epoch, now
+            queue_row.unmark_subscribed, qid, epoch, now
         )
 
     def list(self, qid: str, *, now: int, **options: Any) -> Page:
@@ -210,7 +210,7 @@ class SqlMessageStore(base.MessageStore):
         def read(session: SqlSession) -> Claim | None:
             claim = stored_claims.held(session, qid, claim_id, now)
             if claim is None:
-                queue_state.check_gone(session, qid)
+                queue_row.check_gone(session, qid)
             return claim
 
         return self._database.read(read)
@@ -311,12 +311,12 @@ class SqlMessageStore(base.MessageStore):
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(
-            queue_state.discard_messages, qid, now, dropped_at=None
+            queue_row.discard_messages, qid, now, dropped_at=None
         )
 
     def drop(self, qid: str, *, now: int) -> None:
         self._database.write(
-            queue_state.discard_messages, qid, now, dropped_at=now
+            queue_row.discard_messages, qid, now, dropped_at=now
         )
 
     def sweep(self, *, now: int, batch: int) -> int:

@@ -13,7 +13,7 @@ from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     postgresql_post_announcements,
-    queue_state,
+    queue_row,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
@@ -65,7 +65,7 @@ def add_notice(session: SqlSession, notice: NewMessage, now: int) -> None:
         {**new_row(NUMBERS.take(now, 1), notice, now), 'outbox': OUTBOX},
     ):
         # There is no outbox yet, or the number is taken.
-        queue_state.lock(session, OUTBOX, now)
+        queue_row.lock(session, OUTBOX, now)
     if session.dialect == 'postgresql':
         announcement = postgresql_post_announcements.announcement(
             OUTBOX, [notice]

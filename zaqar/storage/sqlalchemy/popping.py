@@ -8,7 +8,7 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
     group_locking,
     group_repairs,
-    queue_state,
+    queue_row,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -22,7 +22,7 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     delete_from,
     is_one_of,
 )
-from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
+from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -47,7 +47,7 @@ def pop(
     """
     values = {'qid': qid, 'now': now}
     if takes_groups:
-        queue_state.lock_if_counted(session, qid)
+        queue_row.lock_if_counted(session, qid)
     wanted = FreeRows(values, limit, passes_woken=passes_woken)
     rows = claimable_rows_of_groups.select_all(session, wanted).rows
     if takes_groups and not rows and group_repairs.reveal(session, values):
@@ -63,12 +63,12 @@ def pop(
         rows = [row for row in rows if group_of(row) in {None, *locked}]
         left = {key: left[key] for key in locked}
     if not rows:
-        queue_state.check_gone(session, qid, takes_groups=takes_groups)
+        queue_row.check_gone(session, qid, takes_groups=takes_groups)
         return []
     queue_id = queue_id_of(rows[0])
     _delete_free(session, queue_id, rows, now)
     group_locking.go_on(session, queue_id, left, now)
-    queue_state.subtract_live(session, queue_id, len(rows))
+    queue_row.subtract_live(session, queue_id, len(rows))
     return [message(row, now) for row in rows]
 
 

@@ -20,7 +20,7 @@ from zaqar.storage.sqlalchemy import (
     group_repairs,
     outbox_posting,
     postgresql_post_announcements,
-    queue_state,
+    queue_row,
     sqlite_posts,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -60,8 +60,8 @@ def post_within(
         ids = sqlite_posts.post(session, post, unsubscribed)
         if ids is not None:
             return ids
-    queue = queue_state.lock(session, post.qid, post.now)
-    queue_state.check_version(post.version, queue.least_version)
+    queue = queue_row.lock(session, post.qid, post.now)
+    queue_row.check_version(post.version, queue.least_version)
     unsubscribed.update(post.qid, queue.subscribed)
     stored = deduplication.stored_ids(session, post, queue.id)
     if stored is not None:
@@ -75,7 +75,7 @@ def post_within(
         messages = [messages[place] for place in places]
     if limit and messages:
         try:
-            queue_state.check_room(
+            queue_row.check_room(
                 session, queue, len(messages), limit, post.now
             )
         except QueueFull as refusal:
@@ -116,7 +116,7 @@ def _advance(
 
 def _place_in_groups(
     session: SqlSession,
-    queue: queue_state.QueueRow,
+    queue: queue_row.QueueRow,
     qid: str,
     rows: Sequence[dict[str, Any]],
     now: int,

@@ -9,7 +9,7 @@ Both go by the clock of the server.
 from collections.abc import Iterable, Sequence
 
 from zaqar.objects import NewMessage
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import queue_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Of a database. Listeners ignore queues for which they do not wait, which may
@@ -73,6 +73,6 @@ def lease(session: SqlSession, qids: Sequence[str]) -> Sequence[str]:
 
     :returns: those queues for which that is so from now on
     """
-    ids = [queue_state.new_id() for _ in qids]
+    ids = [queue_row.new_id() for _ in qids]
     rows = session.all(_LEASE, {'qids': [*qids], 'ids': ids})
     return [qid for (qid,) in rows]

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from zaqar.objects import MessageSpan, Stats
-from zaqar.storage.sqlalchemy import group_statistics, queue_state
+from zaqar.storage.sqlalchemy import group_statistics, queue_row
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     IS_FREE,
@@ -43,7 +43,7 @@ def stats(session: SqlSession, qid: str, now: int) -> Stats:
     row = session.one(_counts(session.dialect), values)
     if row is None:
         # There was never a post to it, or it is gone.
-        queue_state.check_gone(session, qid)
+        queue_row.check_gone(session, qid)
         return Stats()
     counted = _stats(row)
     oldest = _span(session, values, 'ASC')

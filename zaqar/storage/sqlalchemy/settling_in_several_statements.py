@@ -12,7 +12,7 @@ from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     group_locking,
-    queue_state,
+    queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import lifetime_values
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
@@ -67,7 +67,7 @@ def settle(
     values = {'qid': qid, 'claim_id': claim_id, 'now': now}
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
-        queue_state.lock_if_counted(session, qid)
+        queue_row.lock_if_counted(session, qid)
         _, left = group_locking.lock_those_of_claim(session, QUEUE, values)
     queue = QUEUE if takes_groups else UNGROUPED
     hint = index_hint(session.dialect, 'message_claim')
@@ -75,11 +75,11 @@ def settle(
     rows, counted = session.several(
         [
             (dialect_clauses.for_update(session, sql), values),
-            (queue_state.COUNTED, values),
+            (queue_row.COUNTED, values),
         ]
     )
     if not rows:
-        queue_state.check_gone(session, qid, takes_groups=takes_groups)
+        queue_row.check_gone(session, qid, takes_groups=takes_groups)
         return None
     held = {
         public_id or make_id(seq, rnd): (seq, wake_at)
@@ -109,7 +109,7 @@ def settle(
     group_locking.go_on(session, rows[0][0], left, now)
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if deleted else ():
-        queue_state.subtract_by_key(session, qid, queue_id, len(deleted))
+        queue_row.subtract_by_key(session, qid, queue_id, len(deleted))
     return [item.message_id in held for item in settlements]
 
 

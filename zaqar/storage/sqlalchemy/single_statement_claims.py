@@ -32,7 +32,7 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     PROLONG,
     order,
 )
-from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
+from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,

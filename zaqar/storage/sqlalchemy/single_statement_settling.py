@@ -12,7 +12,7 @@ from typing import Any
 from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import parse_id
-from zaqar.storage.sqlalchemy import queue_byte_counts, queue_state
+from zaqar.storage.sqlalchemy import queue_byte_counts, queue_row
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.settling_in_several_statements import UNCOUNTED
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
@@ -156,7 +156,7 @@ def settle(
         }
     ((count, settled),) = session.all(sql, values)
     if not count:
-        queue_state.check_gone(session, qid, takes_groups=False)
+        queue_row.check_gone(session, qid, takes_groups=False)
         return None
     held = frozenset(settled.split(',') if settled else ())
     return [item.message_id in held for item in settlements]

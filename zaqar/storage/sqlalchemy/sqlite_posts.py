@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting, queue_state
+from zaqar.storage.sqlalchemy import outbox_posting, queue_row
 from zaqar.storage.sqlalchemy.message_rows import first_state
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -59,7 +59,7 @@ def post(
     if row is None:
         return None
     queue_id, first, subscribed, least_version = row
-    queue_state.check_version(post.version, least_version)
+    queue_row.check_version(post.version, least_version)
     ids = [id_of(item, seq) for seq, item in enumerate(messages, first)]
     token = (
         queue_id,

@@ -9,7 +9,7 @@ from zaqar.objects import Claim
 from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
     group_repairs,
-    queue_state,
+    queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -37,10 +37,10 @@ def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
 
     :raises IncompleteSearchError: there is none, but some groups may go on
     """
-    queue = queue_state.check_gone(session, request.qid)
+    queue = queue_row.check_gone(session, request.qid)
     claim = repeated(session, request)
     if claim is None:
-        queue_state.check_version(request.version, queue.least_version)
+        queue_row.check_version(request.version, queue.least_version)
         if queue.grouped and group_repairs.has_hidden(session, request.values):
             raise claimable_rows_of_groups.IncompleteSearchError
     return claim

@@ -13,7 +13,7 @@ from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     group_locking,
     group_repairs,
-    queue_state,
+    queue_row,
 )
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import delete_from
@@ -152,7 +152,7 @@ def _with_named_lock(session: SqlSession, now: int, batch: int) -> int:
 def _sweep(session: SqlSession, now: int, batch: int) -> int:
     values = {'now': now}
     rows = _remove_expired(session, now, batch)
-    queue_state.subtract_from_several(session, Counter(row[0] for row in rows))
+    queue_row.subtract_from_several(session, Counter(row[0] for row in rows))
     removed = len(rows)
     for dead in _OTHERS:
         if removed < batch:
@@ -175,7 +175,7 @@ def _remove_expired(
             claims = first.setdefault(queue_id, {}).setdefault(group, set())
             claims |= {claim_id} - {None}
     grouped = {row[0] for row in rows if row[2] is not None}
-    busy = queue_state.lock_unless_locked(session, grouped)
+    busy = queue_row.lock_unless_locked(session, grouped)
     rows = [row for row in rows if row[0] not in busy]
     locked = {
         queue_id: {*group_locking.lock(session, queue_id, keys, skip=True)}
