@@ -49,7 +49,7 @@ from zaqar.storage.sqlalchemy import (
     sweeping,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
-from zaqar.storage.sqlalchemy.claim_method_selection import Claims
+from zaqar.storage.sqlalchemy.claim_methods_and_batching import Claims
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
