@@ -26,7 +26,7 @@ from zaqar.notification import (
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_loop import DeliveryLoop
-from zaqar.notification.outbox_reader import OutboxReader
+from zaqar.notification.outbox_worker import OutboxWorker
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
@@ -100,7 +100,7 @@ class Notifier:
         self._scheduler = self._deliveries.scheduler
         self._redrives = RedriveWorker(ctx)
         self._byte_counter = PendingByteCounter(ctx)
-        self._readers: dict[str, OutboxReader] = {}
+        self._readers: dict[str, OutboxWorker] = {}
         self._stopped = threading.Event()
         self._maintainer = threading.Thread(
             target=self._maintain, name='notifier', daemon=True
@@ -178,7 +178,7 @@ class Notifier:
             return
         for name, opener in openers.items():
             if name not in self._readers:
-                reader = OutboxReader(
+                reader = OutboxWorker(
                     name,
                     opener,
                     self._ctx,

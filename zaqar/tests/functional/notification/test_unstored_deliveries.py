@@ -13,7 +13,7 @@ import pytest
 
 from zaqar.controllers import posting, subscriptions
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import fanout, outbox_reader
+from zaqar.notification import fanout, outbox_worker
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.claims_on_pending_deliveries import (
@@ -180,7 +180,7 @@ def test_dead_letters_that_cannot_be_stored_hold_up_no_other_project(
 
     # Two deliveries at a time.
     monkeypatch.setattr(
-        outbox_reader, 'ProjectShares', lambda due: ProjectShares(2, 2, due)
+        outbox_worker, 'ProjectShares', lambda due: ProjectShares(2, 2, due)
     )
     monkeypatch.setattr(posting, 'post', fail)
     rig = make_rig(running=False)

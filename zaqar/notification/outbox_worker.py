@@ -72,7 +72,7 @@ LISTEN_INTERVAL = 30.0
 SHOWN_PROJECTS = 20
 
 
-class OutboxReader:
+class OutboxWorker:
     """A thread that reads the outbox of one store.
 
     :param name: name of the pool
