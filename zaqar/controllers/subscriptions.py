@@ -91,7 +91,10 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> Subscribed:
 def _enrol(
     ctx: Context, scope: Scope, fresh: dict[str, Any], now: int
 ) -> Subscribed:
-    """Record a subscription, with its trust; by :func:`.subscription_records.enrol`."""
+    """Record a subscription, with its trust.
+
+    See :func:`.subscription_records.enrol`.
+    """
     # Before the queue, which a refusal leaves unmade.
     trust_id = subscription_trusts.attach(ctx, fresh, now)
     uri: str = fresh['subscriber']

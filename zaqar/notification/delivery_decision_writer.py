@@ -20,7 +20,12 @@ from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_records import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
-from zaqar.notification import attempt_records, dead_letters, notifier_metrics
+from zaqar.notification import (
+    attempt_records,
+    dead_letters,
+    given_up_messages,
+    notifier_metrics,
+)
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import (
     Attempted,
@@ -264,7 +269,7 @@ class DecisionWriter:
         single = [job for job in jobs if job.given_up or job.confirms]
         single, later = single[:MAX_SINGLE], single[MAX_SINGLE:]
         try:
-            attempt_records.keep(self._ctx, store, single)
+            given_up_messages.keep(self._ctx, store, single)
         except StoreUnavailable:
             return ready, single + later
         except Exception:

@@ -4,9 +4,7 @@
 import threading
 from collections.abc import Callable
 
-from zaqar.storage.redis.server_connections import (
-    ConnectionLost,
-)
+from zaqar.storage.redis.server_connections import ConnectionLost
 
 
 class SingleFlight:
