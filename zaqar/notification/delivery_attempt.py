@@ -106,12 +106,6 @@ class Attempts:
         notifier_metrics.record('attempt', seconds, delivery.scheme)
         return Attempted(subscription, delivery, outcome, seconds, True)
 
-    async def policy(self, made: Attempted) -> Mapping[str, Any]:
-        """Return the retry policy, empty where it does not matter."""
-        if made.outcome.verdict is not Verdict.RETRY:
-            return {}
-        return await self.read(self._subscriptions.policy, made.subscription)
-
     async def gone_since(self, job: ClaimedDelivery, made: Attempted) -> int:
         """Return since when a subscriber says nothing but that it is gone."""
         if made.delivery.scheme == SOCKET:

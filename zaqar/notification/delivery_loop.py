@@ -184,11 +184,14 @@ class DeliveryLoop:
             self._writer(job).finish(job)
             return False, None
         outcome = made.outcome
-        gone_since = None
+        gone_since, policy = None, DEFAULTS
         try:
             if outcome.verdict is Verdict.GONE:
                 gone_since = await self._attempts.gone_since(job, made)
-            policy = await self._attempts.policy(made)
+            elif outcome.verdict is Verdict.RETRY:
+                policy = await self._attempts.read(
+                    self._subscriptions.policy, made.subscription
+                )
         except StoreUnavailable:
             # Not left to others, who would repeat it at once, on and on.
             at = job.store.clock.now() + UNKNOWN_PAUSE * 1000

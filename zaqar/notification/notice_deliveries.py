@@ -9,7 +9,6 @@ filters cost too much is fanned out in parts, so that others have their turns.
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from zaqar.controllers import (
@@ -21,7 +20,6 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.outbox_notices import (
     ConfirmationRequest,
-    Notice,
     PostNotice,
     ReplayRequest,
     ResendRequest,
@@ -54,17 +52,6 @@ EVALUATED = 4 << 20
 MAX_PLACES = 1000
 
 FILTERS = subscription_filters.Filters()
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribers:
-    """Subscriptions to a queue, read after its notices.
-
-    :ivar notified: those that have confirmed, or need not
-    """
-
-    every: Sequence[Subscription]
-    notified: Sequence[Subscription]
 
 
 class NoticeDeliveries:
@@ -102,7 +89,8 @@ class NoticeDeliveries:
         self._places = places
         #: What filters have cost, and bytes of steps.
         self._spent = self._size = 0
-        self._subscribers: dict[Scope, Subscribers] = {}
+        #: Those that have confirmed, or need not; read after the notices.
+        self._subscribers: dict[Scope, Sequence[Subscription]] = {}
         #: Queues without subscriptions, with the epochs of their flags.
         self._idle: list[tuple[str, int]] = []
         self.claim_id = claim.id
@@ -138,18 +126,18 @@ class NoticeDeliveries:
                 continue
             if message.id in self._places:
                 self.parts.add(message.id)
-            if isinstance(notice, ResendRequest | ReplayRequest):
-                yield message.id, self._requested(message, notice)
-            else:
+            if isinstance(notice, PostNotice):
                 yield message.id, self._posted(message, notice)
+            else:
+                yield message.id, self._requested(message, notice)
             if message.id in self._places:
                 self.left.append((message, notice))
 
     @property
     def notified(self) -> Iterator[Subscription]:
         """The subscriptions that have been read."""
-        for one in self._subscribers.values():
-            yield from one.notified
+        for subscribers in self._subscribers.values():
+            yield from subscribers
 
     def is_whole(self, notice_id: str) -> bool:
         """Tell whether all deliveries of a notice are made at once.
@@ -168,26 +156,38 @@ class NoticeDeliveries:
         return step.contents if step else ''
 
     def _requested(
-        self, message: Message, notice: ResendRequest | ReplayRequest
+        self,
+        message: Message,
+        notice: ConfirmationRequest | ResendRequest | ReplayRequest,
     ) -> Iterator[PendingDelivery]:
-        for one in self._subscribers_of(notice).notified:
-            if one.id == notice.subscription:
-                step = resend_and_replay.step(
-                    self._ctx,
-                    self._store,
-                    notice,
-                    message,
-                    one,
-                    FILTERS.of(one),
-                    self._spend,
-                )
-                self._size += step.size
-                self._exclude(one, step.excluded)
-                self.steps[message.id] = step
-                yield from step.deliveries
+        management = self._ctx.catalogue.management
+        one = subscription_records.find(
+            management,
+            outbox_notices.scope_of(notice),
+            notice.subscription,
+            management.clock.now(),
+        )
+        if one is None:
+            return
+        if isinstance(notice, ConfirmationRequest):
+            yield pending_delivery.of(one, message, confirmation=notice)
+        elif self._ctx.pipeline.is_notified(one):
+            step = resend_and_replay.step(
+                self._ctx,
+                self._store,
+                notice,
+                message,
+                one,
+                FILTERS.of(one),
+                self._spend,
+            )
+            self._size += step.size
+            self._exclude(one, step.excluded)
+            self.steps[message.id] = step
+            yield from step.deliveries
 
     def _posted(
-        self, message: Message, notice: PostNotice | ConfirmationRequest
+        self, message: Message, notice: PostNotice
     ) -> Iterator[PendingDelivery]:
         sockets: dict[tuple[Any, ...], list[PendingDelivery]] = {}
         for subscription, content in self._messages_for(message.id, notice):
@@ -204,22 +204,16 @@ class NoticeDeliveries:
                 yield _together(message.id, node, part)
 
     def _messages_for(
-        self, notice_id: str, notice: PostNotice | ConfirmationRequest
+        self, notice_id: str, notice: PostNotice
     ) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
         """Yield subscriptions, each with what it is to be sent of a notice."""
-        subscribers = self._subscribers_of(notice)
-        if isinstance(notice, ConfirmationRequest):
-            for one in subscribers.every:
-                if one.id == notice.subscription:
-                    yield one, {'confirmation': notice}
-            return
         bodies = subscription_filters.Bodies(
             [payload.body for payload in notice.messages], self._spend
         )
         everything = list(range(len(notice.messages)))
         source = notice_id if is_long(notice) else ''
         first = self._places.pop(notice_id, '')
-        for one in subscribers.notified:
+        for one in self._subscribers_of(notice):
             if one.id < first:
                 continue
             if self._spent >= EVALUATED:
@@ -253,8 +247,8 @@ class NoticeDeliveries:
         if count:
             self.excluded[subscription.scope, subscription.id] += count
 
-    def _subscribers_of(self, notice: Notice) -> Subscribers:
-        """Return the subscriptions to a queue, in the order of their ids.
+    def _subscribers_of(self, notice: PostNotice) -> Sequence[Subscription]:
+        """Return the subscribers of a queue, in the order of their ids.
 
         A subscription is recorded before the epoch of its queue's flag begins.
         So if there are none, they are listed once more behind the epoch: then
@@ -264,26 +258,25 @@ class NoticeDeliveries:
         :source: reference/storage, "Subscriber flags"
         """
         scope = outbox_notices.scope_of(notice)
-        subscribers = self._subscribers.get(scope) or self._list(scope)
-        if not subscribers.every and isinstance(notice, PostNotice):
-            epoch = 0
-            with contextlib.suppress(QueueGone):
-                epoch = self._store.subscribed_epoch(
-                    notice.qid, now=self._store.clock.now()
-                )
-            subscribers = self._list(scope)
-            if epoch and not subscribers.every:
-                self._idle.append((notice.qid, epoch))
-        self._subscribers[scope] = subscribers
-        return subscribers
+        if scope not in self._subscribers:
+            every = self._list(scope)
+            if not every:
+                epoch = 0
+                with contextlib.suppress(QueueGone):
+                    epoch = self._store.subscribed_epoch(
+                        notice.qid, now=self._store.clock.now()
+                    )
+                every = self._list(scope)
+                if epoch and not every:
+                    self._idle.append((notice.qid, epoch))
+            self._subscribers[scope] = [
+                one for one in every if self._ctx.pipeline.is_notified(one)
+            ]
+        return self._subscribers[scope]
 
-    def _list(self, scope: Scope) -> Subscribers:
+    def _list(self, scope: Scope) -> Sequence[Subscription]:
         now = self._ctx.catalogue.management.clock.now()
-        every = list(subscription_records.live(self._ctx, scope, now))
-        notified = [
-            one for one in every if self._ctx.pipeline.is_notified(one)
-        ]
-        return Subscribers(every, notified)
+        return list(subscription_records.live(self._ctx, scope, now))
 
 
 def _together(
