@@ -12,7 +12,7 @@ from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import (
     group_locking,
     message_queries,
-    queue_byte_counts,
+    queue_count_subtraction,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
@@ -46,12 +46,12 @@ _HELD = 'state = 1 AND wake_at > :now AND claim_id = :claim_id'
 _WITH_COUNT = (
     'WITH d AS ({delete} RETURNING queue_id), '
     'l AS (UPDATE message_queue q SET '
-    f'{queue_byte_counts.subtract("1", "q.")} FROM d '
+    f'{queue_count_subtraction.subtract("1", "q.")} FROM d '
     'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
     'SELECT count(*) FROM d'
 )
 _SUBTRACT_ONE = (
-    f'UPDATE message_queue SET {queue_byte_counts.subtract("1")} '
+    f'UPDATE message_queue SET {queue_count_subtraction.subtract("1")} '
     'WHERE qid = :qid AND live IS NOT NULL'
 )
 #: Deletions from a queue, each with how many it has deleted (MariaDB). The row
@@ -61,7 +61,7 @@ _BLOCK = (
     'SELECT id, live INTO q, l FROM message_queue '
     'WHERE qid = :qid AND dropped_at IS NULL; {parts}'
     'IF total > 0 AND l IS NOT NULL THEN UPDATE message_queue '
-    f'SET {queue_byte_counts.subtract("total")} '
+    f'SET {queue_count_subtraction.subtract("total")} '
     'WHERE qid = :qid AND id + 0 = q AND live IS NOT NULL; END IF; END'
 )
 _PART = '{}; SET n = ROW_COUNT(); SET total = total + n; SELECT n; '

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
-from zaqar.storage.sqlalchemy import queue_byte_counts
+from zaqar.storage.sqlalchemy import queue_count_subtraction
 from zaqar.storage.sqlalchemy.dialect_clauses import (
     for_update,
     insert_ignoring,
@@ -50,11 +50,11 @@ _NEW_ID = (
     'live = CASE WHEN live IS NULL THEN NULL ELSE 0 END WHERE id = :id'
 )
 _SUBTRACT = (
-    f'UPDATE message_queue SET {queue_byte_counts.subtract(":count")} '
+    f'UPDATE message_queue SET {queue_count_subtraction.subtract(":count")} '
     'WHERE id = :id AND live IS NOT NULL'
 )
 _SUBTRACT_BY_KEY = (
-    f'UPDATE message_queue SET {queue_byte_counts.subtract(":count")} '
+    f'UPDATE message_queue SET {queue_count_subtraction.subtract(":count")} '
     'WHERE qid = :qid AND id + 0 = :id AND live IS NOT NULL'
 )
 #: The id of a queue, if its messages are counted.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from zaqar.objects import Act, Settlement
 from zaqar.storage.message_ids import parse_id
-from zaqar.storage.sqlalchemy import queue_byte_counts
+from zaqar.storage.sqlalchemy import queue_count_subtraction
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     delete_from,
     index_hint,
@@ -38,7 +38,7 @@ _CLAIM = 'WHERE queue_id = {queue} AND id = {claim_id}'
 _REMOVE_CLAIM = f'DELETE FROM claim {_CLAIM}'
 _SHORTEN_CLAIM = f'UPDATE claim SET expires_at = {{end}} {_CLAIM}'
 _SUBTRACT = (
-    f'UPDATE message_queue SET {queue_byte_counts.subtract(":count")} '
+    f'UPDATE message_queue SET {queue_count_subtraction.subtract(":count")} '
     'WHERE qid = :qid'
 )
 #: The claim is locked before it is known when it ends: of two calls that

@@ -12,7 +12,7 @@ from typing import Any
 from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import parse_id
-from zaqar.storage.sqlalchemy import queue_byte_counts, queue_row
+from zaqar.storage.sqlalchemy import queue_count_subtraction, queue_row
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.settling_in_several_statements import UNCOUNTED
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
@@ -40,7 +40,7 @@ h AS (
 _SUBTRACT = f"""
 l AS (
     UPDATE message_queue q SET
-        {queue_byte_counts.subtract('(SELECT count(*) FROM d)', 'q.')}
+        {queue_count_subtraction.subtract('(SELECT count(*) FROM d)', 'q.')}
     WHERE q.qid = :qid AND q.live IS NOT NULL AND EXISTS (SELECT 1 FROM d))
 """
 #: In one row, which takes less time than to join h and s.

@@ -87,7 +87,7 @@ record = sa.Table(
 #: ``id`` names the queue in the other tables. A purge gives the queue another
 #: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
 #: of messages or of bytes is first checked; ``bytes``, of all bodies, until
-#: the latter is: see :mod:`zaqar.storage.sqlalchemy.queue_byte_counts`.
+#: the latter is: see :mod:`zaqar.storage.sqlalchemy.queue_count_subtraction`.
 #: ``subscribed`` is the epoch of the flag that the queue may have subscribers,
 #: negative while it is not set, so that epochs are never reused.
 #: ``least_version`` is that of the oldest metadata that may be used with the
