@@ -8,7 +8,7 @@ import msgspec
 
 from zaqar.controllers import claims, dead_letters, message_moves
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.json_values import is_int
+from zaqar.controllers.json_integer_check import is_int
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.objects import Act, Message, Queue, Scope, Settlement
 from zaqar.storage.base import MessageStore

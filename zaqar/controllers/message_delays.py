@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.json_values import is_int
+from zaqar.controllers.json_integer_check import is_int
 from zaqar.controllers.time_parsing import parse_rfc3339
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.store_clock import Clock

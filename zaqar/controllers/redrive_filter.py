@@ -9,7 +9,7 @@ import msgspec
 from zaqar.controllers import body_filter
 from zaqar.controllers.body_filter import Filter
 from zaqar.controllers.filter_operators import InvalidFilter
-from zaqar.controllers.json_values import is_int
+from zaqar.controllers.json_integer_check import is_int
 from zaqar.errors import InvalidRequest
 
 #: The members of a filter.

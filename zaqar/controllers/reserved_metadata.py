@@ -10,7 +10,7 @@ from zaqar.controllers import (
     sqs_fifo_queue_rules,
 )
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
-from zaqar.controllers.json_values import is_int
+from zaqar.controllers.json_integer_check import is_int
 from zaqar.controllers.name_validation import is_name
 from zaqar.microversion_constants import V2_1, Version
 from zaqar.objects import Kind, Scope

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of the bytes of bodies that queues hold, which run along.
+"""Subtraction of removed messages from a queue's running counts.
 
-Posts add what they store. What is removed counts with the mean size of what
-the queue holds, since nobody reads it any more: the count is approximate, and
-is exact again once the queue is empty.
+Posts add messages and the bytes of their bodies. What is removed counts with
+the mean size of what the queue holds, since nobody reads it any more: the
+bytes are approximate, and are exact again once the queue is empty.
 """
 
 

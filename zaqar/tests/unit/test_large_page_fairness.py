@@ -18,7 +18,7 @@ from zaqar.transport.large_page_fairness import (
     Job,
     Turns,
 )
-from zaqar.transport.request_turn import DECODING, PATIENCE, Turn
+from zaqar.transport.request_turn_and_wait import DECODING, PATIENCE, Turn
 
 NAME = 'message_list'
 

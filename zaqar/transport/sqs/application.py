@@ -17,7 +17,7 @@ from zaqar.api.requests_with_wait import Postponable
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport import caller_identity, sqs_path
-from zaqar.transport.request_turn import TURN, Turn
+from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.sqs import (
     callers,
     faults,

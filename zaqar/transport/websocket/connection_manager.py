@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.transport.large_page_fairness import Job
-from zaqar.transport.request_turn import Turn
+from zaqar.transport.request_turn_and_wait import Turn
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar.controllers.streams import StreamStart
 from zaqar.objects import Scope
-from zaqar.transport.request_turn import Turn
+from zaqar.transport.request_turn_and_wait import Turn
 
 
 @dataclass(slots=True)

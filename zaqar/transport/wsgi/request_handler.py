@@ -21,7 +21,7 @@ from zaqar.identity import Identity
 from zaqar.microversion_constants import Version
 from zaqar.objects import Scope
 from zaqar.transport import caller_identity
-from zaqar.transport.request_turn import TURN, Turn
+from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.wsgi import (
     event_stream_requests,
     microversion_headers,

@@ -15,7 +15,7 @@ from zaqar import metrics, request_deadline
 from zaqar.errors import InvalidBody
 from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import LARGE
-from zaqar.transport.request_turn import TURN
+from zaqar.transport.request_turn_and_wait import TURN
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.request_handler import PecanApplication
 from zaqar.transport.wsgi.responses import Response

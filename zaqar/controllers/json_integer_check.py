@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a decoded JSON value is."""
+"""Whether a decoded JSON value is an integer."""
 
 from typing import Any
 
