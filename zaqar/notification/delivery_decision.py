@@ -32,20 +32,13 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The attempt is repeated.
+    """The attempt is repeated, or made later.
 
     :ivar at: the moment, in milliseconds; that of the decision for at once
     """
 
     at: int
     reason: str = ''
-
-
-@dataclass(frozen=True, slots=True)
-class Defer:
-    """No attempt was made: the host has no room for one until later."""
-
-    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +106,7 @@ def decide_without_room(
     now: int,
     *,
     chance: float = 0.5,
-) -> Defer | DeadLetter:
+) -> Retry | DeadLetter:
     """Return what follows where a host has no room for an attempt.
 
     :param waited: milliseconds since the delivery was due
@@ -124,4 +117,4 @@ def decide_without_room(
     if deferrals and waited > patience:
         return DeadLetter('the host has not answered for long')
     # Spread, so that those deferred together do not return together.
-    return Defer(now + math.ceil(seconds * (1 + chance) * 1000))
+    return Retry(now + math.ceil(seconds * (1 + chance) * 1000))

@@ -13,7 +13,6 @@ from zaqar.notification.delivery_decision import (
     Acknowledge,
     DeadLetter,
     Decision,
-    Defer,
     Remove,
     Retry,
     decide,
@@ -67,10 +66,10 @@ def test_a_day_of_nothing_but_gone_removes_a_subscription() -> None:
 def test_a_delivery_is_deferred_as_long_as_its_policy_allows() -> None:
     patience = (sum(retry_pauses.pauses(DEFAULTS)) + GRACE) * 1000
     again = decide_without_room(DEFAULTS, patience, 5, 30, NOW, chance=0.5)
-    assert again == Defer(NOW + 45_000)
+    assert again == Retry(NOW + 45_000)
     # However late: it has never been deferred before.
     assert isinstance(
-        decide_without_room(DEFAULTS, patience + 1, 0, 30, NOW), Defer
+        decide_without_room(DEFAULTS, patience + 1, 0, 30, NOW), Retry
     )
     assert isinstance(
         decide_without_room(DEFAULTS, patience + 1, 1, 30, NOW), DeadLetter
