@@ -56,7 +56,7 @@ def settle(
     """
     entries = _entries(ctx, document)
     counts = _claim_counts(document, entries)
-    rejects = any(entry.is_rejected for entry in entries)
+    rejects = bool(document.get('reject'))
     if rejects:
         # Of a cached one the dead-letter queue may be that of before.
         ctx.catalogue.read(scope)
@@ -64,11 +64,13 @@ def settle(
     def work(store: MessageStore, queue: Queue) -> Sequence[bool] | None:
         now = store.clock.now()
         later = _claimed_again(store, queue, counts, now)
-        settled = [
-            entry
-            for entry in entries
-            if entry.settlement.message_id not in later
-        ]
+        settled = entries
+        if later:
+            settled = [
+                entry
+                for entry in entries
+                if entry.settlement.message_id not in later
+            ]
         if rejects:
             _move(ctx, store, queue, claim_id, settled, now)
         if not settled:
@@ -213,6 +215,8 @@ def _claim_counts(
     :raises InvalidBody: they are malformed, or of other messages
     """
     counts = document.get('claim_counts', {})
+    if counts == {}:
+        return {}
     ids = {entry.settlement.message_id for entry in entries}
     if (
         not isinstance(counts, dict)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zaqar.objects import Act, Settlement
 from zaqar.storage import rejection_reason_encoding
-from zaqar.storage.message_ids import parse_id
+from zaqar.storage.message_ids import is_id
 from zaqar.storage.sqlalchemy import queue_count_subtraction, queue_row
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.settling_in_several_statements import UNCOUNTED
@@ -135,7 +135,7 @@ def settle(
     """
     # What is no id may be no text either, for PostgreSQL.
     names = [
-        item.message_id if parse_id(item.message_id) else ''
+        item.message_id if is_id(item.message_id) else ''
         for item in settlements
     ]
     values: dict[str, Any] = {
