@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import pathlib
+import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
+from zaqar.objects import NewMessage
 from zaqar.storage import installed_drivers
 from zaqar.storage.base import MessageStore
 from zaqar.storage.driver_declaration import Driver
@@ -218,6 +220,17 @@ def opened(uri: str, **options: Any) -> Iterator[MessageStore]:
         yield store
     finally:
         store.close()
+
+
+def post_for_a_minute(
+    store: MessageStore, qid: str, count: int, *, now: int, mark: str = 'x'
+) -> None:
+    """Post messages that live for a minute."""
+    messages = [
+        NewMessage(mark.encode(), 60, secrets.token_hex(8), 'c')
+        for _ in range(count)
+    ]
+    store.post(qid, messages, now=now, token=secrets.token_hex(16))
 
 
 def _driver(uri: str) -> Driver:

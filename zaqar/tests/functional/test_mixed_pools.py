@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.objects import NewMessage
-from zaqar.storage.base import OUTBOX, PENDING, SCAN_LIMIT, MessageStore
+from zaqar.storage.base import OUTBOX, PENDING, SCAN_LIMIT
 from zaqar.tests.contract.crowd import ends_within, starvation
 from zaqar.tests.functional import pool_servers
 from zaqar.tests.functional.pool_servers import PoolServer
@@ -83,7 +82,7 @@ class Api:
             f'{self._server.url}/v2/{path}',
             headers=HEADERS,
             json=body,
-            timeout=30,
+            timeout=60,
         )
 
     def done(self, method: str, path: str, body: Any = None) -> Any:
@@ -155,10 +154,18 @@ def _make_tables(folder: pathlib.Path, uri: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def _make_pool(api: Api, name: str, document: Any) -> None:
+    """Make a pool of a server that may be slow in greeting."""
+    end = time.monotonic() + PATIENCE
+    while not (answer := api.ask('PUT', f'pools/{name}', document)).ok:
+        assert 'cannot connect' in answer.text, answer.text
+        assert time.monotonic() < end, answer.text
+
+
 def _register(api: Api, pool: PoolServer) -> None:
     name = pool.name
     document = {'uri': pool.uri, 'weight': 1, 'flavor': name}
-    api.done('PUT', f'pools/{name}', document)
+    _make_pool(api, name, document)
     api.done('PUT', f'flavors/{name}', {'pool_list': [name]})
     api.done('PUT', f'queues/{name}', {'_flavor': name})
 
@@ -331,12 +338,16 @@ def test_a_pool_that_owes_notifications_stays(
     if name in ('postgresql', 'mariadb'):
         _make_tables(tmp_path, uri)
     document = {'uri': uri, 'weight': 0, 'options': options}
-    api.done('PUT', 'pools/spare', document)
+    _make_pool(api, 'spare', document)
     with pool_servers.opened(uri, **options) as store:
         for qid in (OUTBOX, PENDING):
             # Living behind more dead than are looked at for one page.
-            _store(store, qid, SCAN_LIMIT + 100, now=PAST)
-            _store(store, qid, 1, now=store.clock.now())
+            pool_servers.post_for_a_minute(
+                store, qid, SCAN_LIMIT + 100, now=PAST
+            )
+            pool_servers.post_for_a_minute(
+                store, qid, 1, now=store.clock.now()
+            )
             answer = api.ask('DELETE', 'pools/spare')
             assert answer.status_code == 403
             assert 'notifications' in answer.json()['description']
@@ -345,22 +356,13 @@ def test_a_pool_that_owes_notifications_stays(
     assert api.ask('GET', 'pools/spare').status_code == 404
 
 
-def _store(
-    store: MessageStore, qid: str, count: int, *, now: int, mark: str = 'x'
-) -> None:
-    """Store messages that live for a minute."""
-    messages = [
-        NewMessage(mark.encode(), 60, secrets.token_hex(8), 'c')
-        for _ in range(count)
-    ]
-    store.post(qid, messages, now=now, token=secrets.token_hex(16))
-
-
 def _bury(pools: Pools, mark: str) -> None:
     """Store messages that are dead, in queues that nobody looks at."""
     for pool in pools.values():
         with pool.opened() as store:
-            _store(store, secrets.token_hex(16), DEAD, now=PAST, mark=mark)
+            pool_servers.post_for_a_minute(
+                store, secrets.token_hex(16), DEAD, now=PAST, mark=mark
+            )
         assert pool.holds(mark) == DEAD, pool.name
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from zaqar.notification import (
     pending_limit_per_project,
 )
 from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import NewMessage, Scope
@@ -450,12 +452,21 @@ def test_what_can_never_be_read_is_counted_until_it_expires(
 
 
 def test_what_a_notifier_holds_is_given_back_at_its_end(
-    make_rig: MakeRig, make_receiver: MakeReceiver
+    make_rig: MakeRig,
+    make_receiver: MakeReceiver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    stop, is_stopping = vars(DeliveryLoop)['_stop'], threading.Event()
+
+    async def noted(*arguments: Any) -> None:
+        is_stopping.set()
+        await stop(*arguments)
+
     def slow(handler: object, number: int) -> None:
-        time.sleep(0.3)
+        is_stopping.wait(60)
         answer(200)(handler, number)  # type: ignore[arg-type]
 
+    monkeypatch.setattr(DeliveryLoop, '_stop', noted)
     receiver = make_receiver(slow)
     rig = make_rig()
     rig.subscribe(receiver.url)

@@ -219,7 +219,6 @@ def test_what_cannot_be_stops_the_start_with_one_line(
     assert 'Traceback' not in done.stderr
 
 
-@pytest.mark.timeout(300)
 def test_every_message_reaches_every_subscriber_while_all_is_killed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

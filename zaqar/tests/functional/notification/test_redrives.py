@@ -88,7 +88,6 @@ def test_the_letter_of_a_delivery_goes_to_what_was_subscribed_to(
     assert (first.ttl, second.ttl) == (300, 300)
 
 
-@pytest.mark.timeout(300)
 def test_no_letter_is_lost_or_doubled_while_notifiers_are_killed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
