@@ -18,10 +18,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import (
-    dialect_clauses,
-    group_locking,
-)
+from zaqar.storage.sqlalchemy import dialect_clauses, group_waking
+from zaqar.storage.sqlalchemy.group_waking import WokenGroupsError
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, group_of, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
@@ -59,10 +57,6 @@ def _columns(dialect: str) -> str:
 
 #: Woken rows of several queues that are enough to find out of which there are.
 _ENOUGH_WOKEN = 50
-
-
-class WokenGroupsError(Exception):
-    """Groups whose claims or delays have ended must go on before."""
 
 
 class FreeRows(NamedTuple):
@@ -289,7 +283,7 @@ def _with_woken(
         if is_server:
             return None
         # Which of their groups are free is not to be seen in them alone.
-        group_locking.wake(session, wanted.queue, wanted.values)
+        group_waking.wake(session, wanted.queue, wanted.values)
         free = session.all(wanted.select(session, FREE), wanted.values)
         # Those that it has hidden may have kept others from being found.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)

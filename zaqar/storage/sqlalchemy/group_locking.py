@@ -41,9 +41,6 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     placeholders,
 )
 
-#: Woken messages of groups that a claim deals with.
-MOST_WOKEN = 1000
-
 _OF_GROUP = (
     'FROM message {name}{hint} WHERE {name}.queue_id = :id '
     'AND {name}.group_key = {key}'
@@ -69,18 +66,6 @@ _SHOW = (
     f'THEN {DELAYED} ELSE {FREE} END, wake_at = CASE WHEN wake_at < -:now '
     'THEN -wake_at ELSE 0 END WHERE queue_id = :id AND {seqs} '
     f'AND state + 0 = {IN_GROUP}'
-)
-_WAKE = (
-    f'UPDATE message{{hint}} SET state = {FREE}, wake_at = 0 '
-    f'WHERE queue_id = :id AND {{seqs}} AND state + 0 = {DELAYED}'
-)
-#: Woken rows of groups. Many may have, of a queue with a default delay: none
-#: but the first ones are read.
-_WOKEN = (
-    'SELECT m.queue_id, m.seq, m.group_key, m.claim_id '
-    'FROM message m{hint} WHERE m.queue_id = {queue} AND m.state > 0 '
-    'AND m.wake_at > 0 AND m.wake_at <= :now AND m.expires_at > :now '
-    f'AND m.group_key IS NOT NULL ORDER BY m.wake_at LIMIT {MOST_WOKEN}'
 )
 #: A write that another node of a Galera cluster sees: locks are those of one.
 _TOUCH_QUEUE = (
@@ -193,48 +178,6 @@ def go_on(
     return busy | _show(session, queue_id, sorted(left.keys() - busy), now)
 
 
-def wake(session: SqlSession, queue: str, values: Mapping[str, Any]) -> None:
-    """Let groups go on whose claims or delays have ended.
-
-    :param queue: SQL for the id of the queue
-    :param values: its parameters, and ``now``
-    """
-    hint = index_hint(session.dialect, 'message_waking')
-    sql = _WOKEN.format(hint=hint, queue=queue)
-    rows = session.all(
-        dialect_clauses.for_update(session, sql, skip=True), values
-    )
-    if not rows:
-        return
-    queue_id, now = rows[0][0], values['now']
-    delayed = sorted(seq for _, seq, _, claim_id in rows if claim_id is None)
-    _change(session, _WAKE, queue_id, delayed, now)
-    lapsed: dict[str, set[str]] = {}
-    for *_, key, claim_id in rows:
-        if claim_id is not None:
-            lapsed.setdefault(key, set()).add(claim_id)
-    # Whoever has locked another one works on it.
-    locked = lock(session, queue_id, lapsed, skip=True)
-    lapsed = {key: lapsed[key] for key in locked}
-    if not lapsed:
-        return
-    keys, claims = sorted(lapsed), sorted(set().union(*lapsed.values()))
-    hint = index_hint(session.dialect, 'message_claim')
-    session.run(
-        f'UPDATE message{hint} {HIDE} WHERE queue_id = :id '
-        f'AND claim_id IN ({placeholders("c", len(claims))}) '
-        f'AND group_key IN ({placeholders("k", len(keys))}) '
-        'AND state IN (1, 2) AND wake_at <= :now',
-        {
-            'id': queue_id,
-            'now': now,
-            **placeholder_values('c', claims),
-            **placeholder_values('k', keys),
-        },
-    )
-    go_on(session, queue_id, lapsed, now)
-
-
 def _show(
     session: SqlSession, queue_id: int, keys: Sequence[str], now: int
 ) -> set[str]:
@@ -244,11 +187,11 @@ def _show(
     """
     rows = _of_each(session, _FIRST_LIVE, queue_id, keys, now)
     seqs = sorted(seq for _, seq, state, _ in rows if state == IN_GROUP)
-    _change(session, _SHOW, queue_id, seqs, now)
+    change(session, _SHOW, queue_id, seqs, now)
     return {row[0] for row in rows}
 
 
-def _change(
+def change(
     session: SqlSession,
     sql: str,
     queue_id: int,

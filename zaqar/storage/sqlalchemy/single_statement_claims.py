@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from zaqar.objects import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
-from zaqar.storage.sqlalchemy.claimable_rows import (
-    FREE,
-    WOKEN,
-    WokenGroupsError,
-)
+from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
 )
+from zaqar.storage.sqlalchemy.group_waking import WokenGroupsError
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     IN_GROUP,
