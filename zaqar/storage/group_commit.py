@@ -32,7 +32,7 @@ Board = Callable[[Callable[[Item], bool]], Sequence[Item]]
 MAX_WAIT = 0.5
 PATIENCE = 3
 
-#: The share of the callers for which a batch waits, while the others are busy
+#: The usual share of the callers for which a batch waits, while the others are busy
 #: elsewhere; the part of the usual duration of a batch for which it does so at
 #: most; and keys of which the number of callers is remembered.
 SHARE = 0.5
@@ -110,7 +110,7 @@ class Batcher(Generic[Item, Result]):
 
     Callers that are answered at once call again at once. So that the first of
     them does not work alone while all others wait for it, a batch waits for
-    half of the callers, for a part of the time that batches take.
+    a share of the callers, for a part of the time that batches take.
 
     :param together: processes several items of one key in one commit
     :param alone: processes one item
@@ -121,6 +121,7 @@ class Batcher(Generic[Item, Result]):
         owners take turns
     :param in_turn: processes items likewise, for a thread that leads: takes
         the first one, waits for what it needs, and only then takes the others
+    :param share: that of the callers for which a batch waits
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Batcher(Generic[Item, Result]):
         owner: Callable[[Item], Hashable] = lambda _: None,
         in_turn: Callable[[Item, Board[Item]], Sequence[Result | Sharing]]
         | None = None,
+        share: float = SHARE,
     ) -> None:
         self._together = together
         self._in_turn = in_turn
@@ -139,6 +141,7 @@ class Batcher(Generic[Item, Result]):
         self._timeout = timeout
         self._size = size
         self._owner = owner
+        self._share = share
         #: Who waits, by the keys for which a thread works.
         self._waiting: dict[Hashable, list[_Waiter[Item, Result]]] = {}
         #: How many calls of a key there were at the end of its last batch.
@@ -205,7 +208,7 @@ class Batcher(Generic[Item, Result]):
         patience = min(self._usual * GATHERING, self._timeout)
         with self._mutex:
             crowd = self._crowds.get(key, 1)
-            count = math.ceil(crowd * SHARE) - 1
+            count = math.ceil(crowd * self._share) - 1
             if len(self._waiting[key]) >= count:
                 return
             gathering = self._gatherings[key] = _Gathering(count)

@@ -32,6 +32,7 @@ class Ledger:
         timeout: float = LONG,
         size: Callable[[int], int] = lambda item: item,
         owner: Callable[[int], int] = lambda _: 0,
+        share: float = group_commit.SHARE,
     ) -> None:
         self.batches: list[list[int]] = []
         self.alone: list[int] = []
@@ -39,7 +40,7 @@ class Ledger:
         self.permits = threading.Semaphore(0)
         self.failure: Exception | None = None
         self.batcher: Batcher[int, int] = Batcher(
-            self._together, self._alone, timeout, size, owner
+            self._together, self._alone, timeout, size, owner, share=share
         )
 
     def _together(self, items: Sequence[int]) -> list[int | Sharing]:
@@ -113,18 +114,25 @@ def test_calls_that_arrive_meanwhile_share_the_next_commit() -> None:
     assert ledger.batcher.pending == 0
 
 
-def test_a_batch_waits_for_half_of_the_callers(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(('share', 'count'), [(0.5, 2), (1.0, 3)])
+def test_a_batch_waits_for_a_share_of_the_callers(
+    monkeypatch: pytest.MonkeyPatch, share: float, count: int
 ) -> None:
-    monkeypatch.setattr(group_commit, 'GATHERING', 1e9)
-    ledger = Ledger()
+    monkeypatch.setattr(group_commit, 'GATHERING', 0)
+    ledger = Ledger(share=share)
     callers = crowd(ledger, 1, 2, 3, 4)
     ledger.permits.release(3)
     assert outcomes(callers) == [2, 4, 6, 8]
-    # The last batch had three, of whom two are half.
-    again = [Caller(partial(ledger.batcher.run, item)) for item in (5, 6)]
-    assert outcomes(again) == [10, 12]
-    assert sorted(ledger.batches.pop()) == [5, 6]
+    # The last batch had three.
+    monkeypatch.setattr(group_commit, 'GATHERING', 1e9)
+    items = range(5, 5 + count)
+    again = []
+    for item in items:
+        while ledger.batcher.pending < len(again):
+            threading.Event().wait(0.001)
+        again.append(Caller(partial(ledger.batcher.run, item)))
+    assert outcomes(again) == [item * 2 for item in items]
+    assert sorted(ledger.batches.pop()) == [*items]
 
 
 def test_who_calls_alone_waits_once_at_most(
