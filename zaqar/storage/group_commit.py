@@ -32,9 +32,9 @@ Board = Callable[[Callable[[Item], bool]], Sequence[Item]]
 MAX_WAIT = 0.5
 PATIENCE = 3
 
-#: The usual share of the callers for which a batch waits, while the others are busy
-#: elsewhere; the part of the usual duration of a batch for which it does so at
-#: most; and keys of which the number of callers is remembered.
+#: The usual share of the callers for which a batch waits, while the others
+#: are busy elsewhere; the part of the usual duration of a batch for which it
+#: does so at most; and keys of which the number of callers is remembered.
 SHARE = 0.5
 GATHERING = 0.5
 MAX_KEYS = 10_000
