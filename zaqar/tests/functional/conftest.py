@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from zaqar.tests.servers import fixtures
 from zaqar.tests.servers.zaqar import Zaqar, with_database
@@ -20,7 +20,9 @@ galera = fixtures.galera
 haproxy = fixtures.haproxy
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile('zaqar', deadline=None)
+settings.register_profile(
+    'zaqar', deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile('zaqar')
 
 ENGINES = ('sqlite', 'postgresql', 'mariadb')

@@ -88,8 +88,7 @@ def test_consumers_that_wait_make_few_requests(
     polls = _figures(zaqar, project, *few, url=url)['consumer']
     waits = _figures(zaqar, project, *few, '--wait', url=url)['consumer']
 
-    assert polls['claim_total_requests'] > 40
-    assert waits['claim_total_requests'] <= 8
+    assert waits['claim_total_requests'] <= 8 < polls['claim_total_requests']
     assert polls['errors'] == waits['errors'] == {}
     # Not the time until the last of them was answered.
     assert waits['duration_sec'] == pytest.approx(2, abs=0.01)
@@ -126,7 +125,7 @@ def test_the_time_from_post_to_receipt_is_shown(
     assert consumer['errors'] == figures['producer']['errors'] == {}
     assert consumer['messages_processed'] > 0
     took = consumer['post_to_receipt']
-    assert 0 < took['p50'] <= took['p95'] <= took['p99'] < 2000
+    assert 0 < took['p50'] <= took['p95'] <= took['p99'] < 60_000
 
 
 def test_what_others_have_posted_has_no_time_of_receipt(

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile('zaqar', deadline=None)
+settings.register_profile(
+    'zaqar', deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile('zaqar')

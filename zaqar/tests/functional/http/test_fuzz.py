@@ -21,7 +21,10 @@ from zaqar.tests.functional.http.engines import Engine
 
 FUZZ = settings(
     max_examples=100,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 
 QUEUE = '/v2/queues/kept'

@@ -330,7 +330,10 @@ NAMES = st.sampled_from(
 )
 @settings(
     max_examples=150,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 def test_any_frame_gets_an_answer_below_500(
     talk: Talk, action: Any, body: Any, more: Any
@@ -351,7 +354,10 @@ def test_any_frame_gets_an_answer_below_500(
 
 @given(data=st.binary(max_size=200))
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 def test_any_bytes_of_message_pack_get_an_answer(
     talk: Talk, data: bytes
