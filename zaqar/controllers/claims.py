@@ -73,7 +73,9 @@ def create(
 
         def attempt(now: int) -> Claim | None:
             nonlocal chosen
-            claim_id, chosen = chosen or token_hex(16), ''
+            # Those of one moment touch the same pages of an index.
+            new_id = f'{now:012x}{token_hex(10)}'
+            claim_id, chosen = chosen or new_id, ''
             claim = store.claim(
                 queue.qid,
                 now=now,
