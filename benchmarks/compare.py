@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
     facts = {
-        **machine.description(),
+        **machine.description(options.against),
         'Settings': f'over {options.over}, {options.workers} workers with '
         f'{options.threads or "default"} threads, {options.rounds} turns of '
         f'{options.seconds:g} s each, queues x connections; servers, database '

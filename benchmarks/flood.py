@@ -133,7 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rate = FLOODS[options.name[0]](*ports, options.seconds + 2)
         print(f'{rate:.0f}', flush=True)
         return 0
-    facts = {**machine.description(), 'Load average': machine.load()}
+    facts = {
+        **machine.description(options.against),
+        'Load average': machine.load(),
+    }
     print(report.facts(facts))
     table = report.Table(
         f'{CLIENTS} clients, {1 / PACE:g} requests a second each, for '

@@ -91,8 +91,11 @@ def load() -> str:
     return ', '.join(f'{value:.2f}' for value in os.getloadavg())
 
 
-def description() -> Mapping[str, str]:
-    """Return what a reader must know of this machine, by heading."""
+def description(against: pathlib.Path | None = None) -> Mapping[str, str]:
+    """Return what a reader must know of this machine, by heading.
+
+    :param against: the tree of the other build, if one is measured
+    """
     folder = tempfile.gettempdir()
     versions = [f'{name} {_version(name)}' for name in PACKAGES]
     return {
@@ -104,7 +107,8 @@ def description() -> Mapping[str, str]:
         f'{_sync_ms(folder):.2f} ms (median)',
         'Software': f'Python {platform.python_version()}, '
         + ', '.join(versions),
-        'Commit': _commit(),
+        'Commit': commit(pathlib.Path(__file__).parent),
+        **({} if against is None else {'Against': commit(against)}),
     }
 
 
@@ -149,8 +153,8 @@ def _sync_ms(folder: str) -> float:
     return statistics.median(times) * 1000
 
 
-def _commit() -> str:
-    folder = pathlib.Path(__file__).parent
+def commit(folder: pathlib.Path) -> str:
+    """Return the commit of a tree, and whether that is changed."""
     command = ('git', 'describe', '--always', '--dirty', '--abbrev=12')
     with contextlib.suppress(OSError):
         done = subprocess.run(

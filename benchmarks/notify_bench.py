@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'parts', nargs='*', choices=(*PARTS, []), default=[*PARTS]
     )
     options = parser.parse_args(arguments)
-    for name, value in machine.description().items():
+    for name, value in machine.description(options.against).items():
         print(f'{name}: {value}')
     print(f'Store: {options.store}')
     for part in options.parts:

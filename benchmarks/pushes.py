@@ -66,7 +66,10 @@ class Side:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
-    facts = {**machine.description(), 'Load average': machine.load()}
+    facts = {
+        **machine.description(options.against),
+        'Load average': machine.load(),
+    }
     print(report.facts(facts))
     new = Side('new', builds.THIS)
     sides = [new]

@@ -39,7 +39,7 @@ _STARTED = re.compile(r'Started API worker 1 as process (\d+)')
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
-    facts = machine.description()
+    facts = machine.description(options.against)
     print(report.facts(facts))
     head = ['store', 'memory', 'base MiB', 'new MiB', 'ratio', '']
     table = report.Table('API worker after start', head)
