@@ -20,12 +20,7 @@ from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_records import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
-from zaqar.notification import (
-    attempt_records,
-    dead_letters,
-    given_up_messages,
-    notifier_metrics,
-)
+from zaqar.notification import attempt_records, dead_letters, notifier_metrics
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import (
     Attempted,
@@ -41,6 +36,7 @@ from zaqar.notification.delivery_decision import (
     Retry,
 )
 from zaqar.notification.due_delivery_counts import DueDeliveries
+from zaqar.notification.given_up_messages import keep_given_up
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
@@ -269,7 +265,7 @@ class DecisionWriter:
         single = [job for job in jobs if job.given_up or job.confirms]
         single, later = single[:MAX_SINGLE], single[MAX_SINGLE:]
         try:
-            given_up_messages.keep(self._ctx, store, single)
+            keep_given_up(self._ctx, store, single)
         except StoreUnavailable:
             return ready, single + later
         except Exception:

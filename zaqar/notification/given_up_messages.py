@@ -14,7 +14,7 @@ from zaqar.storage.base import GIVEN_UP, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
 
 
-def keep(
+def keep_given_up(
     ctx: Context, store: MessageStore, jobs: Iterable[ClaimedDelivery]
 ) -> None:
     """Keep the messages that jobs have given up, to be sent again.
