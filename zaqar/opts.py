@@ -8,7 +8,7 @@ from oslo_log import log
 from oslo_middleware import cors
 
 from zaqar import metrics, osprofiler_tracing
-from zaqar.api import optional_features, policies
+from zaqar.api import optional_features, policy_rules_and_enforcer
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import (
     body_encryption,
@@ -123,5 +123,5 @@ def set_defaults() -> None:
     cors.set_defaults(**middleware.CORS_DEFAULTS)
     for _, opts in auth_token.AUTH_TOKEN_OPTS:
         cfg.set_defaults(opts, **tokens.DEFAULTS)
-    policies.set_defaults(cfg.ConfigOpts())
+    policy_rules_and_enforcer.set_defaults(cfg.ConfigOpts())
     log.set_defaults()

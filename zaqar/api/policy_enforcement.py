@@ -10,7 +10,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.api import policies
+from zaqar.api import policy_rules_and_enforcer
 from zaqar.api.operation import PUBLIC, FurtherRules, Rule
 from zaqar.errors import Forbidden
 from zaqar.identity import Identity, SignedAccess
@@ -38,7 +38,7 @@ class Authorizer:
     def __init__(
         self, conf: cfg.ConfigOpts, timer: Callable[[], float] = time.monotonic
     ) -> None:
-        self._enforcer = policies.enforcer_of(conf)
+        self._enforcer = policy_rules_and_enforcer.enforcer_of(conf)
         self._timer = timer
         self._decisions: dict[tuple[str, tuple[str, ...], bool], bool] = {}
         self._until = 0.0

@@ -10,7 +10,11 @@ from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
 from zaqar import config_file_check, config_loading
-from zaqar.api import optional_features, policies, policy_rights_by_persona
+from zaqar.api import (
+    optional_features,
+    policy_rights_by_persona,
+    policy_rules_and_enforcer,
+)
 from zaqar.cmd import command_line, upgrade_faults
 from zaqar.cmd.upgrade_faults import Unseen
 from zaqar.controllers.body_encryption import Cipher
@@ -89,7 +93,7 @@ Check = Callable[[cfg.ConfigOpts], Result]
 
 
 def _roles(conf: cfg.ConfigOpts) -> Result:
-    policies.set_defaults(conf)
+    policy_rules_and_enforcer.set_defaults(conf)
     is_enforced = conf[policy_rights_by_persona.GROUP].enforce_new_defaults
     if caller_identity.strategy(conf) != caller_identity.KEYSTONE:
         if not is_enforced:
@@ -103,7 +107,7 @@ def _roles(conf: cfg.ConfigOpts) -> Result:
     lost = policy_rights_by_persona.losses(conf)
     if not lost:
         return Result(Code.SUCCESS)
-    rules = policies.list_rules()
+    rules = policy_rules_and_enforcer.list_rules()
     changed = [rule.name for rule in rules if rule.deprecated_rule]
     texts = [
         f'{who}: {", ".join(names) if len(names) < len(changed) else "all"}'

@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from zaqar.api import policies
+from zaqar.api import policy_rules_and_enforcer
 
 _BIN = pathlib.Path(sys.executable).parent
 
@@ -32,7 +32,8 @@ def test_the_policy_generator_prints_every_default() -> None:
         _run('oslopolicy-policy-generator', '--namespace', 'zaqar')
     )
     assert rules == {
-        rule.name: rule.check_str for rule in policies.list_rules()
+        rule.name: rule.check_str
+        for rule in policy_rules_and_enforcer.list_rules()
     }
 
 

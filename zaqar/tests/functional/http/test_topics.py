@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import policies
+from zaqar.api import policy_rules_and_enforcer
 from zaqar.api.operation_declarations import topics
 from zaqar.tests.functional.http.client import PATCH, Api
 
@@ -167,4 +167,6 @@ def test_rules_of_topics_are_those_that_operators_know() -> None:
         'topics:stats',
         'topics:purge',
     }
-    assert own <= {rule.name for rule in policies.list_rules()}
+    assert own <= {
+        rule.name for rule in policy_rules_and_enforcer.list_rules()
+    }

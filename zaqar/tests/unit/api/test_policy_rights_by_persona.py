@@ -8,7 +8,11 @@ import pathlib
 
 from oslo_config import cfg
 
-from zaqar.api import operation_table, policies, policy_rights_by_persona
+from zaqar.api import (
+    operation_table,
+    policy_rights_by_persona,
+    policy_rules_and_enforcer,
+)
 
 GUIDE = pathlib.Path(__file__).parents[4] / 'doc/source/configuration'
 
@@ -30,10 +34,10 @@ def test_the_table_has_each_operation() -> None:
 def test_without_the_new_defaults_all_but_administration_is_allowed() -> None:
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[])
-    policies.set_defaults(conf)
+    policy_rules_and_enforcer.set_defaults(conf)
     assert conf.oslo_policy.enforce_new_defaults is False
     passed = policy_rights_by_persona.allowed(conf, new=False)
-    rules = policies.list_rules()
+    rules = policy_rules_and_enforcer.list_rules()
     changed = [rule.name for rule in rules if rule.deprecated_rule]
     for persona in (
         *policy_rights_by_persona.PERSONAS,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies: the defaults of oslo.policy, derived from the operations."""
+"""The rules of the policy for oslo.policy, and the enforcer that has them."""
 
 import argparse
 from typing import Any
