@@ -24,6 +24,7 @@ from zaqar.controllers.rate_limits import (
     RateSettings,
 )
 from zaqar.errors import ConfigurationError
+from zaqar.loop_greenlets import offload
 
 LOG = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class RedisTokenBuckets:
         if now < self._silent_until:
             return self._take_own(project, name, amount)
         try:
-            wait = self._ask_for_some(lease, project, name, missing)
+            wait = offload(self._ask_for_some, lease, project, name, missing)
         except redis.RedisError as error:
             self._note_silence(error)
             return self._take_own(project, name, amount)

@@ -47,7 +47,7 @@ from zaqar.pools import pool_selection, records_and_open_stores
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage import store_opener
+from zaqar.storage import store_call_interceptor, store_opener
 from zaqar.storage.driver_and_path_settings import Plane, state_path
 from zaqar.storage.store_opener import Store
 from zaqar.transport import caller_identity
@@ -162,6 +162,14 @@ class Service:
                 app, self.conf, self.dispatcher, waiting
             )
         return app
+
+    @property
+    def waits_in_greenlets(self) -> bool:
+        """Whether an event loop can answer requests in greenlets."""
+        stores = (self.catalogue.management, self.catalogue.messages)
+        return not self._profiling.enabled and all(
+            store.waits_in_greenlets for store in stores
+        )
 
     @property
     def longest_body(self) -> int:
@@ -298,6 +306,9 @@ def _catalogue(
     waited: WaitedQueues,
 ) -> Catalogue:
     def wrap(store: Store, plane: Plane, driver: str, pool: str) -> Store:
+        if pool and not store.waits_in_greenlets:
+            # Beside others, greenlets may call it.
+            store = store_call_interceptor.offloaded(store)
         traced = profiling.store(store, plane, driver)
         measured = measuring.store(traced, plane, driver, pool)
         if plane == 'message_store':

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from zaqar import request_deadline
+from zaqar.loop_greenlets import offload
 
 #: Seconds for which a sample is good. Nothing here tells that a hypervisor
 #: has paused the machine until its clock is set right.
@@ -82,7 +83,8 @@ class Clock:
             <= self._wall() - last.wall - timer + last.timer
             <= STEP
         ):
-            last, timer = self._refreshed(self._sample), self._timer()
+            last = offload(self._refreshed, self._sample)
+            timer = self._timer()
         return last.server + timer - last.timer
 
     def server_now(self) -> int:

@@ -14,6 +14,7 @@ from zaqar.api import policy_rules_and_enforcer
 from zaqar.api.operation import PUBLIC, FurtherRules, Rule
 from zaqar.errors import Forbidden
 from zaqar.identity import Identity, SignedAccess
+from zaqar.loop_greenlets import offload
 from zaqar.objects import Scope
 
 LOG = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ _CONSTANT = frozenset(('and', 'or', 'not', '@', '!', 'signed:True'))
 
 #: Stands for the access of whoever holds a signature.
 HELD = SignedAccess(datetime.datetime.max.replace(tzinfo=datetime.UTC))
+
+#: The rule that tells administrators, as policies may refer to them.
+_ADMIN = 'context_is_admin'
 
 #: Maximum of cached decisions: without Keystone, callers invent roles.
 CACHE_SIZE = 10_000
@@ -62,17 +66,14 @@ class Authorizer:
         values = identity.values
         if values and (values.get('system_scope') or values.get('domain_id')):
             # Its scope is not one of those that share decisions.
-            allowed: bool | None = self._enforce(rule, identity, scope, path)
+            allowed: bool | None = offload(
+                self._enforce, rule, identity, scope, path
+            )
         else:
             key = (rule.name, identity.roles, identity.signed is None)
             allowed = self._decisions.get(key)
             if allowed is None:
-                allowed = self._enforce(rule, identity, scope, path)
-                if (
-                    self._is_cached(rule.name, frozenset())
-                    and len(self._decisions) < CACHE_SIZE
-                ):
-                    self._decisions[key] = allowed
+                allowed = self._decide(rule, identity, scope, path)
         if not allowed:
             raise Forbidden
 
@@ -117,6 +118,26 @@ class Authorizer:
             self._decisions = {}
             self._until = self._timer() + CACHE_SECONDS
 
+    def _decide(
+        self,
+        rule: Rule,
+        identity: Identity,
+        scope: Scope | None,
+        path: Mapping[str, str],
+    ) -> bool:
+        """Enforce a rule, and remember what depends on roles alone."""
+        if not self._is_cached(rule.name, frozenset()):
+            # It may have another server decide.
+            return offload(self._enforce, rule, identity, scope, path)
+        if self._is_cached(_ADMIN, frozenset()):
+            allowed = self._enforce(rule, identity, scope, path)
+        else:
+            allowed = offload(self._enforce, rule, identity, scope, path)
+        if len(self._decisions) < CACHE_SIZE:
+            key = (rule.name, identity.roles, identity.signed is None)
+            self._decisions[key] = allowed
+        return allowed
+
     def _enforce(
         self,
         rule: Rule,
@@ -135,7 +156,7 @@ class Authorizer:
             'signed': identity.signed is not None,
         }
         credentials['is_admin'] = bool(
-            self._enforcer.enforce('context_is_admin', target, credentials)
+            self._enforcer.enforce(_ADMIN, target, credentials)
         )
         return bool(self._enforcer.enforce(rule.name, target, credentials))
 

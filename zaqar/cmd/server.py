@@ -283,6 +283,7 @@ def _work(
             service.waited.waiters.close,
             counts,
             number,
+            waits_in_greenlets=service.waits_in_greenlets,
         )
 
 

@@ -30,6 +30,7 @@ from zaqar.controllers.quota_settings import (
     QuotaSettings,
 )
 from zaqar.errors import QuotaExceeded, StoreUnavailable, one_line
+from zaqar.loop_greenlets import offload
 from zaqar.objects import Scope
 from zaqar.pools.queue_catalogue import Room
 from zaqar.storage.base import ManagementStore
@@ -96,7 +97,7 @@ class Quotas:
             return self._defaults
         known = self._known.get(project)
         if known is None:
-            return self._read(project)
+            return offload(self._read, project)
         if self._timer() >= known.until:
             self._reads.later(project)
         return known.limits

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.loop_greenlets import offload
 from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.store_opener import PoolOpener
@@ -66,10 +67,7 @@ class OpenStores:
     def get(self, name: str) -> MessageStore:
         slot = self._slot(name)
         if self._timer() >= slot.until:
-            # Not under the general lock: other threads may need other pools.
-            with slot.lock:
-                if self._timer() >= slot.until:
-                    self._refresh(name, slot)
+            offload(self._renew, name, slot)
         if slot.store is None:
             raise slot.fault()
         return slot.store
@@ -78,6 +76,16 @@ class OpenStores:
         ping = self._slot(name).ping
         if self._timer() < ping.until:
             return bool(ping.succeeded)
+        offload(self._renew_ping, name, ping)
+        return bool(ping.succeeded)
+
+    def _renew(self, name: str, slot: _Slot) -> None:
+        # Not under the general lock: other threads may need other pools.
+        with slot.lock:
+            if self._timer() >= slot.until:
+                self._refresh(name, slot)
+
+    def _renew_ping(self, name: str, ping: _Ping) -> None:
         # Other threads use the last result, and wait only for the first one.
         if ping.lock.acquire(blocking=ping.succeeded is None):
             try:
@@ -86,7 +94,6 @@ class OpenStores:
                     ping.until = self._timer() + PING_FRESH
             finally:
                 ping.lock.release()
-        return bool(ping.succeeded)
 
     def look_again(self, name: str) -> None:
         """Read the record of a pool, and ping it, before its next use."""

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from msgspec import structs
 
+from zaqar import loop_greenlets
 from zaqar.errors import (
     NoRoute,
     QueueGone,
@@ -124,7 +125,19 @@ class Catalogue:
         :param admit: see :meth:`run_ensured`
         :param needs_room: see :meth:`run_ensured`
         """
+        # It may hold a lock meanwhile.
+        return loop_greenlets.offload(
+            self._create, scope, metadata, admit, needs_room=needs_room
+        )
 
+    def _create(
+        self,
+        scope: Scope,
+        metadata: Mapping[str, Any],
+        admit: Admit | None,
+        *,
+        needs_room: bool,
+    ) -> tuple[Queue, bool]:
         def attempt() -> tuple[Queue, bool] | None:
             queue = self._new(scope, metadata)
             if admit is not None:
@@ -297,7 +310,7 @@ class Catalogue:
         for pause in PAUSES:
             if self._has_changed(stale):
                 return
-            time.sleep(pause)
+            loop_greenlets.sleep(pause)
         if not self._has_changed(stale):
             self._write(stale)
 

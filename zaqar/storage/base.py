@@ -50,6 +50,10 @@ class Store(abc.ABC):
     #: ones, one ping is enough.
     server: object = None
 
+    #: Whether greenlets of an event loop may call it: it never blocks the loop
+    #: then, nor holds a lock of threads while it waits.
+    waits_in_greenlets = False
+
     @abc.abstractmethod
     def ping(self) -> None:
         """Return when the server answers.

@@ -5,6 +5,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from zaqar.loop_greenlets import offload
+
 Store = TypeVar('Store')
 
 
@@ -21,6 +23,17 @@ class _Proxy:
         # Next time it is found at once.
         self.__dict__[attribute] = through
         return through
+
+
+def offloaded(store: Store) -> Store:
+    """Return a store whose calls never block the loop of a greenlet."""
+    return through(store, _offload)
+
+
+def _offload(
+    name: str, method: Callable[..., Any], *arguments: Any, **options: Any
+) -> Any:
+    return offload(method, *arguments, **options)
 
 
 def through(store: Store, run: Callable[..., Any]) -> Store:

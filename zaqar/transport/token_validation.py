@@ -13,6 +13,7 @@ from keystoneauth1.exceptions import ClientException
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
+from zaqar.loop_greenlets import offload
 from zaqar.transport.caller_identity import IDENTITY_HEADERS, TOKEN_INFO
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
@@ -52,6 +53,24 @@ class Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
         super().__init__(_noted(app), {'oslo_config_config': conf})
         for name, value in DEFAULTS.items():
             conf.set_default(name, value, group='keystone_authtoken')
+        servers = conf.keystone_authtoken.memcached_servers
+        self._is_cache_local = not servers
+
+    def fetch_token(self, token: str, **options: Any) -> Any:
+        """Return what a token stands for; wait for Keystone in no event loop.
+
+        :raises InvalidToken: it is not valid
+        """
+        if self._is_cache_local:
+            cached = self._token_cache.get(token)
+            if cached:
+                return cached
+        return offload(super().fetch_token, token, **options)
+
+    @property
+    def www_authenticate_uri(self) -> Any:
+        """Return where tokens come from, which Keystone may have to tell."""
+        return offload(lambda: super(Middleware, self).www_authenticate_uri)
 
     def validate_allowed_request(
         self, request: Any, token: Mapping[str, Any]

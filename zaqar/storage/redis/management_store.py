@@ -26,6 +26,7 @@ class RedisManagementStore(base.ManagementStore):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self.server = client.server
+        self.waits_in_greenlets = client.waits_in_greenlets
         self.clock = store_clock.Clock(client.now)
 
     def ping(self) -> None:

@@ -65,6 +65,7 @@ class RedisMessageStore(base.MessageStore):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self.server = client.server
+        self.waits_in_greenlets = client.waits_in_greenlets
         self.clock = store_clock.Clock(client.now)
         self._posts = posting.Posts(client)
         self._sweeper = QueueSweeper(client)

@@ -9,9 +9,9 @@ from typing import Any
 
 from redis import exceptions
 
-from zaqar import request_deadline
+from zaqar import loop_greenlets, request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import keys, server_topology
+from zaqar.storage.redis import keys, server_connections, server_topology
 from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.server_connections import (
@@ -71,6 +71,7 @@ class RedisClient:
     :ivar wait_replicas: how many replicas have a change before it is
         acknowledged
     :ivar is_single_server: whether a script may use keys with different tags
+    :ivar waits_in_greenlets: whether calls in greenlets of a loop block it not
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -80,6 +81,7 @@ class RedisClient:
         self._home = keys.of_server(settings.prefix)
         self.topology = server_topology.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
+        self.waits_in_greenlets = server_connections.is_shareable(settings)
         self._wait: Sequence[Command] = ()
         if settings.wait_replicas:
             milliseconds = round(settings.wait_timeout * 1000)
@@ -220,7 +222,7 @@ class RedisClient:
             if left <= 0 or lost == self._settings.attempts:
                 break
             # Rivals that collided once should not collide again.
-            time.sleep(min(pause * random.uniform(0.5, 1), left))
+            loop_greenlets.sleep(min(pause * random.uniform(0.5, 1), left))
         LOG.error('Redis does not answer: %s', cause)
         raise StoreUnavailable from cause
 

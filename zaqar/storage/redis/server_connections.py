@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One Redis server: its connections."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import importlib
@@ -9,15 +11,20 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import connection as _connection
 from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from zaqar.current_request import OF_THREAD
 from zaqar.errors import one_line
+from zaqar.loop_greenlets import Hub, LoopGreenlet, offload
 from zaqar.storage.redis.uri import ConnectionSettings, Host, Login
+
+if TYPE_CHECKING:
+    from zaqar.storage.redis.pipelined_connection import PipelinedConnection
 
 Command = tuple[Any, ...]
 
@@ -83,16 +90,27 @@ class _PooledConnection:
 class RedisNode:
     """A server, through connections that are lent to one call at a time.
 
-    There are as many as there have been concurrent calls.
+    There are as many as there have been concurrent calls. The greenlets of an
+    event loop share one besides, as long as nothing is the matter.
 
     :param make: returns a connection that is not open yet; takes what differs
         from our usual settings
+    :param is_shareable: whether greenlets may share a connection
     :ivar name: host of the server, for messages
     :ivar needs_primary: reject the answers of a replica
     """
 
-    def __init__(self, make: Callable[..., Connection], name: str) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Connection],
+        name: str,
+        *,
+        is_shareable: bool = False,
+    ) -> None:
         self._make = make
+        self._is_shareable = is_shareable
+        self._shared: PipelinedConnection | None = None
+        self._is_opening = False
         #: Taken from and added to in single steps of the interpreter, hence
         #: without a lock.
         self._idle: list[_PooledConnection] = []
@@ -108,6 +126,9 @@ class RedisNode:
             time-out of the connection
         :raises ConnectionLost: the commands may have been executed or not
         """
+        one: LoopGreenlet | None = OF_THREAD.request.greenlet
+        if one is not None:
+            return self._exchange_in_loop(one, commands, until)
         is_fresh = until is not None
         left = math.inf if until is None else until - time.monotonic()
         try:
@@ -161,7 +182,68 @@ class RedisNode:
     def close(self) -> None:
         """Close all connections, those in use when they are given back."""
         idle, self._idle = self._idle, []
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close_soon()
         _disconnect(idle)
+
+    def _exchange_in_loop(
+        self,
+        one: LoopGreenlet,
+        commands: Sequence[Command],
+        until: float | None,
+    ) -> list[Any]:
+        """Do so in a greenlet, without blocking its loop."""
+        if until is None:
+            shared = self._shared
+            if shared is not None and shared.is_open:
+                assert _pack is not None
+                data = b''.join(map(_pack, commands))
+                try:
+                    return shared.exchange(one, data, len(commands))
+                except (exceptions.RedisError, OSError) as error:
+                    # The others are most likely broken, too.
+                    self.close()
+                    raise ConnectionLost(one_line(error)) from error
+            if (
+                self._is_shareable
+                and not self._is_opening
+                and (shared is None or shared.is_over)
+            ):
+                self._is_opening = True
+                one.hub.begin_in_thread(self._open_shared, one.hub)
+        return offload(self.exchange, commands, until)
+
+    def _open_shared(self, hub: Hub) -> None:
+        """Open the connection of a loop, in another thread."""
+        # Only here: without it there is none.
+        from zaqar.storage.redis.pipelined_connection import (
+            PipelinedConnection,
+        )
+
+        connection, home = self._make(), self._idle
+        try:
+            connection.connect()
+        except (exceptions.RedisError, OSError):
+            # Whoever needs one finds out why.
+            connection.disconnect()
+            self._is_opening = False
+            return
+        assert _pack is not None
+        opened = PipelinedConnection(
+            hub,
+            connection,
+            connection.socket_timeout,
+            _pack(_ROLE) if self.needs_primary else b'',
+            ROLE_INTERVAL,
+        )
+        self._shared, self._is_opening = opened, False
+        if home is not self._idle:
+            # All were closed meanwhile.
+            self._shared = None
+            opened.close_soon()
+        else:
+            hub.call(opened.open)
 
     def _answers(
         self, lent: _PooledConnection, commands: Sequence[Command]
@@ -234,6 +316,7 @@ def make_node(
         return RedisNode(
             functools.partial(_redis.UnixDomainSocketConnection, **options),
             settings.path,
+            is_shareable=is_shareable(settings),
         )
     options |= {
         'host': host[0],
@@ -247,7 +330,19 @@ def make_node(
         make = functools.partial(
             _redis.SSLConnection, **options, **settings.ssl
         )
-    return RedisNode(make, host[0])
+    return RedisNode(make, host[0], is_shareable=is_shareable(settings))
+
+
+def is_shareable(settings: ConnectionSettings) -> bool:
+    """Tell whether the greenlets of a loop may share connections.
+
+    Not where one of them would wait for replicas, and the others behind it.
+    """
+    return (
+        _pack is not None
+        and settings.ssl is None
+        and not settings.wait_replicas
+    )
 
 
 def _shorten_timeouts(connection: Connection, seconds: float) -> None:

@@ -4,6 +4,7 @@
 import threading
 from collections.abc import Callable
 
+from zaqar.loop_greenlets import offload
 from zaqar.storage.redis.server_connections import ConnectionLost
 
 
@@ -24,6 +25,11 @@ class SingleFlight:
 
         :raises ConnectionLost: it failed
         """
+        offload(self._run, work, is_done)
+
+    def _run(
+        self, work: Callable[[], None], is_done: Callable[[], bool]
+    ) -> None:
         seen = self._failures
         with self._lock:
             if is_done():
@@ -40,6 +46,9 @@ class SingleFlight:
 
     def try_run(self, work: Callable[[], None]) -> None:
         """Do work unless another thread is at it; ignore a failure."""
+        offload(self._try_run, work)
+
+    def _try_run(self, work: Callable[[], None]) -> None:
         if self._lock.acquire(blocking=False):
             try:
                 work()

@@ -18,6 +18,7 @@ from zaqar.api.requests_with_wait import WAIT
 from zaqar.controllers import idempotency_key
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.identity import Identity
+from zaqar.loop_greenlets import offload
 from zaqar.microversion_constants import Version
 from zaqar.objects import Scope
 from zaqar.transport import caller_identity
@@ -40,6 +41,8 @@ from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
+
+_OFFLOAD: Callable[..., Any] = offload
 
 #: Key of a request's environment.
 _IDEMPOTENCY_KEY = 'HTTP_' + idempotency_key.HEADER.upper().replace('-', '_')
@@ -132,7 +135,7 @@ class RootController:
         if stream is not None:
             return self._begin(stream, identity, scope, values, environ)
         query = environ.get('QUERY_STRING', '')
-        run = functools.partial(
+        run: Callable[..., Any] = functools.partial(
             self._dispatcher.run,
             operation,
             identity,
@@ -148,6 +151,10 @@ class RootController:
         read_body = functools.partial(request_reading.read_body, environ)
         view = response_views.VIEWS[version][operation.name]
         if turn is not None:
+            if turn.is_taken:
+                # Of a page that may be large, in no event loop.
+                run = functools.partial(_OFFLOAD, run)
+                view = functools.partial(_OFFLOAD, view)
             result = run(read_body=read_body, request=turn)
             if turn.is_missed:
                 return Response(503)

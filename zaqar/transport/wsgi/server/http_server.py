@@ -2,9 +2,10 @@
 """HTTP for ``zaqar-server``: an event loop, threads and answers put together.
 
 The loop reads and writes all connections, in the main thread of a worker. A
-complete request is handed to a thread once, and the answers that are there are
-written together: to hand something from one thread to another costs more than
-to parse it.
+complete request is answered there in a greenlet, if it waits for nothing but
+Redis, or handed to a thread once, and the answers that are there are written
+together: to hand something from one thread to another costs more than to parse
+it.
 
 The supervisor listens, and every worker accepts from that one socket, so that
 a worker that dies takes no connections of the backlog with it.
@@ -21,6 +22,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from zaqar.loop_greenlets import Hub
 from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
@@ -28,6 +30,7 @@ from zaqar.transport.wsgi.server.request_answering import (
     Answering,
     AnswerWriter,
 )
+from zaqar.transport.wsgi.server.request_greenlets import RequestGreenlets
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 from zaqar.transport.wsgi.server.worker_checks_and_shutdown import (
     WorkerShutdown,
@@ -58,7 +61,18 @@ OPTS = [
         default=8,
         min=1,
         help='Threads of each worker, which is the number of requests that it '
-        'processes concurrently.',
+        'processes concurrently, besides loop_requests.',
+    ),
+    cfg.IntOpt(
+        'loop_requests',
+        default=0,
+        min=0,
+        sample_default=32,
+        help='Requests that the event loop of each worker processes '
+        'concurrently, without a thread. Applies where both stores are Redis '
+        'without TLS and wait_replicas, and hiredis is installed, to requests '
+        'for messages, claims and single queues; threads have the others. 0, '
+        'the default, leaves all requests to threads.',
     ),
     cfg.IntOpt(
         'backlog',
@@ -112,6 +126,9 @@ OPTS = [
     ),
 ]
 
+#: Threads for connections of the loop that are being opened.
+_OPENING = 4
+
 #: Open files of a worker besides connections of clients.
 _OTHER_FILES = 256
 
@@ -125,6 +142,8 @@ def serve(
     end_waits: Callable[[], None] = lambda: None,
     counts: memoryview | None = None,
     number: int = 0,
+    *,
+    waits_in_greenlets: bool = False,
 ) -> None:
     """Serve requests until SIGTERM; finish those in progress, then return.
 
@@ -138,6 +157,7 @@ def serve(
     :param end_waits: answers the requests that wait for messages
     :param counts: the connections of each worker, shared by all of them
     :param number: of this worker among them
+    :param waits_in_greenlets: whether the loop may answer requests itself
     """
     # Only processes that serve have it.
     import uvloop
@@ -153,8 +173,17 @@ def serve(
         longest,
     )
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    threads = RequestThreads(settings.threads)
-    writer = AnswerWriter(loop.call_soon_threadsafe)
+    call_in_loop: Callable[[Callable[[], None]], object]
+    threads: RequestThreads | RequestGreenlets
+    threads, call_in_loop = (
+        RequestThreads(settings.threads),
+        loop.call_soon_threadsafe,
+    )
+    if waits_in_greenlets and settings.loop_requests:
+        hub = Hub(loop, settings.loop_requests + _OPENING)
+        threads = RequestGreenlets(hub, settings.loop_requests, threads)
+        call_in_loop = hub.call
+    writer = AnswerWriter(call_in_loop)
     answering = Answering(
         app, threads, writer.put, settings.max_unread_per_project
     )

@@ -23,6 +23,7 @@ from zaqar.transport.wsgi import (
 from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi.server import response_encoding
 from zaqar.transport.wsgi.server.connection import Connection
+from zaqar.transport.wsgi.server.request_greenlets import RequestGreenlets
 from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 from zaqar.transport.wsgi_types import App, Environ
@@ -115,7 +116,7 @@ class Answering:
     def __init__(
         self,
         app: App,
-        threads: RequestThreads,
+        threads: RequestThreads | RequestGreenlets,
         send: Send,
         max_unread: int,
         monotonic: Callable[[], float] = time.monotonic,
@@ -159,6 +160,7 @@ class Answering:
                 functools.partial(self._begin, exchange),
                 turn.size,
                 functools.partial(self._known.project, environ),
+                request,
             ):
                 return
             request.body = StoreUnavailable(request_deadline.TOO_MANY)

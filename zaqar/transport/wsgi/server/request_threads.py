@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from zaqar.transport.wsgi.server import waiting_requests
+from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.waiting_requests import WaitingRequests, Work
 
 LOG = logging.getLogger(__name__)
@@ -54,12 +55,15 @@ class RequestThreads:
         work: Work,
         size: Callable[[], int] = lambda: 0,
         owner: Callable[[], str] = lambda: '',
+        request: Request | None = None,
     ) -> bool:
         """Have work done, now or in its turn.
 
         :param size: returns the bytes that it holds meanwhile, 0 for what is
             never refused
         :param owner: returns whose turn it needs, '' where that is not known
+        :param request: the request that it begins to answer; threads answer
+            any
         :returns: False if nothing is done, since too much waits
         """
         with self._lock:

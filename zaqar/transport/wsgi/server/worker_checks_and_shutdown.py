@@ -10,6 +10,7 @@ from zaqar import parent_exit_watch
 from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
 from zaqar.transport.wsgi.server.request_answering import Answering
+from zaqar.transport.wsgi.server.request_greenlets import RequestGreenlets
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 #: Seconds that requests in progress have to finish at shutdown.
@@ -40,7 +41,7 @@ class WorkerShutdown:
         self,
         loop: asyncio.AbstractEventLoop,
         answering: Answering,
-        threads: RequestThreads,
+        threads: RequestThreads | RequestGreenlets,
         clients: Clients,
         acceptor: Acceptor,
         end_waits: Callable[[], None],

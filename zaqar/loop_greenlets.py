@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Greenlets of an event loop: they wait in it, and hold no thread meanwhile.
+
+What would block the loop, and with it all others, is done in another thread
+by :func:`offload`, while the greenlet waits. Elsewhere it is done at once:
+whoever calls it need not know where it runs.
+
+No lock of threads may be held by a greenlet that waits. Another one of the
+same loop would wait for it in the loop's only thread, for ever. Hence what
+calls a store while it holds a lock is done by :func:`offload` as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeVar
+
+from greenlet import getcurrent, greenlet
+from oslo_context import context
+
+from zaqar.current_request import OF_THREAD, CurrentRequest
+from zaqar.daemon_threads import DaemonThreads
+
+LOG = logging.getLogger(__name__)
+
+P = ParamSpec('P')
+T = TypeVar('T')
+
+#: What a greenlet does.
+Work = Callable[[], object]
+
+
+class LoopGreenlet(greenlet):  # type: ignore[misc]
+    """A greenlet that does work again and again.
+
+    :ivar hub: what it waits in
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(self._live, hub.main)
+        self.hub = hub
+        self._request = CurrentRequest(self)
+
+    def _live(self, work: Work) -> None:
+        while True:
+            OF_THREAD.request = self._request
+            try:
+                work()
+            except BaseException:
+                # Neither the greenlet nor the loop must be lost with it.
+                LOG.exception('A request failed')
+            # What it holds is not needed while this rests.
+            work = _nothing
+            work = self.hub.rest(self)
+
+    def wait(self) -> Any:
+        """Let others run until this is switched to; return what it is given.
+
+        Called in this greenlet.
+        """
+        OF_THREAD.request = self.hub.request
+        try:
+            return self.hub.main.switch()
+        finally:
+            OF_THREAD.request = self._request
+
+
+class Hub:
+    """The event loop of a thread, and its greenlets.
+
+    Created in that thread, outside of any greenlet.
+
+    :param loop: the event loop
+    :param blocking: threads for what blocks, at most; of them there must be
+        as many as greenlets, which would else wait for each other
+    :ivar main: what runs the loop
+    :ivar request: what is known there of a request: nothing
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, blocking: int) -> None:
+        self.loop = loop
+        self.main = getcurrent()
+        self.request = OF_THREAD.request
+        self._thread = threading.get_ident()
+        self._blocking = DaemonThreads(blocking, 'offloaded')
+        self._resting: list[LoopGreenlet] = []
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the loop itself runs, no greenlet and no other thread."""
+        return getcurrent() is self.main
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have a function called in the loop soon, from anywhere."""
+        if threading.get_ident() == self._thread:
+            # Without a system call to wake it.
+            self.loop.call_soon(function, *arguments)
+        else:
+            self.loop.call_soon_threadsafe(function, *arguments)
+
+    def begin(self, work: Work) -> None:
+        """Do work in a greenlet, until it waits. Called in the loop."""
+        resting = self._resting
+        one = resting.pop() if resting else LoopGreenlet(self)
+        one.switch(work)
+
+    def rest(self, one: LoopGreenlet) -> Work:
+        """Return the next work of a greenlet, which waits for it."""
+        self._resting.append(one)
+        work: Work = one.wait()
+        return work
+
+    def begin_in_thread(
+        self, function: Callable[..., object], *arguments: Any
+    ) -> None:
+        """Have a function called in a thread, which nobody waits for."""
+        self._blocking.submit(function, *arguments)
+
+    def run_in_thread(
+        self, function: Callable[..., T], arguments: Any, options: Any
+    ) -> T:
+        """Call a function in a thread, while the present greenlet waits."""
+        request = OF_THREAD.request
+        logged = context.get_current()
+
+        def call() -> T:
+            own, OF_THREAD.request = OF_THREAD.request, of_thread
+            if logged is not None:
+                logged.update_store()
+            try:
+                return function(*arguments, **options)
+            finally:
+                OF_THREAD.request = own
+
+        # The same request, but not in the greenlet.
+        of_thread = CurrentRequest()
+        for name in ('end', 'waited', 'request_id', 'global_id', 'project'):
+            setattr(of_thread, name, getattr(request, name))
+        future: Future[T] = self._blocking.submit(call)
+        switch = request.greenlet.switch
+        future.add_done_callback(lambda _: self.call(switch))
+        request.greenlet.wait()
+        return future.result()
+
+
+def _nothing() -> None:
+    """Do no work."""
+
+
+def offload(
+    function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs
+) -> T:
+    """Call a function that may block, and return its result.
+
+    A greenlet waits meanwhile for a thread that does so.
+    """
+    one: LoopGreenlet | None = OF_THREAD.request.greenlet
+    if one is None:
+        return function(*arguments, **options)
+    return one.hub.run_in_thread(function, arguments, options)
+
+
+def sleep(seconds: float) -> None:
+    """Wait for some seconds, alone."""
+    one: LoopGreenlet | None = OF_THREAD.request.greenlet
+    if one is None:
+        time.sleep(seconds)
+        return
+    one.hub.loop.call_later(seconds, one.switch)
+    one.wait()

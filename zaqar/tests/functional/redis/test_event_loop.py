@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that an event loop answers itself while Redis is waited for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import json
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+from oslo_config import cfg
+
+from zaqar import service_assembly
+from zaqar.current_request import OF_THREAD
+from zaqar.loop_greenlets import LoopGreenlet
+from zaqar.tests.functional.redis.conftest import DURABLE
+from zaqar.tests.functional.redis.test_access import settings
+from zaqar.tests.functional.redis.test_service import HEADERS, Start
+from zaqar.tests.servers.greenlets import Greenlets
+from zaqar.tests.servers.greenlets import greenlets as greenlets
+from zaqar.tests.servers.redis import Redis
+from zaqar.tests.servers.zaqar import Zaqar, pause, resume
+from zaqar.transport.wsgi import application_call, request_environ
+
+#: More than threads, fewer than what is under way at a time.
+CLIENTS = 24
+
+LOOP = '[drivers:transport:wsgi]\nloop_requests = 32\n'
+
+#: Groups that have requests look at quotas and rates.
+LIMITED = """
+[quotas]
+queues = 1000
+message_bytes = 1000000000
+project_quotas = true
+[rates]
+requests = 1000000
+messages = 1000000
+"""
+
+Ask = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def serving(own_server: Start, tmp_path: pathlib.Path) -> Iterator[Any]:
+    """A Redis that keeps everything, and a server on it."""
+    redis = own_server(**DURABLE)
+    server = Zaqar(tmp_path, rest=settings(redis.url) + LOOP).start()
+    yield redis, server
+    server.stop()
+
+
+def _post(server: Zaqar, body: str) -> requests.Response:
+    return requests.post(
+        f'{server.url}/v2/queues/orders/messages',
+        headers=HEADERS,
+        json={'messages': [{'body': body}]},
+        timeout=30,
+    )
+
+
+def test_nothing_acknowledged_is_lost_when_redis_is_killed(
+    serving: tuple[Redis, Zaqar],
+) -> None:
+    redis, server = serving
+    acknowledged: list[str] = []
+    refused = threading.Event()
+
+    def insist(client: int) -> None:
+        for number in range(40):
+            body = f'{client}-{number}'
+            answer = _post(server, body)
+            if answer.status_code == 201:
+                acknowledged.append(body)
+            else:
+                assert answer.status_code == 503
+                refused.set()
+
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as threads:
+        posting = [threads.submit(insist, number) for number in range(CLIENTS)]
+        while len(acknowledged) < CLIENTS:
+            time.sleep(0.01)
+        redis.kill()
+        assert refused.wait(60)
+        redis.start()
+        for future in posting:
+            future.result()
+    assert _post(server, 'last').status_code == 201
+    stored: list[str] = []
+    path = '/v2/queues/orders/messages?echo=true&limit=20'
+    while path:
+        page = requests.get(server.url + path, headers=HEADERS, timeout=30)
+        messages = page.json()['messages']
+        stored += [message['body'] for message in messages]
+        path = page.json()['links'][0]['href'] if messages else ''
+    assert {*acknowledged, 'last'} <= {*stored}
+    assert len(stored) == len({*stored})
+
+
+def test_a_silent_redis_keeps_nobody_waiting_but_who_needs_it(
+    serving: tuple[Redis, Zaqar],
+) -> None:
+    redis, server = serving
+    assert _post(server, 'first').status_code == 201
+    pause(redis.process.child.pid)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(CLIENTS) as threads:
+            answers = [
+                threads.submit(_post, server, str(number))
+                for number in range(CLIENTS)
+            ]
+            # While all of them wait for it, the loop has time for others.
+            while not all(answer.done() for answer in answers):
+                versions = requests.get(server.url, timeout=30)
+                assert versions.elapsed.total_seconds() < 1.5
+            for answer in answers:
+                assert answer.result().status_code == 503
+    finally:
+        resume(redis.process.child.pid)
+    assert _post(server, 'again').status_code == 201
+
+
+class _WatchedLock:
+    """A lock that knows which greenlet holds it."""
+
+    held: dict[LoopGreenlet, list[_WatchedLock]]
+
+    def __init__(self) -> None:
+        self._lock = _LOCK()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        one = OF_THREAD.request.greenlet
+        if (
+            blocking
+            and one is not None
+            and any(self in held for held in self.held.values())
+        ):
+            raise AssertionError('the loop would wait for itself')
+        if not self._lock.acquire(blocking, timeout):
+            return False
+        if one is not None:
+            self.held.setdefault(one, []).append(self)
+        return True
+
+    def release(self) -> None:
+        one = OF_THREAD.request.greenlet
+        if one is not None and self in self.held.get(one, ()):
+            self.held[one].remove(self)
+        self._lock.release()
+
+    def locked(self) -> bool:
+        return self._lock.locked()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_LOCK = threading.Lock
+
+
+def _held_while_waiting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what takes the places where a lock is held across a wait."""
+    _WatchedLock.held = {}
+    places: list[str] = []
+    wait = LoopGreenlet.wait
+
+    def watched(one: LoopGreenlet) -> Any:
+        if _WatchedLock.held.get(one):
+            places.append(str(one.gr_frame or threading.current_thread()))
+        return wait(one)
+
+    monkeypatch.setattr(threading, 'Lock', _WatchedLock)
+    monkeypatch.setattr(LoopGreenlet, 'wait', watched)
+    return places
+
+
+def _asking(app: Any, headers: dict[str, str]) -> Ask:
+    connection = request_environ.of_connection(
+        ('127.0.0.1', 8888), '127.0.0.1'
+    )
+
+    def ask(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        target, _, query = path.encode().partition(b'?')
+        data = b'' if body is None else json.dumps(body).encode()
+        sent = {**headers, 'Content-Length': str(len(data))}
+        pairs = [(k.encode(), v.encode()) for k, v in sent.items()]
+        environ = request_environ.of_request(
+            *(connection, method, target, query, '1.1', pairs)
+        )
+        environ['wsgi.input'] = io.BytesIO(data)
+        status, _, content = application_call.call(app, environ)
+        return status, json.loads(content or b'null')
+
+    return ask
+
+
+def test_no_greenlet_holds_a_lock_while_it_waits(
+    server: Redis,
+    tmp_path: pathlib.Path,
+    greenlets: Greenlets,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another one of the loop would wait for it in the only thread."""
+    places = _held_while_waiting(monkeypatch)
+    file = tmp_path / 'zaqar.conf'
+    # Both stores and a pool are on this server.
+    uri = f'{server.url}?dbid=901'
+    file.write_text(
+        f'[DEFAULT]\nstate_path = {tmp_path}\nadmin_mode = true\n'
+        f'pooling = true\n{settings(uri)}{LIMITED}'
+    )
+    conf = cfg.ConfigOpts()
+    conf([f'--config-file={file}'], project='zaqar')
+    service = service_assembly.Service(conf)
+    try:
+        assert service.waits_in_greenlets
+        ask = _asking(
+            service.application(),
+            {
+                **HEADERS,
+                'OpenStack-API-Version': 'messaging 2.1',
+                'X-Roles': 'admin',
+            },
+        )
+        pool = {'uri': f'{server.url}?dbid=902', 'weight': 10}
+        assert ask('PUT', '/v2/pools/one', pool)[0] == 201
+
+        def work(number: int) -> None:
+            # Two of them use the same queue.
+            queue = f'/v2/queues/q{number // 2}'
+            body = {'messages': [{'body': n, 'ttl': 300} for n in range(5)]}
+            assert ask('POST', f'{queue}/messages', body)[0] == 201
+            assert ask('GET', queue)[0] == 200
+            assert ask('GET', f'{queue}/messages?echo=true')[0] == 200
+            status, claim = ask('POST', f'{queue}/claims?limit=2', {})
+            assert status == 201
+            for message in claim['messages']:
+                assert ask('DELETE', message['href'])[0] == 204
+
+        results = greenlets.run(
+            *(lambda number=number: work(number) for number in range(8))
+        )
+        assert results == [None] * 8
+        assert places == []
+    finally:
+        service.close()
