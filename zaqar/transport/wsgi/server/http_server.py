@@ -65,14 +65,13 @@ OPTS = [
     ),
     cfg.IntOpt(
         'loop_requests',
-        default=0,
+        default=32,
         min=0,
-        sample_default=32,
         help='Requests that the event loop of each worker processes '
         'concurrently, without a thread. Applies where both stores are Redis '
         'without TLS and wait_replicas, and hiredis is installed, to requests '
-        'for messages, claims and single queues; threads have the others. 0, '
-        'the default, leaves all requests to threads.',
+        'for messages, claims and single queues; threads have the others. 0 '
+        'leaves all requests to threads.',
     ),
     cfg.IntOpt(
         'backlog',
