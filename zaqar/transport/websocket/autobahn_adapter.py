@@ -16,7 +16,7 @@ from typing import Any
 from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from zaqar.transport.websocket import fast_frame_codec, http_request_handler
+from zaqar.transport.websocket import http_request_handler, rfc6455_fast_path
 from zaqar.transport.websocket.connection_limits import RateCounter
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY
@@ -213,7 +213,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     def send(self, frame: Frame) -> None:
         if self.state == self.STATE_OPEN:
             # Not by autobahn, which holds answers to the limit of requests.
-            for part in fast_frame_codec.framed(frame):
+            for part in rfc6455_fast_path.framed(frame):
                 self._outgoing.write(part)
 
     def write(self, data: bytes) -> None:
@@ -335,7 +335,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         most = self.connections.settings.max_frame_size
         at, end = 0, len(data)
         while machine.reads and self.state == self.STATE_OPEN:
-            taken = fast_frame_codec.take(data, at, end, most)
+            taken = rfc6455_fast_path.take(data, at, end, most)
             if taken is None:
                 break
             frame, at = taken

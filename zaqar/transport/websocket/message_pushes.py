@@ -5,7 +5,7 @@ import asyncio
 import functools
 from collections.abc import Sequence
 
-from zaqar.transport.websocket import fast_frame_codec, frame_codecs
+from zaqar.transport.websocket import frame_codecs, rfc6455_fast_path
 from zaqar.transport.websocket.connection_commands import Write
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import Pushed
@@ -68,5 +68,5 @@ def _frames(texts: Sequence[bytes], is_binary: bool) -> bytes:
         for text in texts
     )
     return b''.join(
-        part for frame in frames for part in fast_frame_codec.framed(frame)
+        part for frame in frames for part in rfc6455_fast_path.framed(frame)
     )

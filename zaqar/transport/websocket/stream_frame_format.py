@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Message, Scope
-from zaqar.transport.websocket import fast_frame_codec, frame_codecs
+from zaqar.transport.websocket import frame_codecs, rfc6455_fast_path
 from zaqar.transport.websocket import response_views as frame_views
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.recent_stream_events import Rendering
@@ -54,7 +54,7 @@ class FrameFormat:
         return b''.join(
             piece
             for part in parts
-            for piece in fast_frame_codec.framed(
+            for piece in rfc6455_fast_path.framed(
                 Frame(head + part, self.is_binary)
             )
         )

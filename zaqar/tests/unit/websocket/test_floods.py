@@ -15,7 +15,7 @@ from zaqar.tests.unit.websocket.bare import (
     closed_with,
     connected,
 )
-from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
+from zaqar.tests.unit.websocket.test_rfc6455_fast_path import encoded
 from zaqar.transport.websocket.autobahn_adapter import (
     SUBSTANTIAL,
     TURN,

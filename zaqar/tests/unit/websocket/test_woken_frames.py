@@ -13,7 +13,7 @@ import pytest
 from zaqar.controllers.websocket_connection_quota import Place
 from zaqar.objects import Scope
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
-from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
+from zaqar.tests.unit.websocket.test_rfc6455_fast_path import encoded
 from zaqar.transport.large_page_fairness import LARGE, Turns
 from zaqar.transport.request_turn_and_wait import Turn
 from zaqar.transport.websocket.autobahn_adapter import AutobahnSocket

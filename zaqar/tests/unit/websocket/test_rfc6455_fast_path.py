@@ -17,7 +17,7 @@ from zaqar.tests.unit.websocket.bare import (
     connected,
     joined,
 )
-from zaqar.transport.websocket import fast_frame_codec
+from zaqar.transport.websocket import rfc6455_fast_path
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 
 
@@ -149,7 +149,9 @@ def test_any_bytes_are_survived(
     is_binary=st.booleans(),
 )
 def test_what_we_send_can_be_read(data: bytes, is_binary: bool) -> None:
-    left = bytearray(b''.join(fast_frame_codec.framed(Frame(data, is_binary))))
+    left = bytearray(
+        b''.join(rfc6455_fast_path.framed(Frame(data, is_binary)))
+    )
 
     def receive(size: int) -> bytes:
         part = bytes(left[:size])
