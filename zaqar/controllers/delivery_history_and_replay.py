@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.controllers import (
+    confirmation_and_replay_intervals,
     delivery_attempt_history,
     outbox_notices,
     subscription_delivery_status,
-    subscription_request_limits,
     time_parsing,
 )
 from zaqar.controllers import subscription_records as records
@@ -160,7 +160,7 @@ def replay(
     subscription, _ = records.current(ctx, scope, subscription_id, now)
     if not ctx.pipeline.is_notified(subscription):
         raise Conflict('The subscriber has not confirmed.')
-    if not subscription_request_limits.may_replay(
+    if not confirmation_and_replay_intervals.may_replay(
         store, (scope, subscription_id), now
     ):
         raise Conflict('A replay was requested less than a minute ago.')

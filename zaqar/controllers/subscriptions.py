@@ -11,11 +11,11 @@ from typing import Any
 from msgspec import structs
 
 from zaqar.controllers import (
+    confirmation_and_replay_intervals,
     outbox_notices,
     subscription_delivery_status,
     subscription_filters,
     subscription_quotas,
-    subscription_request_limits,
     subscription_signing_keys,
     subscription_trusts,
     trust_interface,
@@ -245,7 +245,7 @@ def _request_confirmation(
     if not ctx.signer.has_key:
         subscription_delivery_status.fail(store, key, _NO_KEY, now)
         return
-    if not subscription_request_limits.may_request(
+    if not confirmation_and_replay_intervals.may_request(
         store, key, wanted=wanted, now=now
     ):
         return
