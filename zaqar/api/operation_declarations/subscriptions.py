@@ -11,7 +11,7 @@ from zaqar.api.policy_base_rules import (
     any_of,
 )
 from zaqar.controllers import (
-    delivery_history_and_replay,
+    subscription_deliveries,
     subscription_signing_keys,
     subscriptions,
 )
@@ -90,7 +90,7 @@ OPERATIONS = (
             _OBSERVER,
             'Show the delivery statistics of a subscription.',
         ),
-        handler=delivery_history_and_replay.show,
+        handler=subscription_deliveries.show,
         summary='Show the delivery statistics of a subscription.',
         error_message='Deliveries could not be retrieved',
         responses={200: response_schemas.DELIVERIES},
@@ -103,7 +103,7 @@ OPERATIONS = (
             _OBSERVER,
             'List attempts to deliver messages to a subscriber.',
         ),
-        handler=delivery_history_and_replay.attempts,
+        handler=subscription_deliveries.attempts,
         summary='List failed attempts to deliver messages, and the last '
         'success, the newest first.',
         error_message='Attempts could not be listed',
@@ -123,7 +123,7 @@ OPERATIONS = (
             _OWNER,
             'Send a message again that was given up.',
         ),
-        handler=delivery_history_and_replay.resend,
+        handler=subscription_deliveries.resend,
         summary='Send a message again that was given up.',
         error_message='Delivery could not be resent',
         conflict='It was not given up, or is not kept any more.',
@@ -138,7 +138,7 @@ OPERATIONS = (
             _OWNER,
             'Send what a queue still holds to a subscriber again.',
         ),
-        handler=delivery_history_and_replay.replay,
+        handler=subscription_deliveries.replay,
         summary='Send what the queue still holds to the subscriber again.',
         error_message='Messages could not be replayed',
         conflict='The subscriber has not confirmed, or the last replay was '

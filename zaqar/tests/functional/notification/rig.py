@@ -16,10 +16,10 @@ from oslo_config import cfg
 
 from zaqar import identity, store_clock
 from zaqar.controllers import (
-    delivery_history_and_replay,
     message_reading_and_deletion,
     posting,
     queues,
+    subscription_deliveries,
     subscriptions,
 )
 from zaqar.controllers.body_encryption import Cipher
@@ -212,7 +212,7 @@ class Rig:
 
     def deliveries(self, subscription: str, queue: str = 'q') -> Any:
         """Return what the owner sees of a subscription's deliveries."""
-        return delivery_history_and_replay.show(
+        return subscription_deliveries.show(
             self.ctx, scope=Scope('p', queue), subscription_id=subscription
         )
 

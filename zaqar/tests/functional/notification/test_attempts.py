@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import (
-    delivery_history_and_replay,
     message_reading_and_deletion,
+    subscription_deliveries,
 )
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.errors import Conflict, StoreUnavailable
@@ -38,7 +38,7 @@ def place(one: str) -> dict[str, Any]:
 
 def attempts(rig: Rig, one: str) -> Sequence[Attempt]:
     """Return the attempts of a subscription, the newest first."""
-    return delivery_history_and_replay.attempts(
+    return subscription_deliveries.attempts(
         rig.ctx, **place(one), state=None, marker=None, limit=100
     ).attempts
 
@@ -94,19 +94,19 @@ def test_what_was_given_up_is_sent_again_under_its_id(
 
     new.until(lambda: is_given_up(1))
     assert kept(new) == 1
-    delivery_history_and_replay.resend(new.ctx, **place(one), **again)
+    subscription_deliveries.resend(new.ctx, **place(one), **again)
     receiver.wait(3)
     # It may be sent again as often as it is given up.
     new.until(lambda: is_given_up(2))
     new.until(lambda: kept(new) == 1)
-    delivery_history_and_replay.resend(new.ctx, **place(one), **again)
+    subscription_deliveries.resend(new.ctx, **place(one), **again)
     last = receiver.wait(4)[1:]
     assert {got.json['body'] for got in last} == {'b'}
     assert {got.headers['webhook-id'] for got in last} == set(again.values())
     new.until(lambda: attempts(new, one)[0].outcome == 'delivered')
     assert kept(new) == 0
     with pytest.raises(Conflict):
-        delivery_history_and_replay.resend(new.ctx, **place(one), **again)
+        subscription_deliveries.resend(new.ctx, **place(one), **again)
 
 
 def test_only_so_many_are_recorded_and_kept(
@@ -146,7 +146,7 @@ def test_a_replay_sends_what_the_queue_holds_in_order(
     others.wait(121)
     one = rig.subscribe(receiver.url, _filter={'n': [{'numeric': ['>=', 55]}]})
     marker = rig.messages('q')[9].id
-    replay = delivery_history_and_replay.replay
+    replay = subscription_deliveries.replay
     replay(rig.ctx, **place(one), document={'marker': marker})
     got = receiver.wait(66)
     bodies = sorted(each.json['body']['n'] for each in got)
@@ -172,7 +172,7 @@ def test_a_replay_whose_notifier_dies_skips_nothing(
     rig = make_rig(running=False, version=V2_1)
     rig.post(*range(5))
     one = rig.subscribe('http://localhost/')
-    delivery_history_and_replay.replay(
+    subscription_deliveries.replay(
         rig.ctx, **place(one), document={'since': '2020-01-01T00:00:00Z'}
     )
     post = rig.store.post
@@ -207,12 +207,12 @@ def test_a_replay_whose_notifier_dies_skips_nothing(
 def test_a_replay_ends_after_ten_thousand(
     make_rig: MakeRig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_history_and_replay, 'MAX_REPLAYED', 70)
+    monkeypatch.setattr(subscription_deliveries, 'MAX_REPLAYED', 70)
     rig = make_rig(version=V2_1)
     rig.post(*range(80))
     rig.rests()
     one = rig.subscribe(receiver.url)
-    delivery_history_and_replay.replay(
+    subscription_deliveries.replay(
         rig.ctx, **place(one), document={'since': '2020-01-01T00:00:00Z'}
     )
     got = receiver.wait(70)

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from zaqar.controllers import (
-    delivery_history_and_replay,
     posting,
+    subscription_deliveries,
     subscription_expiry_and_count_records,
     subscription_records,
     subscriptions,
@@ -125,21 +125,19 @@ def test_what_was_given_up_and_what_is_held_is_sent_again(
     rig.start()
     (given_up,) = rig.until(
         lambda: (
-            delivery_history_and_replay.attempts(
+            subscription_deliveries.attempts(
                 rig.ctx, **place, state='given_up', marker=None, limit=None
             ).attempts
         )
     )
-    delivery_history_and_replay.resend(
-        rig.ctx, **place, attempt_id=given_up.id
-    )
+    subscription_deliveries.resend(rig.ctx, **place, attempt_id=given_up.id)
     again = receiver.wait(2)[1]
     assert again.headers['webhook-id'] == given_up.id
     rig.post({'n': 2})
     receiver.wait(3)
     rig.rests()
     document = {'since': '2020-01-01T00:00:00Z'}
-    delivery_history_and_replay.replay(rig.ctx, **place, document=document)
+    subscription_deliveries.replay(rig.ctx, **place, document=document)
     bodies = [got.json['body']['n'] for got in receiver.wait(5)]
     assert bodies == [1, 1, 2, 1, 2]
     rig.rests()
