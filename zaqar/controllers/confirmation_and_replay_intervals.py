@@ -2,7 +2,7 @@
 """How often a subscription may have a confirmation or a replay requested."""
 
 from zaqar.controllers.delivery_attempt_history import Key
-from zaqar.controllers.subscription_delivery_status import change
+from zaqar.controllers.subscription_statistics_record import change
 from zaqar.objects import Data
 from zaqar.storage.base import ManagementStore
 

@@ -11,7 +11,7 @@ from zaqar.controllers import (
     confirmation_and_replay_intervals,
     delivery_attempt_history,
     outbox_notices,
-    subscription_delivery_status,
+    subscription_statistics_record,
     time_parsing,
 )
 from zaqar.controllers import subscription_records as records
@@ -21,7 +21,7 @@ from zaqar.controllers.delivery_attempt_history import OUTCOMES, Attempt
 from zaqar.controllers.outbox_notices import ReplayRequest, ResendRequest
 from zaqar.controllers.pending_delivery_counts import Counts, Waiting
 from zaqar.controllers.result_types import AttemptPage
-from zaqar.controllers.subscription_delivery_status import FILTERED
+from zaqar.controllers.subscription_statistics_record import FILTERED
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Queue, Scope, Subscription
@@ -46,8 +46,10 @@ def show(
     subscription, _ = records.current(
         ctx, scope, subscription_id, store.clock.now()
     )
-    status = subscription_delivery_status.read(store, (scope, subscription_id))
-    shown = subscription_delivery_status.document(status)
+    status = subscription_statistics_record.read(
+        store, (scope, subscription_id)
+    )
+    shown = subscription_statistics_record.document(status)
     if ctx.version >= V2_1:
         shown[FILTERED] = status.get(FILTERED, 0)
         shown |= _waiting(ctx, subscription)
@@ -202,7 +204,7 @@ def _recorded(
     now = store.clock.now()
     records.current(ctx, scope, subscription_id, now)
     key = scope, subscription_id
-    data = subscription_delivery_status.read(store, key)
+    data = subscription_statistics_record.read(store, key)
     lifetime = ctx.pipeline.attempts_lifetime
     return delivery_attempt_history.read(key, data, now, lifetime)
 

@@ -13,10 +13,10 @@ from msgspec import structs
 from zaqar.controllers import (
     confirmation_and_replay_intervals,
     outbox_notices,
-    subscription_delivery_status,
     subscription_filters,
     subscription_quotas,
     subscription_signing_keys,
+    subscription_statistics_record,
     subscription_trusts,
     trust_interface,
     trusts_to_delete,
@@ -243,7 +243,7 @@ def _request_confirmation(
     store, now = ctx.catalogue.management, _now(ctx)
     key = scope, subscription_id
     if not ctx.signer.has_key:
-        subscription_delivery_status.fail(store, key, _NO_KEY, now)
+        subscription_statistics_record.fail(store, key, _NO_KEY, now)
         return
     if not confirmation_and_replay_intervals.may_request(
         store, key, wanted=wanted, now=now

@@ -9,7 +9,7 @@ from typing import Any
 
 from zaqar.controllers import (
     delivery_attempt_history,
-    subscription_delivery_status,
+    subscription_statistics_record,
 )
 from zaqar.controllers.delivery_attempt_history import (
     LIFETIME,
@@ -17,7 +17,7 @@ from zaqar.controllers.delivery_attempt_history import (
     Attempt,
     Key,
 )
-from zaqar.controllers.subscription_delivery_status import COUNTED
+from zaqar.controllers.subscription_statistics_record import COUNTED
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import ManagementStore
 
@@ -110,7 +110,7 @@ class DeliveryStatistics:
         with self._lock:
             if _OTHER in self._changes.get(key, {}):
                 return None
-        data = subscription_delivery_status.read(self._store, key)
+        data = subscription_statistics_record.read(self._store, key)
         since: int | None = data.get('gone_since')
         return since
 
@@ -157,7 +157,7 @@ class DeliveryStatistics:
                 )
             return merged
 
-        subscription_delivery_status.change(self._store, key, edit)
+        subscription_statistics_record.change(self._store, key, edit)
         self._dropped += dropped
 
     def _discard_dropped(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from zaqar.controllers import (
     delivery_attempt_history,
     outbox_notices,
-    subscription_delivery_status,
+    subscription_statistics_record,
 )
 from zaqar.controllers.delivery_attempt_history import Attempt, Outcome
 from zaqar.microversion_constants import V2_0, V2_1
@@ -40,7 +40,7 @@ def record(api: Api, path: str, attempts: Sequence[Attempt]) -> str:
     """Record attempts as notifiers do; return how their ids begin."""
     key = Scope(api.project, 'jobs'), path.rpartition('/')[2]
     rows = [one.row() for one in attempts]
-    subscription_delivery_status.change(
+    subscription_statistics_record.change(
         api.service.catalogue.management,
         key,
         lambda data: {**data, delivery_attempt_history.MEMBER: rows},

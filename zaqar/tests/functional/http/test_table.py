@@ -15,7 +15,7 @@ from zaqar.api.json_schema_parts import SINCE
 from zaqar.api.operation_declarations import topics
 from zaqar.controllers import (
     delivery_attempt_history,
-    subscription_delivery_status,
+    subscription_statistics_record,
 )
 from zaqar.microversion_constants import Version
 from zaqar.objects import Kind, Scope
@@ -87,7 +87,7 @@ def _resend(api: Api) -> Response:
     subscribed = Scope(api.project, 'q', kind), path.rpartition('/')[2]
     kept = test_delivery_attempts.keep(api)
     row = test_delivery_attempts.attempt(1, 'given_up', **kept).row()
-    subscription_delivery_status.change(
+    subscription_statistics_record.change(
         api.service.catalogue.management,
         subscribed,
         lambda data: {delivery_attempt_history.MEMBER: [row]},
