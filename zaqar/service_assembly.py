@@ -26,7 +26,7 @@ from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
     health,
-    pending_byte_counts,
+    pending_byte_quota,
     quota_checks,
     redrive_records,
     stored_byte_quota,
@@ -116,7 +116,7 @@ class Service:
             )
             resources = [
                 stored_byte_quota.resource(self.catalogue),
-                pending_byte_counts.resource(self.catalogue),
+                pending_byte_quota.resource(self.catalogue),
             ]
             self._usage = ApproximateUsage(self._quotas, resources)
         self.internal = Context(

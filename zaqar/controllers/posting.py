@@ -13,7 +13,7 @@ from zaqar.controllers import (
     idempotency_key,
     message_delays,
     message_extras_codec,
-    pending_byte_counts,
+    pending_byte_quota,
     post_notices,
     queue_existence_check,
     rate_limits,
@@ -191,7 +191,7 @@ def _count(
     stored = {stored_byte_quota.RESOURCE: size}
     if draft.clear is not draft.stored:
         size = sum(len(item.body) for item in draft.clear)
-    pending = {pending_byte_counts.RESOURCE: size}
+    pending = {pending_byte_quota.RESOURCE: size}
     counted = ctx.usage.take(
         project,
         stored,
