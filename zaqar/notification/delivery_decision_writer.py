@@ -27,6 +27,7 @@ from zaqar.notification.claimed_delivery import (
     ClaimedDelivery,
     GivenUp,
 )
+from zaqar.notification.copies_for_resend import keep_given_up
 from zaqar.notification.delivery_attempt import delivery_of
 from zaqar.notification.delivery_decision import (
     Acknowledge,
@@ -36,7 +37,6 @@ from zaqar.notification.delivery_decision import (
     Retry,
 )
 from zaqar.notification.due_delivery_counts import DueDeliveries
-from zaqar.notification.given_up_messages import keep_given_up
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices

@@ -19,7 +19,7 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable
 from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.notification import (
-    given_up_messages,
+    copies_for_resend,
     notifier_metrics,
     sender_plugins,
 )
@@ -69,7 +69,7 @@ class Notifier:
         )
         self._statistics = DeliveryStatistics(
             ctx.catalogue.management,
-            lambda pool, ids: given_up_messages.discard(
+            lambda pool, ids: copies_for_resend.discard(
                 ctx.catalogue.outboxes(), pool, ids
             ),
             settings.max_attempts_recorded,
