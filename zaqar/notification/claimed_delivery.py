@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
+from zaqar.controllers.delivery_attempt_history import Attempt
+from zaqar.controllers.delivery_attempt_history import Outcome as Result
 from zaqar.notification.delivery_decision import DeadLetter, Remove
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome
@@ -73,6 +76,26 @@ class Attempted(msgspec.Struct, frozen=True):
     outcome: Outcome
     seconds: float = 0.0
     is_sent: bool = False
+
+    def as_recorded(self, now: int, result: Result, **more: Any) -> Attempt:
+        """Return what is recorded of it, when it has just ended.
+
+        :param now: milliseconds
+        :param more: further members
+
+        :source: reference/delivery, "Attempts"
+        """
+        spent = int(self.seconds * 1000)
+        return Attempt(
+            self.delivery.id,
+            now - spent,
+            self.delivery.attempt,
+            result,
+            self.outcome.status or None,
+            spent,
+            self.outcome.reason,
+            **more,
+        )
 
 
 @dataclass(slots=True)

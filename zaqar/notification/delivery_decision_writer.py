@@ -20,7 +20,7 @@ from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_records import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
-from zaqar.notification import attempt_records, dead_letters, notifier_metrics
+from zaqar.notification import dead_letters, notifier_metrics
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import (
     Attempted,
@@ -105,14 +105,12 @@ class DecisionWriter:
                 'latency', (now - delivery.first_at) / 1000, delivery.scheme
             )
             if not delivery.confirmation:
-                record = attempt_records.of(made, now, 'delivered')
+                record = made.as_recorded(now, 'delivered')
                 self._statistics.delivered(key, now, record)
             job.confirms |= decision.confirms
         elif isinstance(decision, Retry):
             _count(delivery, 'retried')
-            record = attempt_records.of(
-                made, now, 'retried', next_at=decision.at
-            )
+            record = made.as_recorded(now, 'retried', next_at=decision.at)
             self._statistics.failed(
                 key, decision.reason, now, record, is_final=False
             )
@@ -325,8 +323,8 @@ class DecisionWriter:
             self._ctx, subscription, delivery, decision.reason
         )
         _count(delivery, 'given_up')
-        record = attempt_records.of(
-            last, given_up.at, 'given_up', **given_up.stored_copy
+        record = last.as_recorded(
+            given_up.at, 'given_up', **given_up.stored_copy
         )
         self._statistics.failed(
             job.pending.key,
