@@ -28,7 +28,7 @@ from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.host_queue_and_health import Attempt
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import Verdict
-from zaqar.notification.websocket_deliveries import WebSocketDeliveries
+from zaqar.notification.shared_websocket_deliveries import WebSocketDeliveries
 
 LOG = logging.getLogger(__name__)
 

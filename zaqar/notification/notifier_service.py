@@ -30,10 +30,10 @@ from zaqar.notification.outbox_worker import OutboxWorker
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.shared_websocket_deliveries import WebSocketDeliveries
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
-from zaqar.notification.websocket_deliveries import WebSocketDeliveries
 
 LOG = logging.getLogger(__name__)
 
