@@ -60,7 +60,7 @@ from zaqar.waiting.waited_queues import WaitedQueues
 
 # Loaded by those who need them: a worker has no use for their libraries.
 if TYPE_CHECKING:
-    from zaqar.guru_report_text import Facts
+    from zaqar.guru_report import Facts
     from zaqar.notification.notifier_service import Notifier
     from zaqar.transport.websocket.server import Server as WebSocketServer
 
