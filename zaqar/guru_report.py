@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text of a guru meditation report.
+"""Guru meditation reports: made and written, now or when a file is touched.
 
-See :mod:`zaqar.guru_report_triggers`.
+Imports oslo.reports, which is loaded by the first report alone: see
+:mod:`zaqar.guru_report_triggers`.
 """
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Status of the deliveries of a subscription, for its owner.
+"""The record of the statistics of a subscription's deliveries.
 
 A record of kind ``deliveries`` exists beside a subscription, under its id,
 from the first delivery or request for confirmation on. Notifiers update it
@@ -29,13 +29,13 @@ def _place(key: Key) -> tuple[str, str, str]:
 
 
 def read(store: ManagementStore, key: Key) -> Data:
-    """Return the status, empty before the first delivery."""
+    """Return the statistics, empty before the first delivery."""
     record = store.get(*_place(key))
     return {} if record is None else record.data
 
 
 def document(data: Data) -> dict[str, Any]:
-    """Return the status as its owner sees it."""
+    """Return the statistics as its owner sees them."""
     failure, last = data.get('last_failure'), data.get('last_delivery_at')
     shown: dict[str, Any] = {key: data.get(key, 0) for key in COUNTS}
     shown['last_delivery_at'] = last and in_seconds(last)
@@ -50,7 +50,7 @@ def document(data: Data) -> dict[str, Any]:
 def change(
     store: ManagementStore, key: Key, edit: Callable[[Data], Data | None]
 ) -> bool:
-    """Change the status, created if it is missing.
+    """Change the record, created if it is missing.
 
     :param edit: returns the new data, None to leave it
     :returns: whether it was changed
