@@ -25,7 +25,7 @@ from zaqar.transport.websocket.event_stream import (
     StreamReader,
     Streams,
 )
-from zaqar.transport.websocket.http_connection import Answer, Left
+from zaqar.transport.websocket.http1_parsing_and_framing import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import (
     application_call,

@@ -10,7 +10,7 @@ from zaqar.errors import ZaqarError
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.event_stream import EventStream
 from zaqar.transport.websocket.frame_and_answer_types import Frame
-from zaqar.transport.websocket.http_connection import (
+from zaqar.transport.websocket.http1_parsing_and_framing import (
     Answer,
     HttpConnection,
     Left,
