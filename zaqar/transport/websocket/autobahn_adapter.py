@@ -22,8 +22,8 @@ from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
+from zaqar.transport.websocket.http_asyncio_protocol import HttpSocket
 from zaqar.transport.websocket.http_request_handler import HttpRequests
-from zaqar.transport.websocket.http_socket import HttpSocket
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 

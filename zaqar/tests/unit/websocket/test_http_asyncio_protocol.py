@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.transport.websocket.http_socket import HttpSocket
+from zaqar.transport.websocket.http_asyncio_protocol import HttpSocket
 
 
 class Connections:
