@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
-from zaqar.storage import message_id_assignment
+from zaqar.storage import duplicate_messages_and_new_ids
 from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.database import CHUNK, in_time
 from zaqar.storage.mongodb.document_layout import Document
@@ -58,7 +58,8 @@ def known_ids(
     :returns: ids, by what their duplicates are recognized by
     """
     keys = {
-        _key(post, name): name for name in message_id_assignment.names(post)
+        _key(post, name): name
+        for name in duplicate_messages_and_new_ids.names(post)
     }
     known: dict[str, str] = {}
     wanted = [*keys]

@@ -27,7 +27,7 @@ from zaqar.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from zaqar.storage import ids_of_repeated_posts, message_id_assignment
+from zaqar.storage import duplicate_messages_and_new_ids, ids_of_repeated_posts
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.mongodb import (
@@ -330,7 +330,9 @@ def _documents(
     places_of_posts: list[Sequence[int]] = []
     for post in posts:
         known = deduplication.known_ids(queue, post, session)
-        ids, places, new = message_id_assignment.assign_ids(post, first, known)
+        ids, places, new = duplicate_messages_and_new_ids.assign_ids(
+            post, first, known
+        )
         for place in places:
             item = post.messages[place]
             rows.append(

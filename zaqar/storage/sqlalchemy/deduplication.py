@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from zaqar.errors import TokenReused
-from zaqar.storage import ids_of_repeated_posts, message_id_assignment
+from zaqar.storage import duplicate_messages_and_new_ids, ids_of_repeated_posts
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
@@ -95,7 +95,7 @@ def split_ids(ids: bytes) -> Sequence[str]:
 
 def known_ids(session: SqlSession, post: PostCall) -> dict[str, str]:
     """Return messages of the queue of which a post may have duplicates."""
-    names = message_id_assignment.names(post)
+    names = duplicate_messages_and_new_ids.names(post)
     known: dict[str, str] = {}
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]

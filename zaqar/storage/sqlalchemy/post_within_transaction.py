@@ -11,7 +11,7 @@ from typing import Any
 
 from zaqar.errors import QueueFull
 from zaqar.objects import NewMessage
-from zaqar.storage import ids_of_repeated_posts, message_id_assignment
+from zaqar.storage import duplicate_messages_and_new_ids, ids_of_repeated_posts
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
@@ -67,7 +67,7 @@ def post_within(
     if stored is not None:
         return stored
     known = deduplication.known_ids(session, post)
-    ids, places, new = message_id_assignment.assign_ids(
+    ids, places, new = duplicate_messages_and_new_ids.assign_ids(
         post, queue.next_seq, known
     )
     messages = post.messages
