@@ -43,7 +43,7 @@ from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
 from zaqar.osprofiler_tracing import Profiling
-from zaqar.pools import pool_selection, records_and_open_stores
+from zaqar.pools import facade_with_virtual_pool, pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
@@ -319,7 +319,7 @@ def _catalogue(
     stores = store_opener.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
-    pools = records_and_open_stores.Pools(
+    pools = facade_with_virtual_pool.Pools(
         stores.management,
         store_opener.PoolOpener(conf, wrap),
         stores.messages,

@@ -16,7 +16,7 @@ from zaqar import config_loading
 from zaqar.api import optional_features
 from zaqar.cmd import command_line
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
-from zaqar.pools import records_and_open_stores
+from zaqar.pools import facade_with_virtual_pool
 from zaqar.pools.expiry_sweeper import PAUSE, Pace
 from zaqar.storage import store_opener
 from zaqar.storage.base import MessageStore
@@ -126,9 +126,9 @@ class StoreSelection:
             )
         self._conf = conf
         self._stores = store_opener.open_stores(conf)
-        self._pools: records_and_open_stores.Pools | None = None
+        self._pools: facade_with_virtual_pool.Pools | None = None
         if is_pooled:
-            self._pools = records_and_open_stores.Pools(
+            self._pools = facade_with_virtual_pool.Pools(
                 self._stores.management,
                 store_opener.PoolOpener(conf),
                 self._stores.messages,

@@ -23,10 +23,10 @@ from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.notification.settings import NotificationSettings
 from zaqar.objects import Kind
 from zaqar.pools import (
+    facade_with_virtual_pool,
     flavor_records,
     pool_records,
     pooled_queue_catalogue,
-    records_and_open_stores,
 )
 from zaqar.storage import driver_and_path_settings, store_opener
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -245,14 +245,14 @@ def _answers(store: ManagementStore | MessageStore) -> bool:
 def _counted(conf: cfg.ConfigOpts, names: set[str]) -> Mapping[str, int]:
     """Count the queues of each pool that does not exist."""
     pools = (
-        entry.data.get('pool') or records_and_open_stores.VIRTUAL
+        entry.data.get('pool') or facade_with_virtual_pool.VIRTUAL
         for kind in (Kind.QUEUE, Kind.TOPIC)
         for entry in entries(conf, kind)
     )
     return collections.Counter(
         pool
         for pool in pools
-        if pool not in {*names, records_and_open_stores.VIRTUAL}
+        if pool not in {*names, facade_with_virtual_pool.VIRTUAL}
     )
 
 

@@ -23,9 +23,9 @@ from zaqar.errors import Conflict, QueueGone, StoreUnavailable
 from zaqar.objects import Former, Kind, Message, Queue, Scope
 from zaqar.objects import Record as Recorded
 from zaqar.pools import flavor_records, pool_selection
+from zaqar.pools.facade_with_virtual_pool import VIRTUAL, Pools
 from zaqar.pools.open_stores_and_pings import PoolMissing
 from zaqar.pools.queue_catalogue import Admit, Catalogue
-from zaqar.pools.records_and_open_stores import VIRTUAL, Pools
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import list_all, repeat
 
