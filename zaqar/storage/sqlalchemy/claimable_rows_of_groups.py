@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
-from zaqar.storage.sqlalchemy.group_repairs import reveal
+from zaqar.storage.sqlalchemy.expired_group_heads import reveal
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,

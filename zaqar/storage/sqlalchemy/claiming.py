@@ -13,7 +13,7 @@ from zaqar.objects import Claim
 from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
     dialect_clauses,
-    group_repairs,
+    expired_group_heads,
     message_queries,
     queue_row,
 )
@@ -101,7 +101,9 @@ def claim(
         try:
             return repeated_claim(session, request)
         except claimable_rows_of_groups.IncompleteSearchError:
-            if only is None and group_repairs.reveal(session, request.values):
+            if only is None and expired_group_heads.reveal(
+                session, request.values
+            ):
                 taken = _select(session, request)
         if not any(taken):
             return None

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from zaqar.storage.sqlalchemy import group_repairs, queue_row
+from zaqar.storage.sqlalchemy import expired_group_heads, queue_row
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
@@ -54,7 +54,7 @@ def begin_counting(session: SqlSession, qid: str, now: int) -> int:
     row = queue_row.lock(session, qid, now)
     if row.live is None:
         queue_row.recount(session, row, now)
-        group_repairs.mend(session, row, now)
+        expired_group_heads.mend(session, row, now)
     means = session.one(_MEAN, {'id': row.id})
     mean = float(means[0] or 0) if means else 0.0
     size = int(mean * (row.live or 0))

@@ -32,7 +32,6 @@ from zaqar.storage.sqlalchemy import (
     claim_renewal_and_release,
     claim_request,
     free_message_counts_and_wake_times,
-    group_repairs,
     group_waking,
     held_bytes,
     message_count_estimate,
@@ -46,6 +45,7 @@ from zaqar.storage.sqlalchemy import (
     settling_in_several_statements,
     single_statement_settling,
     stored_claims,
+    stranded_group_search,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
@@ -86,7 +86,7 @@ class SqlMessageStore(base.MessageStore):
         self._posts = SharedPosts(database, window, self._unsubscribed)
         self._grouped = GroupedQueues()
         self._claims = Claims(database, window, self._grouped)
-        self._searched = group_repairs.Place()
+        self._searched = stranded_group_search.Place()
 
     def ping(self) -> None:
         self._database.ping()
@@ -338,13 +338,15 @@ class SqlMessageStore(base.MessageStore):
 
     def _heal_groups(self, now: int) -> None:
         """Search some groups for those that other programs have stranded."""
-        for _ in range(group_repairs.MOST_SEARCHES):
+        for _ in range(stranded_group_search.MOST_SEARCHES):
             stranded, self._searched = self._database.read(
-                group_repairs.find_stranded, self._searched
+                stranded_group_search.find_stranded, self._searched
             )
             for queue_id, keys in stranded.items():
-                self._database.write(group_repairs.heal, queue_id, keys, now)
-            if self._searched == group_repairs.Place():
+                self._database.write(
+                    stranded_group_search.heal, queue_id, keys, now
+                )
+            if self._searched == stranded_group_search.Place():
                 break
 
     def close(self) -> None:

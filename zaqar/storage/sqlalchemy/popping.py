@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from zaqar.objects import Message
 from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
+    expired_group_heads,
     group_locking,
-    group_repairs,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
@@ -50,7 +50,11 @@ def pop(
         queue_row.lock_if_counted(session, qid)
     wanted = FreeRows(values, limit, passes_woken=passes_woken)
     rows = claimable_rows_of_groups.select_all(session, wanted).rows
-    if takes_groups and not rows and group_repairs.reveal(session, values):
+    if (
+        takes_groups
+        and not rows
+        and expired_group_heads.reveal(session, values)
+    ):
         rows = claimable_rows_of_groups.select_all(session, wanted).rows
     left = group_locking.holders(rows)
     if rows and left:

@@ -16,12 +16,13 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     deduplication,
+    expired_group_heads,
     group_locking,
-    group_repairs,
     outbox_posting,
     postgresql_post_announcements,
     queue_row,
     sqlite_posts,
+    stranded_group_search,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
     DELAYED,
@@ -81,7 +82,7 @@ def post_within(
         except QueueFull as refusal:
             return refusal
         finally:
-            group_repairs.mend(session, queue, post.now)
+            expired_group_heads.mend(session, queue, post.now)
     rows = [
         {'queue_id': queue.id, **new_row(seq, message, post.now)}
         for seq, message in enumerate(messages, queue.next_seq)
@@ -142,8 +143,8 @@ def _place_in_groups(
         if first.key not in hidden and first.expires_at <= now
     ]
     present = {*firsts} - hidden - {first.key for first in dead}
-    present |= group_repairs.search(session, queue.id, hidden, now)
-    present |= group_repairs.pass_over(
+    present |= stranded_group_search.search(session, queue.id, hidden, now)
+    present |= expired_group_heads.pass_over(
         session,
         queue.id,
         {first.key: {first.claim_id or ''} - {''} for first in dead},

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zaqar.objects import Claim
 from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
-    group_repairs,
+    expired_group_heads,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
@@ -41,7 +41,9 @@ def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     claim = repeated(session, request)
     if claim is None:
         queue_row.check_version(request.version, queue.least_version)
-        if queue.grouped and group_repairs.has_hidden(session, request.values):
+        if queue.grouped and expired_group_heads.has_hidden(
+            session, request.values
+        ):
             raise claimable_rows_of_groups.IncompleteSearchError
     return claim
 

@@ -11,8 +11,8 @@ from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_keys_and_data import encode
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
+    expired_group_heads,
     group_locking,
-    group_repairs,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
@@ -190,7 +190,7 @@ def _remove_expired(
     _delete(session, _EXPIRED, rows)
     for queue_id, keys in locked.items():
         left = {key: first[queue_id][key] for key in keys}
-        group_repairs.pass_over(session, queue_id, left, now)
+        expired_group_heads.pass_over(session, queue_id, left, now)
     return rows
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import group_repairs, migrations
+from zaqar.storage.sqlalchemy import migrations, stranded_group_search
 from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
@@ -178,7 +178,7 @@ def test_a_long_group_that_has_lost_its_first_message_is_not_read(
         connection.commit()
         ((queue_id,),) = connection.execute('SELECT id FROM message_queue')
         session = Session(connection.cursor(), 'sqlite')
-        group_repairs.heal(session, queue_id, ['g'], queue.hand.now)
+        stranded_group_search.heal(session, queue_id, ['g'], queue.hand.now)
         connection.commit()
         assert bodies(queue.pop(1)) == [1]
     assert len(rows) < 50
