@@ -3,7 +3,11 @@
 
 from collections.abc import Sequence
 
-from zaqar.storage.sqlalchemy import expired_group_heads, queue_row
+from zaqar.storage.sqlalchemy import (
+    expired_group_heads,
+    queue_message_limit,
+    queue_row,
+)
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
@@ -53,7 +57,7 @@ def begin_counting(session: SqlSession, qid: str, now: int) -> int:
     """
     row = queue_row.lock(session, qid, now)
     if row.live is None:
-        queue_row.recount(session, row, now)
+        queue_message_limit.recount(session, row, now)
         expired_group_heads.mend(session, row, now)
     means = session.one(_MEAN, {'id': row.id})
     mean = float(means[0] or 0) if means else 0.0

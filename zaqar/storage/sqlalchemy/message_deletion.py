@@ -191,7 +191,9 @@ def _delete_in_turn(
     }
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if removed else ():
-        queue_row.subtract_by_key(session, qid, queue_id, len(removed))
+        queue_count_subtraction.subtract_by_key(
+            session, qid, queue_id, len(removed)
+        )
     return removed
 
 
@@ -280,7 +282,7 @@ def _remove(
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
     group_locking.go_on(session, queue_id, group_locking.holders(rows), now)
-    queue_row.subtract_live(session, queue_id, count)
+    queue_count_subtraction.subtract_live(session, queue_id, count)
 
 
 def _holder(row: Row, now: int) -> str | None:

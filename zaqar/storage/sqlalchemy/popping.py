@@ -8,6 +8,7 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
     expired_group_heads,
     group_locking,
+    queue_count_subtraction,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
@@ -72,7 +73,7 @@ def pop(
     queue_id = queue_id_of(rows[0])
     _delete_free(session, queue_id, rows, now)
     group_locking.go_on(session, queue_id, left, now)
-    queue_row.subtract_live(session, queue_id, len(rows))
+    queue_count_subtraction.subtract_live(session, queue_id, len(rows))
     return [message(row, now) for row in rows]
 
 

@@ -20,6 +20,7 @@ from zaqar.storage.sqlalchemy import (
     group_locking,
     outbox_posting,
     postgresql_post_announcements,
+    queue_message_limit,
     queue_row,
     sqlite_posts,
     stranded_group_search,
@@ -76,7 +77,7 @@ def post_within(
         messages = [messages[place] for place in places]
     if limit and messages:
         try:
-            queue_row.check_room(
+            queue_message_limit.check_room(
                 session, queue, len(messages), limit, post.now
             )
         except QueueFull as refusal:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of a queue's row: numbers, counts, flags, tombstones."""
+"""A queue's row: its lock, numbers, flags and tombstone."""
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -7,26 +7,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zaqar.errors import QueueFull, QueueGone, StaleMetadata
-from zaqar.storage.sqlalchemy import queue_count_subtraction
+from zaqar.errors import QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.dialect_clauses import (
     for_update,
     insert_ignoring,
 )
-from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
     UNGROUPED,
-    delete_from,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
     placeholders,
 )
-
-#: Milliseconds between two exact counts of a queue that is full.
-RECOUNT = 1000
 
 #: Ids of one query.
 _CHUNK = 200
@@ -49,32 +43,12 @@ _NEW_ID = (
     'bytes = CASE WHEN bytes IS NULL THEN NULL ELSE 0 END, '
     'live = CASE WHEN live IS NULL THEN NULL ELSE 0 END WHERE id = :id'
 )
-_SUBTRACT = (
-    f'UPDATE message_queue SET {queue_count_subtraction.subtract(":count")} '
-    'WHERE id = :id AND live IS NOT NULL'
-)
-_SUBTRACT_BY_KEY = (
-    f'UPDATE message_queue SET {queue_count_subtraction.subtract(":count")} '
-    'WHERE qid = :qid AND id + 0 = :id AND live IS NOT NULL'
-)
 #: The id of a queue, if its messages are counted.
 COUNTED = (
     'SELECT id FROM message_queue WHERE qid = :qid '
     'AND live IS NOT NULL AND dropped_at IS NULL'
 )
-_COUNTED_QID = (
-    'SELECT qid FROM message_queue WHERE id = :id AND live IS NOT NULL'
-)
 _NAMES = 'SELECT qid, id FROM message_queue WHERE id IN ({})'
-_SET_COUNT = (
-    'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
-)
-#: By the index on expiry: few rows are expired, since they are swept, while
-#: the queue may hold millions.
-_EXPIRED = (
-    'SELECT seq, group_key, state, claim_id FROM message '
-    'WHERE queue_id + 0 = :id AND expires_at <= :now'
-)
 
 
 class QueueRow(msgspec.Struct):
@@ -216,7 +190,7 @@ def lock_unless_locked(session: SqlSession, ids: Collection[int]) -> set[int]:
         return set()
     sql = 'SELECT qid FROM message_queue WHERE qid = :qid'
     sql = for_update(session, sql, skip=True)
-    names = _names(session, ids, is_counted=not session.spans_nodes)
+    names = keys_of(session, ids, is_counted=not session.spans_nodes)
     return {
         queue_id
         for qid, queue_id in names
@@ -271,35 +245,7 @@ def queue_for_change(
     return ':own_queue', {**values, 'own_queue': row[0] if row else None}
 
 
-def subtract_live(session: SqlSession, queue_id: int, count: int) -> None:
-    """Subtract removed messages from the count, if there is one."""
-    if not count:
-        return
-    values: dict[str, Any] = {'id': queue_id, 'count': count}
-    if session.dialect != 'mysql':
-        session.run(_SUBTRACT, values)
-        return
-    # MySQL would wait for the row before it checks the condition, and lock it
-    # by the index on ``id`` first: a deadlock with those that lock it by key.
-    row = session.one(_COUNTED_QID, values)
-    if row is not None:
-        subtract_by_key(session, row[0], queue_id, count)
-
-
-def subtract_from_several(
-    session: SqlSession, counts: Mapping[int, int]
-) -> None:
-    """Subtract removed messages from the counts that there are.
-
-    In the order of the keys, as all do that lock several queues.
-
-    :param counts: by the ids of queues
-    """
-    for qid, queue_id in _names(session, counts, is_counted=True):
-        subtract_by_key(session, qid, queue_id, counts[queue_id])
-
-
-def _names(
+def keys_of(
     session: SqlSession, ids: Collection[int], *, is_counted: bool
 ) -> Sequence[tuple[str, int]]:
     """Return the keys of queues, each with its id.
@@ -317,66 +263,3 @@ def _names(
         )
         existing += [(qid, queue_id) for qid, queue_id in rows]
     return sorted(existing)
-
-
-def subtract_by_key(
-    session: SqlSession, qid: str, queue_id: int, count: int
-) -> None:
-    """Subtract removed messages from the count of a queue that has one."""
-    session.later(
-        _SUBTRACT_BY_KEY, {'qid': qid, 'id': queue_id, 'count': count}
-    )
-
-
-def check_room(
-    session: SqlSession, row: QueueRow, count: int, limit: int, now: int
-) -> None:
-    """Check that ``count`` more messages fit in.
-
-    :raises QueueFull: they do not
-    """
-    if row.live is None:
-        recount(session, row, now)
-    if _full(row, count, limit):
-        _remove_expired(session, row, now)
-    if _full(row, count, limit) and (
-        row.counted_at is None or now - row.counted_at >= RECOUNT
-    ):
-        recount(session, row, now)
-    if _full(row, count, limit):
-        raise QueueFull(row.live or 0, limit)
-
-
-def _full(row: QueueRow, count: int, limit: int) -> bool:
-    return (row.live or 0) + count > limit
-
-
-def recount(session: SqlSession, row: QueueRow, now: int) -> None:
-    """Remove expired messages and count the rest."""
-    _remove_expired(session, row, now)
-    values = {'id': row.id, 'now': now}
-    counts = session.one(
-        'SELECT count(*) FROM message WHERE queue_id = :id', values
-    )
-    row.live = counts[0] if counts else 0
-    row.counted_at = now
-    session.run(_SET_COUNT, {**values, 'live': row.live})
-
-
-def _remove_expired(session: SqlSession, row: QueueRow, now: int) -> None:
-    values = {'id': row.id, 'now': now}
-    # Rows that are being deleted are skipped: their transaction waits for our
-    # lock on the queue's row.
-    expired = session.all(for_update(session, _EXPIRED, skip=True), values)
-    if expired:
-        session.many(
-            f'{delete_from(session.dialect)} '
-            'WHERE queue_id = :id AND seq = :seq',
-            [{'id': row.id, 'seq': seq} for seq, *_ in expired],
-        )
-        for _, group, state, claim_id in expired:
-            if group is not None and state != IN_GROUP:
-                claims = row.bereft.setdefault(group, set())
-                claims |= {claim_id} - {None}
-        subtract_live(session, row.id, len(expired))
-        row.live = None if row.live is None else row.live - len(expired)

@@ -12,6 +12,7 @@ from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     group_locking,
+    queue_count_subtraction,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import lifetime_values
@@ -109,7 +110,9 @@ def settle(
     group_locking.go_on(session, rows[0][0], left, now)
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if deleted else ():
-        queue_row.subtract_by_key(session, qid, queue_id, len(deleted))
+        queue_count_subtraction.subtract_by_key(
+            session, qid, queue_id, len(deleted)
+        )
     return [item.message_id in held for item in settlements]
 
 

@@ -13,6 +13,7 @@ from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     expired_group_heads,
     group_locking,
+    queue_count_subtraction,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
@@ -152,7 +153,9 @@ def _with_named_lock(session: SqlSession, now: int, batch: int) -> int:
 def _sweep(session: SqlSession, now: int, batch: int) -> int:
     values = {'now': now}
     rows = _remove_expired(session, now, batch)
-    queue_row.subtract_from_several(session, Counter(row[0] for row in rows))
+    queue_count_subtraction.subtract_from_several(
+        session, Counter(row[0] for row in rows)
+    )
     removed = len(rows)
     for dead in _OTHERS:
         if removed < batch:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline
 from zaqar.storage.sqlalchemy import (
-    queue_row,
+    queue_count_subtraction,
     server_connections_and_poolers,
 )
 from zaqar.storage.sqlalchemy.connection_deadlines import (
@@ -229,7 +229,9 @@ def test_counts_of_several_queues_are_locked_in_one_order() -> None:
         all=lambda _sql, _params: [('c', 1), ('a', 3), ('b', 2)],
         later=lambda _sql, params: changed.append(params),
     )
-    queue_row.subtract_from_several(session, {1: 10, 2: 20, 3: 30, 4: 40})
+    queue_count_subtraction.subtract_from_several(
+        session, {1: 10, 2: 20, 3: 30, 4: 40}
+    )
     assert changed == [
         {'qid': 'a', 'id': 3, 'count': 30},
         {'qid': 'b', 'id': 2, 'count': 20},
