@@ -10,8 +10,8 @@ import openstack
 from oslo_config import cfg
 from oslo_limit import limit, opts
 
-from zaqar.controllers.quota_checks import AGAIN, FRESH
 from zaqar.controllers.quota_limit_sources import LimitsUnavailable
+from zaqar.controllers.quota_limits_cache import AGAIN, FRESH
 from zaqar.controllers.quota_settings import Limits
 from zaqar.errors import one_line
 

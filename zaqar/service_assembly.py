@@ -25,9 +25,9 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
+    exact_quota_checks,
     health,
     pending_byte_quota,
-    quota_checks,
     redrive_records,
     stored_byte_quota,
     subscription_records,
@@ -36,7 +36,7 @@ from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.quota_checks import Quotas
+from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_limit_sources import RecordedLimits
 from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.controllers.url_signatures import Signer
@@ -111,7 +111,7 @@ class Service:
         self._quotas = Quotas(quota_settings, source, rejected=rejected)
         self._usage: ApproximateUsage | None = None
         if quota_settings.are_on:
-            self.catalogue.room = quota_checks.queue_room(
+            self.catalogue.room = exact_quota_checks.queue_room(
                 self._quotas, management
             )
             resources = [

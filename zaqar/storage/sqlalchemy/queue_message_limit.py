@@ -14,6 +14,7 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Milliseconds between two exact counts of a queue that is full.
 RECOUNT = 1000
+
 _SET_COUNT = (
     'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
 )

@@ -25,8 +25,8 @@ from zaqar.controllers import (
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
-from zaqar.controllers.quota_checks import Quotas
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer

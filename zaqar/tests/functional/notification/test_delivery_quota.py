@@ -11,7 +11,7 @@ from msgspec import structs
 
 from zaqar.controllers import pending_byte_quota, posting
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
-from zaqar.controllers.quota_checks import Quotas
+from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.microversion_constants import V2_1

@@ -16,7 +16,7 @@ from zaqar.controllers.approximate_quota_checks import (
     Resource,
     Sizes,
 )
-from zaqar.controllers.quota_checks import Quotas
+from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.tests.contract.crowd import each
