@@ -7,7 +7,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
 
-from zaqar import metrics, osprofiler_tracing
+from zaqar import metrics, osprofiler_tracing, state_path
 from zaqar.api import optional_features, policy_rules_and_enforcer
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import (
@@ -21,7 +21,7 @@ from zaqar.controllers import (
 from zaqar.notification import settings as notification
 from zaqar.pools import expiry_sweeper, pool_selection
 from zaqar.storage import (
-    driver_and_path_settings,
+    driver_settings,
     installed_drivers,
     store_opener,
 )
@@ -49,7 +49,8 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         *cmd_server.CLI_OPTS,
         optional_features.POOLING,
         optional_features.DEPRECATED_VERSIONS,
-        *driver_and_path_settings.STATE_OPTS,
+        *state_path.OPTS,
+        *driver_settings.GENERAL_OPTS,
         *configured_limits.OPTS[None],
     ]
     return [
@@ -62,8 +63,8 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
             ],
         ),
         (
-            driver_and_path_settings.GROUP,
-            [*cmd_server.DRIVERS_OPTS, *driver_and_path_settings.OPTS],
+            driver_settings.GROUP,
+            [*cmd_server.DRIVERS_OPTS, *driver_settings.OPTS],
         ),
         (
             wsgi_server.GROUP,
@@ -106,10 +107,10 @@ def _drivers() -> list[Group]:
     installed = installed_drivers.installed()
     return [
         (
-            f'{driver_and_path_settings.GROUP}:{plane}:{name}',
-            driver_and_path_settings.opts_of(installed[name], plane),
+            f'{driver_settings.GROUP}:{plane}:{name}',
+            driver_settings.opts_of(installed[name], plane),
         )
-        for plane in driver_and_path_settings.PLANES
+        for plane in driver_settings.PLANES
         for name in sorted(installed)
     ]
 

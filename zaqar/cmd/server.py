@@ -28,7 +28,8 @@ from zaqar.cmd import command_line, cpu_priority, notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
-from zaqar.storage.driver_and_path_settings import choices, state_path
+from zaqar.state_path import state_path
+from zaqar.storage.driver_settings import choices
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi.server import http_server

@@ -18,7 +18,7 @@ from oslo_log import log
 from zaqar import logging_setup, version
 from zaqar.cmd import command_line
 from zaqar.errors import ConfigurationError, one_line
-from zaqar.storage import driver_and_path_settings, secret_masking
+from zaqar.storage import driver_settings, secret_masking
 from zaqar.storage.sqlalchemy import driver, migrations
 
 PROG = 'zaqar-sql-db-manage'
@@ -292,8 +292,8 @@ def _databases(conf: cfg.ConfigOpts) -> Sequence[Database]:
 
 def _embedded(conf: cfg.ConfigOpts) -> Database:
     """Return the embedded database, if the service would use it."""
-    for place in driver_and_path_settings.locations(conf):
-        if place.driver == driver_and_path_settings.EMBEDDED:
+    for place in driver_settings.locations(conf):
+        if place.driver == driver_settings.EMBEDDED:
             url = driver.parse(place.uri)
             if not os.path.exists(str(url.database)):
                 # The user of the service might not be able to open ours.

@@ -28,7 +28,7 @@ from zaqar.pools import (
     pool_records,
     pooled_queue_catalogue,
 )
-from zaqar.storage import driver_and_path_settings, store_opener
+from zaqar.storage import driver_settings, store_opener
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     driver,
@@ -44,7 +44,7 @@ from zaqar.webhook_client.webhook_address_guard import (
 )
 
 #: What the planes are called, for people.
-TITLES: dict[driver_and_path_settings.Plane, str] = {
+TITLES: dict[driver_settings.Plane, str] = {
     'management_store': 'management store',
     'message_store': 'message store',
 }
@@ -95,7 +95,7 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
     """Return the stores that the configuration names, management first."""
     return [
         Place(TITLES[where.plane], _url(where))
-        for where in driver_and_path_settings.locations(conf)
+        for where in driver_settings.locations(conf)
     ]
 
 
@@ -223,7 +223,7 @@ def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
             yield Entry(parent, name, json.loads(data))
 
 
-def _url(where: driver_and_path_settings.Location) -> sa.URL | None:
+def _url(where: driver_settings.Location) -> sa.URL | None:
     if where.driver != driver.DRIVER.name:
         return None
     try:

@@ -8,15 +8,16 @@ from typing import Any, Protocol, TypeVar
 
 from oslo_config import cfg
 
+from zaqar import state_path
 from zaqar.errors import ConfigurationError
 from zaqar.storage import (
-    driver_and_path_settings,
+    driver_settings,
     installed_drivers,
     secret_masking,
 )
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.driver_and_path_settings import Choice, Plane
 from zaqar.storage.driver_declaration import Driver
+from zaqar.storage.driver_settings import Choice, Plane
 
 Store = TypeVar('Store', MessageStore, ManagementStore)
 
@@ -59,7 +60,7 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     :param wrap: see :class:`Wrap`
     :raises ConfigurationError: one cannot be opened; the text names the option
     """
-    messages, management = driver_and_path_settings.choices(conf)
+    messages, management = driver_settings.choices(conf)
     installed = installed_drivers.installed()
     # Before anything is opened, for the clearer error.
     _rows_place(
@@ -90,16 +91,16 @@ class PoolOpener:
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
-        messages, management = driver_and_path_settings.choices(conf)
+        messages, management = driver_settings.choices(conf)
         conf.register_opts(POOL_OPTS, POOL_GROUP)
         self._wrap = wrap
         self._folder = conf[POOL_GROUP].sqlite_path or str(
-            driver_and_path_settings.state_folder(conf)
+            state_path.state_folder(conf)
         )
         plane: Plane = 'message_store'
         self._drivers = installed_drivers.installed()
         self._settings: Mapping[str, Mapping[str, Any]] = {
-            name: driver_and_path_settings.values_of(conf, driver, plane, name)
+            name: driver_settings.values_of(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
         self._rows_place = functools.partial(
@@ -164,10 +165,10 @@ def _open(
         if choice.plane == 'message_store'
         else driver.open_management
     )
-    uri, blame = driver_and_path_settings.uri_of(conf, driver, choice, other)
-    if blame == driver_and_path_settings.STATE_PATH_LABEL:
-        driver_and_path_settings.state_path(conf)
-    values = driver_and_path_settings.values_of(
+    uri, blame = driver_settings.uri_of(conf, driver, choice, other)
+    if blame == state_path.STATE_PATH_LABEL:
+        state_path.state_path(conf)
+    values = driver_settings.values_of(
         conf, driver, choice.plane, choice.driver
     )
     if choice.plane == 'message_store':
@@ -192,15 +193,11 @@ def _rows_place(
     if management.driver != driver.rows_of:
         raise ConfigurationError(
             f'the driver "{driver.name}" keeps rows in the database of the '
-            f'management store: set [{driver_and_path_settings.GROUP}] '
+            f'management store: set [{driver_settings.GROUP}] '
             f'management_store = {driver.rows_of} (it is {management.driver})'
         )
     beside = installed_drivers.installed()[driver.rows_of]
-    uri, _ = driver_and_path_settings.uri_of(
-        conf, beside, management, messages
-    )
+    uri, _ = driver_settings.uri_of(conf, beside, management, messages)
     plane: Plane = 'management_store'
-    values = driver_and_path_settings.values_of(
-        conf, beside, plane, management.driver
-    )
+    values = driver_settings.values_of(conf, beside, plane, management.driver)
     return {'management': (uri, values)}

@@ -8,10 +8,10 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
-from zaqar import config_file_check
+from zaqar import config_file_check, state_path
 from zaqar.errors import ConfigurationError
 from zaqar.storage import (
-    driver_and_path_settings,
+    driver_settings,
     installed_drivers,
     store_opener,
 )
@@ -22,7 +22,7 @@ def _conf(folder: pathlib.Path, text: str = '') -> cfg.ConfigOpts:
     file.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
-    driver_and_path_settings.register_opts(conf)
+    driver_settings.register_opts(conf)
     return conf
 
 
@@ -35,9 +35,7 @@ def _open(conf: cfg.ConfigOpts) -> None:
 def test_nothing_set_is_a_file_in_the_state_path(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        driver_and_path_settings, 'SYSTEM', str(tmp_path / 'nothing')
-    )
+    monkeypatch.setattr(state_path, 'SYSTEM', str(tmp_path / 'nothing'))
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'deeper' / 'xdg'))
     state = tmp_path / 'deeper' / 'xdg' / 'zaqar'
     _open(_conf(tmp_path))
@@ -68,7 +66,7 @@ def test_the_uri_of_one_plane_serves_both(
 def test_each_plane_may_have_its_own(tmp_path: pathlib.Path) -> None:
     text = ''.join(
         f'[drivers:{plane}:sqlalchemy]\nuri = sqlite:///{tmp_path}/{plane}\n'
-        for plane in driver_and_path_settings.PLANES
+        for plane in driver_settings.PLANES
     )
     _open(_conf(tmp_path, text))
     assert (tmp_path / 'message_store').is_file()
@@ -84,7 +82,7 @@ def test_the_old_name_of_the_driver_option_works(
 
 
 @pytest.mark.parametrize('name', ['mongodb', 'redis', 'swift'])
-@pytest.mark.parametrize('plane', driver_and_path_settings.PLANES)
+@pytest.mark.parametrize('plane', driver_settings.PLANES)
 def test_a_forgotten_driver_is_named(
     tmp_path: pathlib.Path, name: str, plane: str
 ) -> None:
@@ -122,7 +120,7 @@ def test_options_of_a_driver_are_not_those_of_one_that_falls_back_on_it(
     conf = _conf(tmp_path, _MONGODB.format(name='mongodb'))
     config_file_check.check(conf)
     store_opener.PoolOpener(conf)
-    management, messages = driver_and_path_settings.locations(conf)
+    management, messages = driver_settings.locations(conf)
     assert management.option == '[drivers:management_store:mongodb] uri'
     assert messages.uri == 'mongodb://messages'
     assert 'eprecated' not in caplog.text
@@ -135,32 +133,28 @@ def test_a_driver_falls_back_on_the_groups_of_another(
     conf = _conf(
         tmp_path, f'{text}[drivers:message_store:mongodb.fifo]\ndatabase = a'
     )
-    _, messages = driver_and_path_settings.locations(conf)
+    _, messages = driver_settings.locations(conf)
     assert messages.uri == 'mongodb://messages'
     name = 'mongodb.fifo'
     driver = installed_drivers.installed()[name]
-    values = driver_and_path_settings.values_of(
-        conf, driver, 'message_store', name
-    )
+    values = driver_settings.values_of(conf, driver, 'message_store', name)
     assert (values['database'], values['partitions']) == ('a', 5)
 
 
 def test_the_state_path_follows_the_base_directories(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        driver_and_path_settings, 'SYSTEM', str(tmp_path / 'nothing')
-    )
+    monkeypatch.setattr(state_path, 'SYSTEM', str(tmp_path / 'nothing'))
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'xdg'))
     assert (
-        driver_and_path_settings.state_path(_conf(tmp_path))
+        state_path.state_path(_conf(tmp_path))
         == tmp_path / 'xdg' / 'zaqar'
     )
     monkeypatch.setenv('XDG_STATE_HOME', 'relative')
     monkeypatch.setenv('HOME', str(tmp_path))
     expected = tmp_path / '.local' / 'state' / 'zaqar'
-    assert driver_and_path_settings.state_path(_conf(tmp_path)) == expected
+    assert state_path.state_path(_conf(tmp_path)) == expected
     system = tmp_path / 'system'
     system.mkdir()
-    monkeypatch.setattr(driver_and_path_settings, 'SYSTEM', str(system))
-    assert driver_and_path_settings.state_path(_conf(tmp_path)) == system
+    monkeypatch.setattr(state_path, 'SYSTEM', str(system))
+    assert state_path.state_path(_conf(tmp_path)) == system

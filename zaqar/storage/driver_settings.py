@@ -4,14 +4,13 @@
 A store of one plane holds messages, that of the other everything else.
 """
 
-import os
-import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from oslo_config import cfg
 
+from zaqar import state_path
 from zaqar.errors import ConfigurationError
 from zaqar.storage import installed_drivers
 from zaqar.storage.driver_declaration import Driver
@@ -43,19 +42,10 @@ OPTS = [
     ),
 ]
 
-#: Where packages have the service keep its files.
-SYSTEM = '/var/lib/zaqar'
 
-STATE_PATH_LABEL = '[DEFAULT] state_path'
 
-STATE_OPTS = [
-    cfg.StrOpt(
-        'state_path',
-        sample_default='/var/lib/zaqar',
-        help='Folder of the embedded database, which must exist. Unset: '
-        '/var/lib/zaqar if that exists and is writable, else '
-        '$XDG_STATE_HOME/zaqar, else ~/.local/state/zaqar.',
-    ),
+#: In no group.
+GENERAL_OPTS = [
     cfg.BoolOpt(
         'unreliable',
         default=False,
@@ -100,7 +90,7 @@ class Choice:
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options of both planes and of all drivers."""
     conf.register_opts(OPTS, GROUP)
-    conf.register_opts(STATE_OPTS)
+    conf.register_opts([*state_path.OPTS, *GENERAL_OPTS])
     installed = installed_drivers.installed()
     for plane in PLANES:
         for name in sorted({*installed, *KNOWN}):
@@ -129,24 +119,6 @@ def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
     return places
 
 
-def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
-    """Return the folder for files of the service.
-
-    The default one is created if it is missing. If one that is set is missing,
-    it is mistyped, or its file system is not mounted.
-    """
-    folder = state_folder(conf)
-    if conf.state_path and not folder.is_dir():
-        raise ConfigurationError(
-            f'{STATE_PATH_LABEL}: the folder {folder} does not exist'
-        )
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f'[DEFAULT] state_path: {folder} cannot be made: {error.strerror}'
-        ) from None
-    return folder
 
 
 def choices(conf: cfg.ConfigOpts) -> tuple[Choice, Choice]:
@@ -210,24 +182,12 @@ def uri_of(
             return conf[group].uri, f'[{group}] uri'
     if driver.default_uri is None:
         raise ConfigurationError(f'[{choice.group}] uri is not set')
-    folder = str(state_folder(conf))
-    return driver.default_uri(folder), STATE_PATH_LABEL
+    folder = str(state_path.state_folder(conf))
+    return driver.default_uri(folder), state_path.STATE_PATH_LABEL
 
 
-def state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
-    """Return the folder for files of the service, existing or not."""
-    conf.register_opts(STATE_OPTS)
-    return pathlib.Path(conf.state_path or _default_state_path())
 
 
-def _default_state_path() -> pathlib.Path:
-    if os.path.isdir(SYSTEM) and os.access(SYSTEM, os.W_OK | os.X_OK):
-        return pathlib.Path(SYSTEM)
-    home = os.environ.get('XDG_STATE_HOME')
-    # The base directory specification says to ignore relative paths.
-    if home and os.path.isabs(home):
-        return pathlib.Path(home) / 'zaqar'
-    return pathlib.Path.home() / '.local' / 'state' / 'zaqar'
 
 
 def _check_forgotten(
