@@ -47,8 +47,8 @@ from zaqar.pools import facade_with_virtual_pool, pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage import store_call_interceptor, store_opener
 from zaqar.state_path import state_path
+from zaqar.storage import store_call_interceptor, store_opener
 from zaqar.storage.driver_settings import Plane
 from zaqar.storage.store_opener import Store
 from zaqar.transport import caller_identity

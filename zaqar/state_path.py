@@ -44,12 +44,10 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
     return folder
 
 
-
 def state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
     """Return the folder for files of the service, existing or not."""
     conf.register_opts(OPTS)
     return pathlib.Path(conf.state_path or _default_state_path())
-
 
 
 def _default_state_path() -> pathlib.Path:

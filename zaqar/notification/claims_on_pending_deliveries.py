@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from zaqar.controllers import outbox_records
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import fanout
+from zaqar.notification import unreadable_outbox_records
 from zaqar.notification.claimed_delivery import (
     LEASE,
     UNIT,
     ClaimedDelivery,
     Lease,
 )
-from zaqar.notification.notice_deliveries import NoticeDeliveries
+from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.objects import Act, Message, Settlement
@@ -207,6 +207,6 @@ class PendingClaims:
     ) -> None:
         ids = [message.id for message in unreadable]
         with contextlib.suppress(StoreUnavailable):
-            fanout.requeue(store, PENDING, unreadable)
+            unreadable_outbox_records.requeue(store, PENDING, unreadable)
             store.delete_many(PENDING, ids, now=store.clock.now())
             lease.left.difference_update(ids)

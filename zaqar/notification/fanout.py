@@ -1,40 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fan-out of notices to pending deliveries, one per subscriber.
 
-Notices are claimed. Where all deliveries of one are likely to begin soon, they
-are made at once, and the notice stays claimed until the last one ends. Others
-are stored, and then the notice is deleted. If a notifier dies in between, the
-next one repeats this: its deliveries have the same ids and, if nothing else
-came in between, the same token, so that the store recognizes them. What
-exceeds the share of a project stays claimed meanwhile.
+Connections of one WebSocket server share one. Notices are claimed. Where all
+deliveries of one are likely to begin soon, they are made at once, and the
+notice stays claimed until the last one ends. Others are stored, and then the
+notice is deleted; a long one stays, delayed, until no delivery refers to it.
+If a notifier dies in between, the next one repeats this: its deliveries have
+the same ids and, if nothing else came in between, the same token, so that the
+store recognizes them. What exceeds the share of a project stays claimed
+meanwhile.
 """
 
-import hashlib
 import itertools
-import logging
 import math
 import random
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from zaqar.controllers import outbox_notices, outbox_records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_notices import FANNED_OUT, PostNotice
-from zaqar.notification import notifier_metrics
+from zaqar.notification import (
+    repeatable_outbox_posts,
+    unreadable_outbox_records,
+)
 from zaqar.notification.claimed_delivery import UNIT
 from zaqar.notification.fanout_fairness_between_projects import ProjectShares
-from zaqar.notification.notice_deliveries import NoticeDeliveries
+from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.resend_and_replay import Step
-from zaqar.objects import Message, NewMessage, random_half
+from zaqar.objects import NewMessage, random_half
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
-
-LOG = logging.getLogger(__name__)
 
 #: Returns the seconds for which a host has no room for a project, if any.
 ExpectedWait = Callable[[str, str], float | None]
@@ -135,7 +136,7 @@ class Fanout:
                 self._count_bytes(project, size)
         _end_steps(store, made.steps)
         if unreadable:
-            requeue(store, OUTBOX, unreadable)
+            unreadable_outbox_records.requeue(store, OUTBOX, unreadable)
         # What was begun earlier has deliveries that nobody knows of here.
         left = {message.id for message, _ in made.left}
         stay = {one.source for one in stored if one.source} | made.parts
@@ -180,7 +181,7 @@ class Fanout:
             if ids:
                 pause()
             part = stored[len(ids) : len(ids) + len(batch)]
-            token = _token([one.name for one in part])
+            token = repeatable_outbox_posts.token_of([one.name for one in part])
             now = store.clock.now()
             ids += store.post(PENDING, batch, now=now, token=token)
         return ids
@@ -222,27 +223,6 @@ class Fanout:
                 yield record
 
 
-def requeue(
-    store: MessageStore, qid: str, unreadable: Sequence[Message]
-) -> None:
-    """Store unreadable records again, for a later attempt."""
-    now = store.clock.now()
-    again = [
-        record
-        for message in unreadable
-        if (record := outbox_records.requeued(message, now)) is not None
-    ]
-    _post(store, qid, again, [message.id for message in unreadable])
-    notifier_metrics.record('unreadable', len(unreadable))
-    LOG.error(
-        '%d records of the outbox cannot be read (message_encryption_keys '
-        'changed, or a newer release wrote them); %d of them are retried in '
-        '%d s, until they expire. The first one is %s.',
-        len(unreadable),
-        len(again),
-        outbox_records.REQUEUE_SECONDS,
-        unreadable[0].id,
-    )
 
 
 def _end_steps(store: MessageStore, steps: Mapping[str, Step]) -> None:
@@ -252,27 +232,6 @@ def _end_steps(store: MessageStore, steps: Mapping[str, Step]) -> None:
         for step in steps.values()
         if step.rest is not None
     ]
-    _post(store, OUTBOX, rests, [*steps, OUTBOX])
+    repeatable_outbox_posts.post(store, OUTBOX, rests, [*steps, OUTBOX])
     if resent := [one for step in steps.values() for one in step.resent]:
         store.delete_many(GIVEN_UP, resent, now=store.clock.now())
-
-
-def _post(
-    store: MessageStore,
-    qid: str,
-    messages: Iterable[NewMessage],
-    ids: Sequence[str],
-) -> None:
-    """Store what takes the place of messages with these ids."""
-    for number, batch in enumerate(batches(messages)):
-        store.post(
-            qid,
-            batch,
-            now=store.clock.now(),
-            token=_token([str(number), *ids]),
-        )
-
-
-def _token(names: Sequence[str]) -> str:
-    """Return what the store recognizes what it has by."""
-    return hashlib.sha256('\n'.join(names).encode()).hexdigest()

@@ -30,7 +30,7 @@ from zaqar.notification.fanout_fairness_between_projects import (
     ProjectShares,
 )
 from zaqar.notification.host_fair_scheduler import MAX_HELD
-from zaqar.notification.notice_deliveries import NoticeDeliveries
+from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.subscription_delivery_statistics import (

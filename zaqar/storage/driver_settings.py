@@ -43,7 +43,6 @@ OPTS = [
 ]
 
 
-
 #: In no group.
 GENERAL_OPTS = [
     cfg.BoolOpt(
@@ -119,8 +118,6 @@ def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
     return places
 
 
-
-
 def choices(conf: cfg.ConfigOpts) -> tuple[Choice, Choice]:
     """Return the drivers of messages and of management."""
     register_opts(conf)
@@ -184,10 +181,6 @@ def uri_of(
         raise ConfigurationError(f'[{choice.group}] uri is not set')
     folder = str(state_path.state_folder(conf))
     return driver.default_uri(folder), state_path.STATE_PATH_LABEL
-
-
-
-
 
 
 def _check_forgotten(

@@ -14,7 +14,7 @@ from zaqar.controllers import posting, subscriptions
 from zaqar.controllers.outbox_notices import FANNED_OUT
 from zaqar.errors import StoreUnavailable
 from zaqar.microversion_constants import V2_1
-from zaqar.notification import notice_deliveries
+from zaqar.notification import notice_subscribers_and_filters
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_fairness_between_projects import (
     HOLD,
@@ -105,7 +105,9 @@ def test_a_notice_whose_filters_cost_much_is_fanned_out_in_parts(
     rig.post('y', queue='other')
     cost = len(json.dumps(body)) * 4
     # Two evaluations each time.
-    monkeypatch.setattr(notice_deliveries, 'EVALUATED', cost * 2 - 100)
+    monkeypatch.setattr(
+        notice_subscribers_and_filters, 'EVALUATED', cost * 2 - 100
+    )
     notices, shares = ReferencedNotices(rig.ctx.cipher), ProjectShares()
     fanout = Fanout(rig.ctx, notices, shares)
     made = []
@@ -139,7 +141,7 @@ def test_a_part_that_cannot_be_stored_is_not_left_out(
     for path in range(4):
         rig.subscribe(f'http://localhost/{path}', _filter=COSTLY)
     rig.post(MATCHING)
-    monkeypatch.setattr(notice_deliveries, 'EVALUATED', TWO)
+    monkeypatch.setattr(notice_subscribers_and_filters, 'EVALUATED', TWO)
     expand = _expander(rig)
 
     def fail(*given: Any, **more: Any) -> Any:
@@ -176,7 +178,7 @@ def test_costly_filters_of_some_projects_do_not_hold_up_others(
             scope=Scope(project, 'q'),
             document=posting.Post([posting.PostedMessage(body=body)]),
         )
-    monkeypatch.setattr(notice_deliveries, 'EVALUATED', TWO)
+    monkeypatch.setattr(notice_subscribers_and_filters, 'EVALUATED', TWO)
     expand = _expander(rig)
     for _ in range(3):
         records = expand()

@@ -146,10 +146,7 @@ def test_the_state_path_follows_the_base_directories(
 ) -> None:
     monkeypatch.setattr(state_path, 'SYSTEM', str(tmp_path / 'nothing'))
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'xdg'))
-    assert (
-        state_path.state_path(_conf(tmp_path))
-        == tmp_path / 'xdg' / 'zaqar'
-    )
+    assert state_path.state_path(_conf(tmp_path)) == tmp_path / 'xdg' / 'zaqar'
     monkeypatch.setenv('XDG_STATE_HOME', 'relative')
     monkeypatch.setenv('HOME', str(tmp_path))
     expected = tmp_path / '.local' / 'state' / 'zaqar'
