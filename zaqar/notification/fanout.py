@@ -181,7 +181,9 @@ class Fanout:
             if ids:
                 pause()
             part = stored[len(ids) : len(ids) + len(batch)]
-            token = repeatable_outbox_posts.token_of([one.name for one in part])
+            token = repeatable_outbox_posts.token_of(
+                [one.name for one in part]
+            )
             now = store.clock.now()
             ids += store.post(PENDING, batch, now=now, token=token)
         return ids
@@ -221,8 +223,6 @@ class Fanout:
                     )
                 )
                 yield record
-
-
 
 
 def _end_steps(store: MessageStore, steps: Mapping[str, Step]) -> None:

@@ -25,7 +25,6 @@ def post(
         )
 
 
-
 def token_of(names: Sequence[str]) -> str:
     """Return what the store recognizes what it has by."""
     return hashlib.sha256('\n'.join(names).encode()).hexdigest()

@@ -22,7 +22,9 @@ def requeue(
         for message in unreadable
         if (record := outbox_records.requeued(message, now)) is not None
     ]
-    repeatable_outbox_posts.post(store, qid, again, [message.id for message in unreadable])
+    repeatable_outbox_posts.post(
+        store, qid, again, [message.id for message in unreadable]
+    )
     notifier_metrics.record('unreadable', len(unreadable))
     LOG.error(
         '%d records of the outbox cannot be read (message_encryption_keys '

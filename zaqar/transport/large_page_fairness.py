@@ -7,6 +7,9 @@ had a large page lately has one page read at a time. Its other requests for
 pages wait, for a few seconds at most, and hold no thread meanwhile. Beside
 requests of others it pauses after each large page for as long as that took: a
 client that asks again at once would keep a processor from them.
+
+A project whose clients leave too much unread has no further turn, either; see
+:mod:`.unread_answer_bytes`.
 """
 
 import collections
@@ -20,6 +23,7 @@ from typing import Any
 from zaqar import metrics
 from zaqar.api.operation_declarations import topics
 from zaqar.errors import StoreUnavailable
+from zaqar.transport.unread_answer_bytes import UnreadAnswerBytes
 from zaqar.transport.waiting_request_bytes import WaitingRequestBytes
 
 #: Bytes from which on a page is large.
@@ -36,9 +40,6 @@ OTHERS_FOR = 1.0
 
 #: Projects with large pages that have a turn at a time.
 MOST_AT_ONCE = 2
-
-#: Times what one project may leave unread, for all of them.
-TOTAL_UNREAD_FACTOR = 4
 
 #: Requests of a project that may wait.
 MOST_WAITING = 1000
@@ -88,7 +89,6 @@ class Turns:
         later: Callable[[Job], object] = lambda job: job(),
         after: Callable[[float, Callable[[], None]], object] = _after,
     ) -> None:
-        self._max_unread = max_unread
         self.monotonic = monotonic
         self.later = later
         self.after = after
@@ -100,7 +100,7 @@ class Turns:
         self._busy: set[str] = set()
         #: The project that has waited longest for its turn comes first.
         self._waiting: dict[str, collections.deque[Job]] = {}
-        self._unread: collections.Counter[str] = collections.Counter()
+        self._unread = UnreadAnswerBytes(max_unread)
         self.waiting_bytes = WaitingRequestBytes()
 
     def are_needed(self, name: str, project: str) -> bool:
@@ -162,14 +162,12 @@ class Turns:
     def add_unread(self, project: str, size: int) -> None:
         """Note bytes that wait to be read."""
         with self._lock:
-            self._unread[project] += size
+            self._unread.add(project, size)
 
     def subtract_unread(self, project: str, size: int) -> Job | None:
         """Note bytes that have been; return a job whose turn has come."""
         with self._lock:
-            self._unread[project] -= size
-            if not self._unread[project]:
-                del self._unread[project]
+            self._unread.subtract(project, size)
             return self._next()
 
     def _resume(self, project: str) -> None:
@@ -194,16 +192,9 @@ class Turns:
             return False
         if project not in self._large:
             return True
-        most, unread = self._max_unread, self._unread[project]
-        return len(self._large.keys() & self._busy) < MOST_AT_ONCE and not (
-            # Whose clients read all of it does not suffer from the others.
-            most
-            and unread
-            and (
-                unread >= most
-                or self._unread.total() >= TOTAL_UNREAD_FACTOR * most
-            )
-        )
+        return len(
+            self._large.keys() & self._busy
+        ) < MOST_AT_ONCE and not self._unread.are_too_many(project)
 
 
 def too_many() -> StoreUnavailable:
