@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optional features: operations that an operator has to switch on."""
+"""Optional features: what an operator has to switch on.
+
+Operations are among them, and pooling changes where queues are stored, too. An
+option of former releases is accepted, and has no effect.
+"""
 
 from collections.abc import Set
 from typing import Literal

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``zaqar-server``: the whole service, in the foreground."""
+"""``zaqar-server``: the service, or one transport of it with the notifier."""
 
 import contextlib
 import functools
@@ -45,7 +45,7 @@ PROG = 'zaqar-server'
 
 MANUAL = f"""\
 NAME
-    {PROG} - the messaging service, in the foreground
+    {PROG} - the messaging service
 
 SYNOPSIS
     {PROG} [OPTION]...

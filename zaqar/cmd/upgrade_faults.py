@@ -2,7 +2,8 @@
 """Faults of stores, pools and subscribers that matter before an upgrade.
 
 Reads databases directly where it can, since what is checked may be older
-than this code; makes and changes nothing.
+than this code, and changes no data. Other stores are opened as a service opens
+them, which may make the file of an SQLite pool or indexes that are missing.
 """
 
 import collections

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records of subscriptions, two for each.
 
+Beside these are one of statistics (:mod:`.subscription_statistics_record`) and
+those of indexes (:mod:`.subscription_expiry_and_count_records`), which are
+removed with them here.
+
 One has the id as its name, which begins with the time of creation, so that
 names are in order. The other one is named after a digest of the subscriber; it
 has the id and keeps subscribers unique. The second is created first; a process

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ids and markers of messages, which the drivers here form alike.
 
+And what can be the id of a claim.
+
 An id is the message's sequence number and a random half, 16 hexadecimal digits
 each; a marker is the number alone. A dead letter keeps the id it had in the
 queue that it comes from.

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message store on Redis: one script call for each operation."""
+"""The message store on Redis: a script call for each operation on a queue.
+
+A script that has much to tidy up is called again until it is done. What
+concerns several queues is sent as one pipeline; sweeps and the counts of a
+deployment scan all queues.
+"""
 
 import time
 from collections.abc import Sequence

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scans of all queues of a deployment, which no request makes."""
+"""Scans of all queues of a deployment, for sweeps and the health report.
+
+No other request makes them.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

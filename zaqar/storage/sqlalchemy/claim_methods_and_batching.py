@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selection of the method by which a claim is made, by its database."""
+"""Selection of the method by which a claim is made, by its database.
+
+On MariaDB and MySQL claims that wait at the same moment are made in one batch,
+and share its commit.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress

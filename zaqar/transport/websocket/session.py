@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The session of a connection: its credentials, headers and subscriptions.
+"""The session of a connection: all that its frames share.
+
+Credentials, headers, the default version, ids of requests, subscriptions and
+streams.
 
 :source: reference/websocket, "Authentication"
 """

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The threads that answer requests; others wait for one in turn."""
+"""The threads that answer requests; others wait for one in turn.
+
+What the event loop can answer itself is answered in :mod:`.request_greenlets`.
+"""
 
 import logging
 import queue
