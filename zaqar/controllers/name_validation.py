@@ -11,5 +11,5 @@ _NAME = re.compile(rf'[A-Za-z0-9_.-]{{1,{MAX_NAME}}}')
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can be the name of a queue, topic, pool or flavor."""
+    """Tell whether a text can name a queue, topic, pool or flavor."""
     return bool(_NAME.fullmatch(text)) and text not in ('.', '..')

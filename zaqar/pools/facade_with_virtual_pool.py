@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pools of a deployment: their records with their open stores."""
+"""All pools: their records, their open stores, and the virtual pool.
+
+That is the configured message store, which has no record.
+"""
 
 import time
 from collections.abc import Callable, Sequence

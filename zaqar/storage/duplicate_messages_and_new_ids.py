@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids for the messages of a post, of which some may be duplicates."""
+"""Which messages of a post are duplicates, and new ids for the others."""
 
 from collections.abc import Mapping, Sequence
 
