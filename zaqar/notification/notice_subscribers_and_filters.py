@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscribers and filters of notices: who gets a pending delivery of each.
 
-Queues that turn out to have no subscribers lose their flag. Filters are evaluated here. A client chooses both filters and bodies, and may
+Queues that turn out to have no subscribers lose their flag.
+
+Filters are evaluated here. A client chooses both filters and bodies, and may
 have very many of the former: what that costs is counted, and a notice whose
 filters cost too much is fanned out in parts, so that others have their turns.
 """
