@@ -20,6 +20,13 @@ from zaqar.transport.wsgi.server.waiting_requests import WaitingRequests, Work
 #: store more takes so long that the others would notice.
 LONGEST_BODY = 64 * 1024
 
+#: Braces of such a body, of which each message has at least one: thousands of
+#: messages would fit into it.
+MOST_OBJECTS = 64
+
+#: Characters of the longest ``Accept`` header of such a request.
+LONGEST_ACCEPT = 200
+
 #: Requests that the loop answers: those that do little, and call no service
 #: but the stores.
 _FITTING = re.compile(
@@ -32,13 +39,16 @@ _FITTING = re.compile(
 def fits(request: Request) -> bool:
     """Tell whether the loop may answer a request itself."""
     body, environ = request.body, request.environ
+    accept = environ.get('HTTP_ACCEPT', '')
     return (
         isinstance(body, bytes)
         and len(body) <= LONGEST_BODY
+        and body.count(b'{') <= MOST_OBJECTS
         and _FITTING.fullmatch(f'{request.method} {environ["PATH_INFO"]}')
         is not None
         # Streams, browsers, and links, whose layers may do more.
-        and 'event-stream' not in environ.get('HTTP_ACCEPT', '')
+        and 'event-stream' not in accept
+        and len(accept) <= LONGEST_ACCEPT
         and 'HTTP_ORIGIN' not in environ
         and 'HTTP_URL_SIGNATURE' not in environ
         and 'url_signature=' not in environ['QUERY_STRING']
