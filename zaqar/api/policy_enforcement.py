@@ -62,7 +62,8 @@ class Authorizer:
         if rule is PUBLIC:
             return
         if self._timer() >= self._until:
-            self._reload()
+            # It reads files.
+            offload(self._reload)
         values = identity.values
         if values and (values.get('system_scope') or values.get('domain_id')):
             # Its scope is not one of those that share decisions.
@@ -126,16 +127,15 @@ class Authorizer:
         path: Mapping[str, str],
     ) -> bool:
         """Enforce a rule, and remember what depends on roles alone."""
-        if not self._is_cached(rule.name, frozenset()):
-            # It may have another server decide.
-            return offload(self._enforce, rule, identity, scope, path)
-        if self._is_cached(_ADMIN, frozenset()):
-            allowed = self._enforce(rule, identity, scope, path)
-        else:
-            allowed = offload(self._enforce, rule, identity, scope, path)
-        if len(self._decisions) < CACHE_SIZE:
+        # Those of a policy that is read meanwhile are others.
+        decisions = self._decisions
+        # It looks at the file, and may have another server decide.
+        allowed = offload(self._enforce, rule, identity, scope, path)
+        if len(decisions) < CACHE_SIZE and self._is_cached(
+            rule.name, frozenset()
+        ):
             key = (rule.name, identity.roles, identity.signed is None)
-            self._decisions[key] = allowed
+            decisions[key] = allowed
         return allowed
 
     def _enforce(

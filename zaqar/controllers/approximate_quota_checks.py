@@ -20,6 +20,7 @@ from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_limits_cache import CACHED
 from zaqar.controllers.quota_settings import Limits
 from zaqar.errors import StoreUnavailable
+from zaqar.loop_greenlets import offload
 
 LOG = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ class ApproximateUsage:
         if lacking is None:
             return wanted
         name = lacking.name
-        if name in later and not is_used():
+        if name in later and not offload(is_used):
             unused = {**later, name: 0}
             return self._take_exactly(project, sizes, unused, now, is_used)
         used = lacking.read + lacking.added
@@ -216,7 +217,8 @@ class ApproximateUsage:
             if resource.name in limits and resource.name not in names
         ]
         for count in new:
-            self._read(count)
+            # It may read all records of a project.
+            offload(self._read, count)
         with self._lock:
             # Others may have done so meanwhile.
             known = self._known.get(project)

@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from zaqar.loop_greenlets import offload
 from zaqar.transport.caller_identity import IDENTITY_HEADERS, TOKEN_INFO
+from zaqar.transport.local_token_cache import LocalTokenCache
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
@@ -53,16 +54,26 @@ class Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
         super().__init__(_noted(app), {'oslo_config_config': conf})
         for name, value in DEFAULTS.items():
             conf.set_default(name, value, group='keystone_authtoken')
-        servers = conf.keystone_authtoken.memcached_servers
-        self._is_cache_local = not servers
+
+    def _token_cache_factory(self) -> Any:
+        """Return the cache of tokens, which keystonemiddleware uses."""
+        conf = self._conf
+        if (
+            conf.get('memcached_servers')
+            or conf.get('cache')
+            or conf.get('memcache_security_strategy').lower() != 'none'
+        ):
+            return super()._token_cache_factory()
+        return LocalTokenCache(int(conf.get('token_cache_time')))
 
     def fetch_token(self, token: str, **options: Any) -> Any:
         """Return what a token stands for; wait for Keystone in no event loop.
 
         :raises InvalidToken: it is not valid
         """
-        if self._is_cache_local:
-            cached = self._token_cache.get(token)
+        cache = self._token_cache
+        if isinstance(cache, LocalTokenCache):
+            cached = cache.get(token)
             if cached:
                 return cached
         return offload(super().fetch_token, token, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import threading
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from zaqar.api.policy_enforcement import CACHE_SECONDS, Authorizer
 from zaqar.errors import Forbidden
 from zaqar.identity import Identity, SignedAccess
 from zaqar.objects import Scope
+from zaqar.tests.servers.greenlets import Greenlets
+from zaqar.tests.servers.greenlets import greenlets as greenlets
 
 CREATE = operation_table.BY_ACTION['queue_create'].rule
 LIST = operation_table.BY_ACTION['queue_list'].rule
@@ -145,3 +148,20 @@ def test_operators_redefine_who_is_a_member(strict: Policy) -> None:
     strict.write('"project_member": "project_id:p"\n')
     assert strict.allows(CREATE, 'other')
     assert not strict.allows(CREATE, 'other', project='q')
+
+
+def test_no_event_loop_reads_the_file(
+    tmp_path: pathlib.Path,
+    greenlets: Greenlets,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = Policy(tmp_path)
+    readers: list[int] = []
+    monkeypatch.setattr(
+        oslo.Enforcer,
+        'load_rules',
+        lambda _: readers.append(threading.get_ident()),
+    )
+    greenlets.run(lambda: policy.allows(LIST))
+    assert readers
+    assert threading.get_ident() not in readers

@@ -20,6 +20,8 @@ from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.tests.contract.crowd import each
+from zaqar.tests.servers.greenlets import Greenlets
+from zaqar.tests.servers.greenlets import greenlets as greenlets
 
 FRESH = 60.0
 
@@ -143,3 +145,24 @@ def test_what_cannot_be_read_is_used_as_it_was(
     assert rig.was_read.acquire(timeout=60)
     rig.reread()
     assert rig.is_refused(1)
+
+
+def test_no_event_loop_looks(greenlets: Greenlets) -> None:
+    lookers: set[int] = set()
+
+    def look() -> bool:
+        lookers.add(threading.get_ident())
+        return False
+
+    usage = ApproximateUsage(
+        Quotas(QuotaSettings(message_bytes=1)),
+        [Resource('message_bytes', lambda _: int(look()), FRESH)],
+        timer=lambda: 0.0,
+    )
+    (result,) = greenlets.run(
+        lambda: usage.take('p', NOTHING, _sizes(2), 0.0, look)
+    )
+    usage.close()
+    assert result == _sizes(0)
+    assert lookers
+    assert threading.get_ident() not in lookers
