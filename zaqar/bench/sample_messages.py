@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sample messages that producers post, by weight.
-
-They are posted with the time of the post, so that who receives one knows how
-long that took.
-"""
+"""Sample messages that producers post, by weight."""
 
 import pathlib
 import random
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -19,10 +14,6 @@ from zaqar.errors import ConfigurationError
 FILE_NAME = 'zaqar-benchmark-messages.json'
 
 TTL = 300
-
-#: Member of a body: when it was posted, in nanoseconds of the wall clock,
-#: which other processes share.
-_POSTED_AT = 'posted_at'
 
 
 class SampleMessage(msgspec.Struct):
@@ -42,23 +33,6 @@ class SampleMessages:
     def draw(self, count: int) -> Sequence[Mapping[str, Any]]:
         """Return random messages for a post."""
         return random.choices(self._docs, self._weights, k=count)
-
-
-def stamped(messages: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
-    """Return messages to be posted now."""
-    now = time.time_ns()
-    return [
-        {**one, 'body': {_POSTED_AT: now, 'sample': one.get('body')}}
-        for one in messages
-    ]
-
-
-def seconds_since_post(body: Any) -> float | None:
-    """Return the age of a received body; None if it was not stamped."""
-    posted = body.get(_POSTED_AT) if isinstance(body, dict) else None
-    if not isinstance(posted, int):
-        return None
-    return (time.time_ns() - posted) / 1e9
 
 
 def load(path: str | None, beside: Sequence[str], size: int) -> SampleMessages:

@@ -15,12 +15,9 @@ from zaqar.bench.client_interface import (
     CallFailed,
     ClaimedMessages,
 )
+from zaqar.bench.post_timestamps import seconds_since_post, stamped
 from zaqar.bench.request_durations import Durations
-from zaqar.bench.sample_messages import (
-    SampleMessages,
-    seconds_since_post,
-    stamped,
-)
+from zaqar.bench.sample_messages import SampleMessages
 
 T = TypeVar('T')
 

@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from zaqar.bench import report, sample_messages, worker_pool
+from zaqar.bench import post_timestamps, report, sample_messages, worker_pool
 from zaqar.bench.request_durations import Durations
 from zaqar.bench.worker_pool import WorkerResult
 from zaqar.bench.worker_roles import CallStatistics, Workload
@@ -122,13 +122,13 @@ def test_receipts_of_several_consumers_are_merged() -> None:
 
 @pytest.mark.parametrize('body', ['text', {'a': 1}, [1]])
 def test_a_message_carries_the_time_of_its_post(body: object) -> None:
-    (message,) = sample_messages.stamped([{'ttl': 60, 'body': body}])
+    (message,) = post_timestamps.stamped([{'ttl': 60, 'body': body}])
 
-    age = sample_messages.seconds_since_post(message['body'])
+    age = post_timestamps.seconds_since_post(message['body'])
     assert age is not None and 0 <= age < 60
     assert body in message['body'].values()
     assert message['ttl'] == 60
-    assert sample_messages.seconds_since_post(body) is None
+    assert post_timestamps.seconds_since_post(body) is None
 
 
 def _plan(consumers: int, queues: int, *, wait: int) -> worker_pool.Plan:
