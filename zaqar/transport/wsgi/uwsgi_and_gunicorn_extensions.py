@@ -5,12 +5,17 @@ import contextlib
 import functools
 import importlib
 import os
+import pathlib
+import re
 import socket
 import stat
+from collections.abc import Iterator
 from typing import Any
 
-from zaqar.transport.wsgi import epoll_descriptors
 from zaqar.transport.wsgi_types import Environ
+
+#: What the kernel shows of the open files of this process.
+_FDINFO = pathlib.Path('/proc/self/fdinfo')
 
 
 def threads() -> int:
@@ -43,7 +48,7 @@ def stop_pipe() -> int | None:
     if not uwsgi_module():
         return None
     listening, pipes = set[int](), dict[int, int]()
-    for epoll, descriptor in epoll_descriptors.watched():
+    for epoll, descriptor in _watched_by_epoll():
         with contextlib.suppress(OSError):
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISFIFO(mode):
@@ -51,6 +56,22 @@ def stop_pipe() -> int | None:
             elif stat.S_ISSOCK(mode) and _is_listening(descriptor):
                 listening.add(epoll)
     return next((pipes[epoll] for epoll in pipes if epoll in listening), None)
+
+
+def _watched_by_epoll() -> Iterator[tuple[int, int]]:
+    """Yield each descriptor that an epoll watches, after that of the epoll.
+
+    Nothing is yielded where the kernel does not show it.
+    """
+    descriptors: list[str] = []
+    with contextlib.suppress(OSError):
+        descriptors = os.listdir(_FDINFO)
+    for epoll in descriptors:
+        lines = ''
+        with contextlib.suppress(OSError):
+            lines = (_FDINFO / epoll).read_text()
+        for target in re.findall(r'(?m)^tfd:\s*(\d+)', lines):
+            yield int(epoll), int(target)
 
 
 def _is_listening(descriptor: int) -> bool:
