@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from zaqar.api import policy_rules_and_enforcer
+from zaqar.api import oslo_policy_registration
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 TARGET = TOP / 'zaqar_dashboard' / 'policies' / 'zaqar.yaml'
@@ -42,7 +42,7 @@ def described() -> list[dict[str, Any]]:
             'operations': getattr(rule, 'operations', []),
             'scope_types': None,
         }
-        for rule in policy_rules_and_enforcer.list_rules()
+        for rule in oslo_policy_registration.list_rules()
     ]
 
 

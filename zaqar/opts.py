@@ -8,11 +8,11 @@ from oslo_log import log
 from oslo_middleware import cors
 
 from zaqar import metrics, osprofiler_tracing, state_path
-from zaqar.api import optional_features, policy_rules_and_enforcer
+from zaqar.api import optional_features, oslo_policy_registration
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import (
+    api_limits_and_defaults,
     body_encryption,
-    configured_limits,
     pipeline_and_confirmation_settings,
     quota_settings,
     rate_limits,
@@ -51,14 +51,14 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         optional_features.DEPRECATED_VERSIONS,
         *state_path.OPTS,
         *driver_settings.GENERAL_OPTS,
-        *configured_limits.OPTS[None],
+        *api_limits_and_defaults.OPTS[None],
     ]
     return [
         ('DEFAULT', general),
         (
-            configured_limits.GROUP,
+            api_limits_and_defaults.GROUP,
             [
-                *configured_limits.OPTS[configured_limits.GROUP],
+                *api_limits_and_defaults.OPTS[api_limits_and_defaults.GROUP],
                 *body_encryption.OPTS,
             ],
         ),
@@ -124,5 +124,5 @@ def set_defaults() -> None:
     cors.set_defaults(**middleware.CORS_DEFAULTS)
     for _, opts in auth_token.AUTH_TOKEN_OPTS:
         cfg.set_defaults(opts, **tokens.DEFAULTS)
-    policy_rules_and_enforcer.set_defaults(cfg.ConfigOpts())
+    oslo_policy_registration.set_defaults(cfg.ConfigOpts())
     log.set_defaults()

@@ -29,13 +29,13 @@ from zaqar.controllers import (
     health,
     pending_byte_quota,
     redrive_records,
-    stored_byte_quota,
+    stored_byte_usage,
     subscription_records,
 )
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_limit_sources import RecordedLimits
 from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
@@ -116,7 +116,7 @@ class Service:
                 self._quotas, management
             )
             resources = [
-                stored_byte_quota.resource(self.catalogue),
+                stored_byte_usage.resource(self.catalogue),
                 pending_byte_quota.resource(self.catalogue),
             ]
             self._usage = ApproximateUsage(self._quotas, resources)

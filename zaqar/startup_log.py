@@ -6,7 +6,7 @@ import logging
 from oslo_config import cfg
 
 from zaqar import config_file_check, optional_services_from_conf, version
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.notification import settings as notification
 from zaqar.storage import secret_masking

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 
 from zaqar import control_character_patterns
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.name_validation import MAX_PROJECT, is_name
 from zaqar.errors import InvalidRequest
 from zaqar.objects import Kind, Scope

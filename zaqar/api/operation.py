@@ -13,7 +13,7 @@ from zaqar.api import body_members_by_version, body_size_errors, microversions
 from zaqar.api.body_members_by_version import NewerMembers
 from zaqar.api.optional_features import Feature
 from zaqar.api.requests_with_wait import WAIT, Waiting
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.microversion_constants import V2_1, Version
 from zaqar.objects import Scope
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.api import policy_rules_and_enforcer
+from zaqar.api import oslo_policy_registration
 from zaqar.api.operation import PUBLIC, FurtherRules, Rule
 from zaqar.errors import Forbidden
 from zaqar.identity import Identity, SignedAccess
@@ -42,7 +42,7 @@ class Authorizer:
     def __init__(
         self, conf: cfg.ConfigOpts, timer: Callable[[], float] = time.monotonic
     ) -> None:
-        self._enforcer = policy_rules_and_enforcer.enforcer_of(conf)
+        self._enforcer = oslo_policy_registration.enforcer_of(conf)
         self._timer = timer
         self._decisions: dict[tuple[str, tuple[str, ...], bool], bool] = {}
         self._until = 0.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar.api import operation_table, policy_rules_and_enforcer
+from zaqar.api import operation_table, oslo_policy_registration
 from zaqar.api.operation import PUBLIC, Operation
 from zaqar.api.policy_enforcement import HELD, Authorizer
 from zaqar.controllers.signed_url_creation import PATHS
@@ -70,14 +70,14 @@ def allowed(conf: cfg.ConfigOpts, *, new: bool) -> Set[tuple[str, str]]:
     :param conf: whose policy file counts
     :param new: whether to enforce the new defaults
     """
-    policy_rules_and_enforcer.set_defaults(conf)
+    oslo_policy_registration.set_defaults(conf)
     conf.set_override(OPTION, new, GROUP)
     try:
         authorizer = Authorizer(conf)
         return {
             (persona.name, rule.name)
             for persona in (*PERSONAS, OTHER)
-            for rule in policy_rules_and_enforcer.rules()
+            for rule in oslo_policy_registration.rules()
             if authorizer.allows(rule, persona.identity(), Scope('p', 'q'))
         }
     finally:
@@ -89,7 +89,7 @@ def losses(conf: cfg.ConfigOpts) -> Mapping[str, Sequence[str]]:
     before, after = (allowed(conf, new=new) for new in (False, True))
     lost: dict[str, list[str]] = {}
     for persona in (*PERSONAS, OTHER):
-        for rule, rows in policy_rules_and_enforcer.rules().items():
+        for rule, rows in oslo_policy_registration.rules().items():
             pair = (persona.name, rule.name)
             if pair in before - after and any(
                 is_within_reach(persona, row) for row in rows

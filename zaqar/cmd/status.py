@@ -12,8 +12,8 @@ from oslo_upgradecheck.upgradecheck import Code, Result
 from zaqar import config_file_check, config_loading
 from zaqar.api import (
     optional_features,
+    oslo_policy_registration,
     policy_rights_by_persona,
-    policy_rules_and_enforcer,
 )
 from zaqar.cmd import command_line, upgrade_faults
 from zaqar.cmd.upgrade_faults import Unseen
@@ -93,7 +93,7 @@ Check = Callable[[cfg.ConfigOpts], Result]
 
 
 def _roles(conf: cfg.ConfigOpts) -> Result:
-    policy_rules_and_enforcer.set_defaults(conf)
+    oslo_policy_registration.set_defaults(conf)
     is_enforced = conf[policy_rights_by_persona.GROUP].enforce_new_defaults
     if caller_identity.strategy(conf) != caller_identity.KEYSTONE:
         if not is_enforced:
@@ -107,7 +107,7 @@ def _roles(conf: cfg.ConfigOpts) -> Result:
     lost = policy_rights_by_persona.losses(conf)
     if not lost:
         return Result(Code.SUCCESS)
-    rules = policy_rules_and_enforcer.list_rules()
+    rules = oslo_policy_registration.list_rules()
     changed = [rule.name for rule in rules if rule.deprecated_rule]
     texts = [
         f'{who}: {", ".join(names) if len(names) < len(changed) else "all"}'

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from zaqar.controllers import metadata_value_check
+from zaqar.controllers import struct_conversion_fault
 
 ALLOW = 'sqs_redrive_allow'
 
@@ -27,7 +27,7 @@ class Allowed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fault(value: Any) -> str | None:
     """Return what is wrong with a value of the key."""
-    return metadata_value_check.fault(ALLOW, value, Allowed)
+    return struct_conversion_fault.fault(ALLOW, value, Allowed)
 
 
 def allows(metadata: Mapping[str, Any], source: str) -> bool:

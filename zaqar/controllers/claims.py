@@ -16,8 +16,8 @@ from zaqar.controllers import (
     queue_existence_check,
     reserved_metadata,
 )
+from zaqar.controllers.api_limits_and_defaults import MIN_TTL, page_size
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import MIN_TTL, page_size
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import (
     InvalidBody,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dead letters of queues: messages that were claimed too often.
+"""Dead letters of queues: messages claimed too often, or rejected.
 
 A move survives a crash at any step. The messages are claimed while each is
 first stored in the dead-letter queue, under its own id and with a token of its

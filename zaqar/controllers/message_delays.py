@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.json_integer_check import is_int
 from zaqar.controllers.time_parsing import parse_rfc3339
 from zaqar.errors import InvalidBody, InvalidRequest

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages: list, read, delete and pop them."""
+"""Messages: list, read and delete them; checks of what pops several."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from zaqar.controllers import popping, queue_existence_check
+from zaqar.controllers.api_limits_and_defaults import Limits, page_size
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import Limits, page_size
 from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.controllers.result_types import MessagePage, OneMessage, Popped
 from zaqar.errors import (

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notices: records in the outbox that notifiers make deliveries of.
 
-A post leaves one, and so does a request for confirmation, in the store that
-holds the messages of the queue. Subscriptions are read by the notifier, so a
-notice costs a post no more than one further message in the same step.
+A post leaves one in the store that holds the messages of the queue, and so do
+requests for confirmation, to resend and to replay. Subscriptions are read by
+the notifier, so a notice costs a post no more than one further message in the
+same step.
 
 :source: reference/delivery, "Outbox and deliveries"
 """

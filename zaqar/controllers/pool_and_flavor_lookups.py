@@ -3,8 +3,8 @@
 
 from collections.abc import Sequence
 
+from zaqar.controllers.api_limits_and_defaults import page_size
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.name_validation import is_name
 from zaqar.errors import ConfigurationError, InvalidRequest, NoRoute
 from zaqar.objects import Record

@@ -18,11 +18,11 @@ from zaqar.controllers import (
     queue_existence_check,
     rate_limits,
     sqs_fifo_queue_rules,
-    stored_byte_quota,
+    stored_byte_usage,
 )
+from zaqar.controllers.api_limits_and_defaults import MIN_TTL, Limits
 from zaqar.controllers.approximate_quota_checks import NOTHING, Sizes
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import MIN_TTL, Limits
 from zaqar.controllers.message_extras_codec import Extras
 from zaqar.controllers.reserved_metadata import dedup_window, default_delay
 from zaqar.controllers.result_types import Posted
@@ -188,7 +188,7 @@ def _count(
             raise ctx.throttle.exceeded(project, lack)
     if ctx.usage is None:
         return NOTHING, NOTHING, NOTHING
-    stored = {stored_byte_quota.RESOURCE: size}
+    stored = {stored_byte_usage.RESOURCE: size}
     if draft.clear is not draft.stored:
         size = sum(len(item.body) for item in draft.clear)
     pending = {pending_byte_quota.RESOURCE: size}

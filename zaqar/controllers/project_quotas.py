@@ -10,7 +10,7 @@ from zaqar import control_character_patterns
 from zaqar.controllers import (
     pending_byte_quota,
     quota_limit_sources,
-    stored_byte_quota,
+    stored_byte_usage,
     subscription_expiry_and_count_records,
     websocket_connection_quota,
 )
@@ -127,7 +127,7 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         'subscriptions': subscription_expiry_and_count_records.count(
             store, project
         ),
-        'message_bytes': stored_byte_quota.held(ctx.catalogue, project)
+        'message_bytes': stored_byte_usage.held(ctx.catalogue, project)
         if ctx.usage is not None
         else None,
         'delivery_bytes': pending_byte_quota.pending(ctx.catalogue, project)

@@ -16,8 +16,8 @@ from zaqar.controllers import (
     reserved_metadata,
     subscription_records,
 )
+from zaqar.controllers.api_limits_and_defaults import page_size
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.name_validation import MAX_NAME
 from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound

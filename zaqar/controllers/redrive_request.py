@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers.name_validation import is_name
-from zaqar.controllers.redrive_filter import (
+from zaqar.controllers.redrive_filter_parsing import compiled
+from zaqar.controllers.redrive_member_checks import (
     MOST,
     check_names,
-    compiled,
     number,
 )
 from zaqar.errors import InvalidRequest

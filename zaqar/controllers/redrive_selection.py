@@ -4,7 +4,7 @@
 from zaqar.controllers import message_extras_codec
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.controllers.message_extras_codec import DeadLetter
-from zaqar.controllers.redrive_filter import compiled
+from zaqar.controllers.redrive_filter_parsing import compiled
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.objects import Kind, Message, Scope
 

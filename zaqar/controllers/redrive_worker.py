@@ -7,7 +7,7 @@ import threading
 
 from zaqar.controllers import redrive_lease, redrive_records
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.redrive_run import PAUSE, Run
+from zaqar.controllers.redrive_batches import PAUSE, Run
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Scope
 

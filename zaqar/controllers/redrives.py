@@ -2,7 +2,7 @@
 """Redrives: messages of a dead-letter queue go back, or elsewhere.
 
 Requests only record them; notifiers do the work: see
-:mod:`zaqar.controllers.redrive_run`.
+:mod:`zaqar.controllers.redrive_batches`.
 """
 
 import time

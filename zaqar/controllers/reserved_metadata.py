@@ -9,7 +9,7 @@ from zaqar.controllers import (
     retry_policy_validation,
     sqs_fifo_queue_rules,
 )
-from zaqar.controllers.configured_limits import MIN_TTL, Limits
+from zaqar.controllers.api_limits_and_defaults import MIN_TTL, Limits
 from zaqar.controllers.json_integer_check import is_int
 from zaqar.controllers.name_validation import is_name
 from zaqar.microversion_constants import V2_1, Version

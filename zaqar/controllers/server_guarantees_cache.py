@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cache of the guarantees of servers, as they were read a moment ago."""
+"""A cache of the guarantees of servers, as read within the last minute."""
 
 import time
 from collections.abc import Callable

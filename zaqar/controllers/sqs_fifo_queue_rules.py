@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras_codec, metadata_value_check
+from zaqar.controllers import message_extras_codec, struct_conversion_fault
 from zaqar.controllers.body_as_text import text_of
 from zaqar.errors import InvalidRequest
 from zaqar.objects import NewMessage
@@ -36,7 +36,7 @@ class Fifo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def fault(value: Any) -> str | None:
     """Return what is wrong with a value of the key."""
-    return metadata_value_check.fault(METADATA, value, Fifo)
+    return struct_conversion_fault.fault(METADATA, value, Fifo)
 
 
 def ordered(

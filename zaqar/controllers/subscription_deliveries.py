@@ -15,8 +15,8 @@ from zaqar.controllers import (
     time_parsing,
 )
 from zaqar.controllers import subscription_records as records
+from zaqar.controllers.api_limits_and_defaults import page_size
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.delivery_attempt_history import OUTCOMES, Attempt
 from zaqar.controllers.outbox_notices import ReplayRequest, ResendRequest
 from zaqar.controllers.pending_delivery_counts import Counts, Waiting

@@ -18,7 +18,7 @@ from zaqar.controllers import (
     trust_interface,
     webhook_secret_format,
 )
-from zaqar.controllers.configured_limits import MIN_TTL, Limits
+from zaqar.controllers.api_limits_and_defaults import MIN_TTL, Limits
 from zaqar.controllers.name_validation import is_name
 from zaqar.errors import InvalidRequest
 

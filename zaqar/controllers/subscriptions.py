@@ -24,8 +24,8 @@ from zaqar.controllers import (
 )
 from zaqar.controllers import subscription_records as records
 from zaqar.controllers import subscription_validation as validate
+from zaqar.controllers.api_limits_and_defaults import page_size
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.result_types import Subscribed, SubscriptionPage
 from zaqar.controllers.url_signatures import shown
 from zaqar.errors import Conflict, InvalidRequest

@@ -25,11 +25,11 @@ from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.identity import Identity
 from zaqar.keystone import (
-    service_hosts_that_webhooks_may_reach,
+    service_hosts_for_webhooks_and_trust_tokens,
     service_session,
     trustor_checks,
 )
-from zaqar.keystone.service_hosts_that_webhooks_may_reach import HostPort
+from zaqar.keystone.service_hosts_for_webhooks_and_trust_tokens import HostPort
 from zaqar.keystone.trustor_checks import Trustor, trustor
 
 LOG = logging.getLogger(__name__)
@@ -193,8 +193,8 @@ class KeystoneTrusts:
         token = Token(
             access.auth_token,
             access.expires.timestamp(),
-            service_hosts_that_webhooks_may_reach.served(entries),
-            service_hosts_that_webhooks_may_reach.exempt(entries),
+            service_hosts_for_webhooks_and_trust_tokens.served(entries),
+            service_hosts_for_webhooks_and_trust_tokens.exempt(entries),
         )
         with self._lock:
             self._tokens[trust_id] = token

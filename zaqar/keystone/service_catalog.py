@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from zaqar import config_loading
 from zaqar.keystone import service_session
-from zaqar.keystone.service_hosts_that_webhooks_may_reach import (
+from zaqar.keystone.service_hosts_for_webhooks_and_trust_tokens import (
     HostPort,
     exempt,
 )

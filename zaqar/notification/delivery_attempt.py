@@ -19,6 +19,9 @@ from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.notification import confirmation_request_content, notifier_metrics
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
+from zaqar.notification.delivery_statistics_and_attempts_writer import (
+    DeliveryRecorder,
+)
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import (
     THREADS,
@@ -26,9 +29,6 @@ from zaqar.notification.sender_interface import (
     Outcome,
     Sender,
     Verdict,
-)
-from zaqar.notification.subscription_delivery_statistics import (
-    DeliveryStatistics,
 )
 from zaqar.objects import Subscription
 
@@ -55,7 +55,7 @@ class Attempts:
         ctx: Context,
         senders: Mapping[str, Sender],
         subscriptions: SubscriptionLookup,
-        statistics: DeliveryStatistics,
+        statistics: DeliveryRecorder,
         *,
         encrypted_over_http: bool = False,
         endpoints: Callable[[], PublicEndpoints] = PublicEndpoints,

@@ -36,14 +36,14 @@ from zaqar.notification.delivery_decision import (
     Remove,
     Retry,
 )
+from zaqar.notification.delivery_statistics_and_attempts_writer import (
+    DeliveryRecorder,
+)
 from zaqar.notification.due_delivery_counts import DueDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.subscription_delivery_statistics import (
-    DeliveryStatistics,
-)
 from zaqar.objects import Subscription
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
@@ -71,7 +71,7 @@ class DecisionWriter:
         self,
         ctx: Context,
         subscriptions: SubscriptionLookup,
-        statistics: DeliveryStatistics,
+        statistics: DeliveryRecorder,
         count: Count = count_nothing,
         due: DueDeliveries | None = None,
     ) -> None:

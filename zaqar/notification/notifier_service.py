@@ -26,14 +26,14 @@ from zaqar.notification import (
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_loop import DeliveryLoop
+from zaqar.notification.delivery_statistics_and_attempts_writer import (
+    DeliveryRecorder,
+)
 from zaqar.notification.outbox_worker import OutboxWorker
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.shared_websocket_deliveries import WebSocketDeliveries
-from zaqar.notification.subscription_delivery_statistics import (
-    DeliveryStatistics,
-)
 
 LOG = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Notifier:
         self._senders = (
             sender_plugins.senders(settings) if senders is None else senders
         )
-        self._statistics = DeliveryStatistics(
+        self._statistics = DeliveryRecorder(
             ctx.catalogue.management,
             lambda pool, ids: copies_for_resend.discard(
                 ctx.catalogue.outboxes(), pool, ids

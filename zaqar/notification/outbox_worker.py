@@ -14,7 +14,7 @@ from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.notification import (
     fanout,
     notifier_metrics,
-    pending_limit_per_project,
+    pending_counts_and_limit_per_project,
 )
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claims_on_pending_deliveries import (
@@ -23,6 +23,9 @@ from zaqar.notification.claims_on_pending_deliveries import (
 )
 from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
+from zaqar.notification.delivery_statistics_and_attempts_writer import (
+    DeliveryRecorder,
+)
 from zaqar.notification.due_delivery_counts import DueDeliveries
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_fairness_between_projects import (
@@ -33,9 +36,6 @@ from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.referenced_notices import ReferencedNotices
-from zaqar.notification.subscription_delivery_statistics import (
-    DeliveryStatistics,
-)
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.watchable_store import Watch
 
@@ -87,7 +87,7 @@ class OutboxWorker:
         ctx: Context,
         deliveries: DeliveryLoop,
         subscriptions: SubscriptionLookup,
-        statistics: DeliveryStatistics,
+        statistics: DeliveryRecorder,
         byte_counter: PendingByteCounter,
         max_per_project: int,
     ) -> None:
@@ -137,7 +137,9 @@ class OutboxWorker:
     def facts(self) -> Mapping[str, Any]:
         """Return what waited in the store at the last count, and for whom."""
         store = self._open()
-        counts = pending_limit_per_project.count(self._ctx.cipher, store)
+        counts = pending_counts_and_limit_per_project.count(
+            self._ctx.cipher, store
+        )
         largest = sorted(counts.items(), key=lambda item: -item[1][0])
         now = store.clock.now()
         return {
@@ -331,7 +333,7 @@ class OutboxWorker:
         if not pending:
             self._byte_counter.note_empty(self.name)
         if waiting > self._max_per_project:
-            pending_limit_per_project.trim(
+            pending_counts_and_limit_per_project.trim(
                 self._ctx.cipher,
                 store,
                 self._max_per_project,

@@ -21,11 +21,11 @@ from zaqar.notification import notifier_metrics
 from zaqar.notification.cached_subscription_lookup import CACHE_SECONDS
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_decision_writer import DecisionWriter
+from zaqar.notification.delivery_statistics_and_attempts_writer import (
+    DeliveryRecorder,
+)
 from zaqar.notification.pending_delivery import Socket, delivery_id
 from zaqar.notification.sender_interface import Outcome, Sender, Verdict
-from zaqar.notification.subscription_delivery_statistics import (
-    DeliveryStatistics,
-)
 from zaqar.objects import Scope, Subscription
 
 #: Maximum number of queues whose subscriptions are cached.
@@ -48,7 +48,7 @@ class WebSocketDeliveries:
         self,
         ctx: Context,
         sender: Sender | None,
-        statistics: DeliveryStatistics,
+        statistics: DeliveryRecorder,
         read: Callable[..., Awaitable[Any]],
     ) -> None:
         self._ctx = ctx

@@ -2,7 +2,8 @@
 """Open stores of pools, and pings that show whether they answer.
 
 A queue in a pool that is down fails for as long as the pool does. Hence a pool
-is pinged before it gets a queue, every few seconds and by one thread.
+is pinged before it gets a queue, if that was not done within the last seconds,
+and by one thread at a time. A health check pings all stores.
 """
 
 from __future__ import annotations

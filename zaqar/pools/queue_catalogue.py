@@ -28,7 +28,7 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.objects import Queue, Record, Scope
-from zaqar.pools import open_stores_and_pings, queue_records
+from zaqar.pools import open_stores_and_pings, queue_record_conversion
 from zaqar.pools.queue_record_cache import QueueRecordCache
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
@@ -150,7 +150,7 @@ class Catalogue:
                 scope.kind,
                 scope.project,
                 scope.name,
-                queue_records.data(queue),
+                queue_record_conversion.data(queue),
             ):
                 return self._is_created(self._cache.add(queue)), True
             existing = self.read(scope)
@@ -336,7 +336,7 @@ class Catalogue:
         successor = self._next_incarnation(queue)
         # Recorded first, so that no deletion can miss it.
         key = (SUCCESSOR, queue.qid, successor.qid)
-        self.management.create(*key, queue_records.data(successor))
+        self.management.create(*key, queue_record_conversion.data(successor))
         if not self._write(successor) and not self._is_recorded(successor):
             self.management.delete(*key)
             self._discard(successor)
@@ -365,7 +365,7 @@ class Catalogue:
     def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         """Return a queue to be recorded."""
         now = self.management.clock.now()
-        return queue_records.fresh(scope, metadata, now)
+        return queue_record_conversion.fresh(scope, metadata, now)
 
     def _is_created(self, queue: Queue) -> Queue:
         if self.created is not None:
@@ -379,7 +379,7 @@ class Catalogue:
         return structs.replace(queue, qid=secrets.token_hex(16), origin='')
 
     def from_record(self, scope: Scope, record: Record) -> Queue:
-        return queue_records.queue(scope, record)
+        return queue_record_conversion.queue(scope, record)
 
     def _write(self, queue: Queue) -> bool:
         """Record a queue unless its record has changed since it was read."""
@@ -388,7 +388,7 @@ class Catalogue:
             scope.kind,
             scope.project,
             scope.name,
-            queue_records.data(queue),
+            queue_record_conversion.data(queue),
             version=queue.version,
         )
         self.forget(scope)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from oslo_config import cfg
 
 from zaqar.api import client_project_queue_checks
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.time_parsing import parse_iso_8601
 from zaqar.controllers.url_signatures import Grant, Signer, fingerprint_of
 from zaqar.errors import ConfigurationError, InvalidRequest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Validation of tokens by keystonemiddleware, for every transport."""
+"""Validation of tokens by keystonemiddleware, for HTTP and WebSockets."""
 
 from __future__ import annotations
 

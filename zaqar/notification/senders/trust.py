@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from zaqar import config_loading
 from zaqar.controllers import trust_interface
 from zaqar.daemon_threads import DaemonThreads
-from zaqar.keystone.service_hosts_that_webhooks_may_reach import HostPort
+from zaqar.keystone.service_hosts_for_webhooks_and_trust_tokens import HostPort
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.settings import NotificationSettings

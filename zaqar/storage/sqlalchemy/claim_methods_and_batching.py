@@ -14,9 +14,9 @@ from msgspec import structs
 from zaqar.objects import Claim
 from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
 from zaqar.storage.sqlalchemy import (
-    claiming,
+    claiming_in_several_statements,
     claims_sharing_transactions,
-    group_waking,
+    groups_with_ended_claims_or_delays,
     single_statement_claims,
     stored_claims,
 )
@@ -63,7 +63,9 @@ class Claims:
             return self.make_alone(request)
         now = request.lifetime['now']
         make = partial(self._make, request)
-        return group_waking.run(self._database, request.qid, now, make)
+        return groups_with_ended_claims_or_delays.run(
+            self._database, request.qid, now, make
+        )
 
     def make_alone(
         self, request: ClaimRequest, only: Sequence[str] | None = None
@@ -73,8 +75,10 @@ class Claims:
         :param only: ids of the messages that it may get
         """
         try:
-            return self._database.write(claiming.claim, request, only)
-        except claiming.RepeatedClaimError:
+            return self._database.write(
+                claiming_in_several_statements.claim, request, only
+            )
+        except claiming_in_several_statements.RepeatedClaimError:
             return self._database.read(stored_claims.repeated, request)
 
     def _make(self, request: ClaimRequest, passes_woken: bool) -> Claim | None:

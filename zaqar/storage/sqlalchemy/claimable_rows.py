@@ -6,7 +6,7 @@ its delay has passed and it was not updated since: those are found by a second
 query, which is usually empty. Rows that a rival has locked are skipped.
 
 Where it is one of a group, the group must go on before: on SQLite at once, on
-servers see :mod:`.group_waking`.
+servers see :mod:`.groups_with_ended_claims_or_delays`.
 
 Of a group there is only the first message among them; the next ones, which
 may be taken with it, are in :mod:`.claimable_rows_of_groups`.
@@ -18,8 +18,13 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import dialect_clauses, group_waking
-from zaqar.storage.sqlalchemy.group_waking import WokenGroupsError
+from zaqar.storage.sqlalchemy import (
+    dialect_clauses,
+    groups_with_ended_claims_or_delays,
+)
+from zaqar.storage.sqlalchemy.groups_with_ended_claims_or_delays import (
+    WokenGroupsError,
+)
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, group_of, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
@@ -283,7 +288,9 @@ def _with_woken(
         if is_server:
             return None
         # Which of their groups are free is not to be seen in them alone.
-        group_waking.wake(session, wanted.queue, wanted.values)
+        groups_with_ended_claims_or_delays.wake(
+            session, wanted.queue, wanted.values
+        )
         free = session.all(wanted.select(session, FREE), wanted.values)
         # Those that it has hidden may have kept others from being found.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from zaqar.objects import Claim
 from zaqar.storage.group_commit import Sharing
-from zaqar.storage.sqlalchemy import claiming, stored_claims
+from zaqar.storage.sqlalchemy import (
+    claiming_in_several_statements,
+    stored_claims,
+)
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
     Taken,
 )
-from zaqar.storage.sqlalchemy.claiming import Share
+from zaqar.storage.sqlalchemy.claiming_in_several_statements import Share
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 
 
@@ -47,9 +50,10 @@ def claim(
             for request in requests
         ]
     session.later_many(
-        claiming.INSERT_CLAIM, [share.values for share in shares.values()]
+        claiming_in_several_statements.INSERT_CLAIM,
+        [share.values for share in shares.values()],
     )
-    claiming.hold(session, [*shares.values()])
+    claiming_in_several_statements.hold(session, [*shares.values()])
     return [
         share.claim()
         if (share := shares.pop((request.qid, request.claim_id), None))

@@ -4,7 +4,7 @@
 import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy.connection_settings import BACKENDS
+from zaqar.storage.sqlalchemy.pooler_and_connection_options import BACKENDS
 
 #: The DBAPI drivers whose errors error_classification.py knows.
 _DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oslo_config import cfg
 
 from zaqar.storage.driver_declaration import Capability, Driver
-from zaqar.storage.sqlalchemy.connection_settings import (
+from zaqar.storage.sqlalchemy.pooler_and_connection_options import (
     BACKENDS,
     Pooler,
     SqlConnectionSettings,

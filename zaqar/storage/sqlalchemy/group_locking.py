@@ -15,7 +15,8 @@ the first message of the group becomes free.
 Whoever frees, removes or adds messages of a group locks its first row before,
 whatever state that is in. Rows are locked in this order: the queue's, the
 first ones of groups by their keys, messages. Claims wait for none of these,
-but may wait for others to let woken groups go on; see :mod:`.group_waking`.
+but may wait for others to let woken groups go on; see
+:mod:`.groups_with_ended_claims_or_delays`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -32,16 +32,16 @@ from zaqar.storage.sqlalchemy import (
     claim_renewal_and_release,
     claim_request,
     free_message_counts_and_wake_times,
-    group_waking,
-    held_bytes,
+    groups_with_ended_claims_or_delays,
     message_count_estimate,
     message_deletion,
     message_queries,
     popping,
+    queue_byte_counts,
     queue_row,
     queue_statistics,
     server_guarantees,
-    settling_by_deletion_only,
+    settling_by_deletion_on_sqlite_and_mariadb,
     settling_in_several_statements,
     single_statement_settling,
     stored_claims,
@@ -175,7 +175,7 @@ class SqlMessageStore(base.MessageStore):
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         write = partial(self._database.write, popping.pop, qid, now, limit)
-        return group_waking.run(
+        return groups_with_ended_claims_or_delays.run(
             self._database,
             qid,
             now,
@@ -247,9 +247,11 @@ class SqlMessageStore(base.MessageStore):
         elif self._dialect == 'sqlite' or (
             self._database.takes_compounds and qid not in self._grouped
         ):
-            with suppress(settling_by_deletion_only.OtherwiseError):
+            with suppress(
+                settling_by_deletion_on_sqlite_and_mariadb.OtherwiseError
+            ):
                 return self._database.write(
-                    settling_by_deletion_only.settle, *call
+                    settling_by_deletion_on_sqlite_and_mariadb.settle, *call
                 )
         return self._grouped.run(
             qid, settle, partial(write, takes_groups=True)
@@ -272,8 +274,8 @@ class SqlMessageStore(base.MessageStore):
 
     def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
         counts: dict[str, Stats] = {}
-        for start in range(0, len(qids), held_bytes.CHUNK):
-            chunk = qids[start : start + held_bytes.CHUNK]
+        for start in range(0, len(qids), queue_byte_counts.CHUNK):
+            chunk = qids[start : start + queue_byte_counts.CHUNK]
             read = queue_statistics.stats_of
             counts |= self._database.read(read, chunk, now)
         return [counts.get(qid, Stats()) for qid in qids]
@@ -287,15 +289,15 @@ class SqlMessageStore(base.MessageStore):
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
         total = 0
         uncounted: list[str] = []
-        for start in range(0, len(qids), held_bytes.CHUNK):
-            chunk = qids[start : start + held_bytes.CHUNK]
-            some, more = self._database.read(held_bytes.read, chunk)
+        for start in range(0, len(qids), queue_byte_counts.CHUNK):
+            chunk = qids[start : start + queue_byte_counts.CHUNK]
+            some, more = self._database.read(queue_byte_counts.read, chunk)
             total += some
             uncounted += more
-        for qid in uncounted[: held_bytes.MOST_BEGUN]:
+        for qid in uncounted[: queue_byte_counts.MOST_BEGUN]:
             with suppress(QueueGone):
                 total += self._database.write(
-                    held_bytes.begin_counting, qid, now
+                    queue_byte_counts.begin_counting, qid, now
                 )
         return total
 

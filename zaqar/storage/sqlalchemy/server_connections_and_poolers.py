@@ -21,11 +21,11 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
     pymysql_connection,
 )
-from zaqar.storage.sqlalchemy.connection_settings import Pooler
 from zaqar.storage.sqlalchemy.driver_arguments import (
     CONNECT_TIMEOUT,
     number_or_none,
 )
+from zaqar.storage.sqlalchemy.pooler_and_connection_options import Pooler
 
 LOG = logging.getLogger(__name__)
 

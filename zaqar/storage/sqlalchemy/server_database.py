@@ -21,7 +21,9 @@ from zaqar.storage.sqlalchemy import (
     server_connections_and_poolers,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
-from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
+from zaqar.storage.sqlalchemy.pooler_and_connection_options import (
+    SqlConnectionSettings,
+)
 from zaqar.storage.sqlalchemy.retries import (
     ConflictError,
     ConnectionLostError,

@@ -14,7 +14,9 @@ from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
 )
-from zaqar.storage.sqlalchemy.group_waking import WokenGroupsError
+from zaqar.storage.sqlalchemy.groups_with_ended_claims_or_delays import (
+    WokenGroupsError,
+)
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     IN_GROUP,
@@ -238,7 +240,7 @@ def claim_ungrouped(
 
 
 def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
-    """Claim messages; see :func:`zaqar.storage.sqlalchemy.claiming.claim`.
+    """Claim messages; see :func:`.claiming_in_several_statements.claim`.
 
     :raises WokenGroupsError: some groups must go on before
     :raises IncompleteSearchError: it must be done in the other way

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from zaqar import store_clock
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import Limits
 from zaqar.identity import Identity
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -7,9 +7,9 @@ import pytest
 from msgspec import structs
 
 from zaqar.controllers import claims_of_readable_messages
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import KeyMissing
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.probe import Hand, bodies

@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from zaqar.api import policy_rules_and_enforcer
+from zaqar.api import oslo_policy_registration
 
 _BIN = pathlib.Path(sys.executable).parent
 
@@ -33,7 +33,7 @@ def test_the_policy_generator_prints_every_default() -> None:
     )
     assert rules == {
         rule.name: rule.check_str
-        for rule in policy_rules_and_enforcer.list_rules()
+        for rule in oslo_policy_registration.list_rules()
     }
 
 

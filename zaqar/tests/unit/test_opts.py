@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 import zaqar
 from zaqar import opts
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.notification import settings as notification
 from zaqar.transport.websocket import settings as websocket
 

@@ -14,7 +14,7 @@ from zaqar.api import body_size_errors
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Body
 from zaqar.api.requests_with_wait import Postponable
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport import caller_identity, sqs_path
 from zaqar.transport.request_turn_and_wait import TURN, Turn
@@ -30,7 +30,10 @@ from zaqar.transport.sqs.action_table import ACTIONS
 from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 from zaqar.transport.sqs.callers import Prover
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.wsgi import log_context, request_reading
+from zaqar.transport.wsgi import (
+    header_checks_query_and_body_reading,
+    log_context,
+)
 from zaqar.transport.wsgi.middleware import GLOBAL_ID_KEY
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
@@ -165,7 +168,7 @@ class Application:
     def _read(self, environ: Environ) -> bytes:
         """Return the body of a request."""
         try:
-            received = request_reading.read_body(
+            received = header_checks_query_and_body_reading.read_body(
                 environ, self._body, self._longest
             )
             if received is not None and received.size > self._longest:

@@ -13,7 +13,7 @@ import msgspec
 
 from zaqar.controllers import allowed_dead_letter_sources, sqs_fifo_queue_rules
 from zaqar.controllers.allowed_dead_letter_sources import Allowed
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.result_types import Counted
 from zaqar.controllers.sqs_fifo_queue_rules import Fifo
 from zaqar.transport.sqs import (

@@ -13,7 +13,23 @@ from zaqar.transport.request_turn_and_wait import Turn
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )
-from zaqar.transport.websocket.connection_commands import (
+from zaqar.transport.websocket.connection_limits import Admission
+from zaqar.transport.websocket.connection_state_machine import (
+    RESTART,
+    ClientSocket,
+    Connection,
+)
+from zaqar.transport.websocket.followed_queues_of_connection import (
+    ConnectionStreams,
+)
+from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
+from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.http_request_handler import HttpRequests
+from zaqar.transport.websocket.open_connection import OpenConnection
+from zaqar.transport.websocket.queue_feeds import QueueFeeds
+from zaqar.transport.websocket.settings import Settings
+from zaqar.transport.websocket.slow_readers import SlowReaders
+from zaqar.transport.websocket.state_machine_commands import (
     BeginStream,
     Close,
     Command,
@@ -28,20 +44,6 @@ from zaqar.transport.websocket.connection_commands import (
     Send,
     Write,
 )
-from zaqar.transport.websocket.connection_limits import Admission
-from zaqar.transport.websocket.connection_state_machine import (
-    RESTART,
-    ClientSocket,
-    Connection,
-)
-from zaqar.transport.websocket.connection_streams import ConnectionStreams
-from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
-from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.http_request_handler import HttpRequests
-from zaqar.transport.websocket.open_connection import OpenConnection
-from zaqar.transport.websocket.queue_feeds import QueueFeeds
-from zaqar.transport.websocket.settings import Settings
-from zaqar.transport.websocket.slow_readers import SlowReaders
 from zaqar.transport.websocket.subscription_cleanup import SubscriptionCleanup
 from zaqar.transport.websocket.worker_threads import Workers
 

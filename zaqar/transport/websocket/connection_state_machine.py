@@ -15,7 +15,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from zaqar.transport.large_page_fairness import LARGE
-from zaqar.transport.websocket.connection_commands import (
+from zaqar.transport.websocket.frame_and_answer_types import (
+    Frame,
+    FrameAnswer,
+    OwnedSubscription,
+)
+from zaqar.transport.websocket.state_machine_commands import (
     BeginStream,
     Close,
     Command,
@@ -29,11 +34,6 @@ from zaqar.transport.websocket.connection_commands import (
     Reading,
     Send,
     Write,
-)
-from zaqar.transport.websocket.frame_and_answer_types import (
-    Frame,
-    FrameAnswer,
-    OwnedSubscription,
 )
 
 #: Frames that may wait behind the one that is handled ...

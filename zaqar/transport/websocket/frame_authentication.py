@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from zaqar.api import websocket_frame_arguments
 from zaqar.api.operation import Operation
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.signed_url_creation import PATHS
 from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError

@@ -6,10 +6,10 @@ import functools
 from collections.abc import Sequence
 
 from zaqar.transport.websocket import frame_codecs, rfc6455_fast_path
-from zaqar.transport.websocket.connection_commands import Write
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import Pushed
 from zaqar.transport.websocket.frame_and_answer_types import Frame
+from zaqar.transport.websocket.state_machine_commands import Write
 
 #: Bytes of messages beyond which the loop does not encode them itself.
 _LONG = 64 * 1024

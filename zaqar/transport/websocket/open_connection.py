@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zaqar.transport.request_turn_and_wait import Turn
-from zaqar.transport.websocket.connection_commands import Command
 from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
 )
-from zaqar.transport.websocket.connection_streams import ConnectionStreams
+from zaqar.transport.websocket.followed_queues_of_connection import (
+    ConnectionStreams,
+)
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.session import Session
+from zaqar.transport.websocket.state_machine_commands import Command
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_middleware import cors
 
 from zaqar import options_as_dataclass_fields
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.errors import ConfigurationError
 from zaqar.options_as_dataclass_fields import Network, networks, option
 from zaqar.transport.websocket.recent_stream_events import MOST_TOGETHER

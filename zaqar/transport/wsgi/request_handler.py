@@ -25,8 +25,8 @@ from zaqar.transport import caller_identity
 from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.wsgi import (
     event_stream_requests,
+    header_checks_query_and_body_reading,
     microversion_headers,
-    request_reading,
     response_views,
     router,
     waiting_requests_in_threads,
@@ -107,18 +107,19 @@ class RootController:
             path = path.encode('latin-1').decode('utf-8', 'replace')
         match = router.match(self._trees[version], path)
         if 'CONTENT_TYPE' in environ and environ['CONTENT_TYPE'] != JSON:
-            request_reading.refuse_form(environ)
+            header_checks_query_and_body_reading.refuse_form(environ)
         methods, operation = match.node.methods, None
         if method in methods:
             operation = methods[method]
         stream = None
         if (
             'HTTP_ACCEPT' in environ
-            and environ['HTTP_ACCEPT'] not in request_reading.ACCEPTED
+            and environ['HTTP_ACCEPT']
+            not in header_checks_query_and_body_reading.ACCEPTED
         ):
             stream = event_stream_requests.chosen(operation, environ)
             if stream is None:
-                request_reading.check_accept(environ)
+                header_checks_query_and_body_reading.check_accept(environ)
         identity = self._callers.identity(environ, needs_client=stream is None)
         values = match.values
         scope = client_project_queue_checks.take_scope(
@@ -141,14 +142,16 @@ class RootController:
             identity,
             scope=scope,
             path=values,
-            values=request_reading.query(query)
+            values=header_checks_query_and_body_reading.query(query)
             if query
-            else request_reading.NO_QUERY,
+            else header_checks_query_and_body_reading.NO_QUERY,
             version=version,
         )
         if _IDEMPOTENCY_KEY in environ:
             run = functools.partial(run, key=environ[_IDEMPOTENCY_KEY])
-        read_body = functools.partial(request_reading.read_body, environ)
+        read_body = functools.partial(
+            header_checks_query_and_body_reading.read_body, environ
+        )
         view = response_views.VIEWS[version][operation.name]
         if turn is not None:
             if turn.is_taken:
@@ -186,7 +189,9 @@ class RootController:
         environ: Environ,
     ) -> Response:
         """Begin a stream; the ``Accept`` header has named the version."""
-        values = request_reading.query(environ.get('QUERY_STRING', ''))
+        values = header_checks_query_and_body_reading.query(
+            environ.get('QUERY_STRING', '')
+        )
         start = self._dispatcher.run(
             stream,
             identity,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from zaqar.controllers.redrive_run import Run
+from zaqar.controllers.redrive_batches import Run
 from zaqar.microversion_constants import V2_0, V2_1
 from zaqar.objects import Scope
 from zaqar.tests.contract.caller import Died, Mortal

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import policy_rules_and_enforcer
+from zaqar.api import oslo_policy_registration
 from zaqar.api.operation_declarations import topics
 from zaqar.tests.functional.http.client import PATCH, Api
 
@@ -167,6 +167,4 @@ def test_rules_of_topics_are_those_that_operators_know() -> None:
         'topics:stats',
         'topics:purge',
     }
-    assert own <= {
-        rule.name for rule in policy_rules_and_enforcer.list_rules()
-    }
+    assert own <= {rule.name for rule in oslo_policy_registration.list_rules()}

@@ -22,9 +22,9 @@ from zaqar.controllers import (
     subscription_deliveries,
     subscriptions,
 )
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.rate_limits import Throttle

@@ -21,13 +21,13 @@ from zaqar.notification.claims_on_pending_deliveries import (
     PendingClaims,
 )
 from zaqar.notification.delivery_decision_writer import DecisionWriter
+from zaqar.notification.delivery_statistics_and_attempts_writer import (
+    DeliveryRecorder,
+)
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_fairness_between_projects import ProjectShares
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.subscription_delivery_statistics import (
-    DeliveryStatistics,
-)
 from zaqar.objects import Scope
 from zaqar.storage.base import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
@@ -66,7 +66,7 @@ class Claims:
         self._writer = DecisionWriter(
             rig.ctx,
             SubscriptionLookup(rig.ctx),
-            DeliveryStatistics(rig.management),
+            DeliveryRecorder(rig.management),
         )
 
     def take(self) -> Sequence[ClaimedDelivery]:

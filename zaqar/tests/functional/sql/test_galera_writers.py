@@ -18,7 +18,7 @@ from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     claim_request,
     claimable_rows,
-    claiming,
+    claiming_in_several_statements,
     claims_sharing_transactions,
     driver,
     migrations,
@@ -270,7 +270,7 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
         if together:
             claim = claims_sharing_transactions.claim(session, [request])[0]
         else:
-            claim = claiming.claim(session, request)
+            claim = claiming_in_several_statements.claim(session, request)
         # What was put off is sent, even without a transaction.
         session.commit()
         return claim
@@ -282,7 +282,9 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
     # Without a transaction there are no locks, as after one whose end was
     # missed.
     run = server.read if is_undone_unnoticed else server.write
-    with contextlib.suppress(claiming.RepeatedClaimError):
+    with contextlib.suppress(
+        claiming_in_several_statements.RepeatedClaimError
+    ):
         run(work)
     claims += filter(None, [one.claimed(request.claim_id)])
     taken = [body for claim in claims for body in bodies(claim.messages)]

@@ -23,8 +23,8 @@ from zaqar.storage.sqlalchemy import (
     postgresql_watch,
     schema_revision,
 )
-from zaqar.storage.sqlalchemy.connection_settings import Pooler
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.pooler_and_connection_options import Pooler
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 from zaqar.tests.functional.redis.load import Load

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.api import client_project_queue_checks
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.errors import InvalidRequest
 from zaqar.objects import Kind, Scope
 

@@ -16,7 +16,7 @@ from zaqar.api import (
     microversions,
     openapi,
     operation_table,
-    policy_rules_and_enforcer,
+    oslo_policy_registration,
 )
 from zaqar.api.microversions import HEADER
 from zaqar.api.operation import PUBLIC, Operation, Param
@@ -88,12 +88,12 @@ def test_each_row_calls_a_function_that_takes_its_arguments(
 
 
 def test_one_rule_has_one_default() -> None:
-    names = [rule.name for rule in policy_rules_and_enforcer.rules()]
+    names = [rule.name for rule in oslo_policy_registration.rules()]
     assert len(set(names)) == len(names)
 
 
 def test_the_policy_names_are_those_that_operators_know() -> None:
-    names = {rule.name for rule in policy_rules_and_enforcer.list_rules()}
+    names = {rule.name for rule in oslo_policy_registration.list_rules()}
     assert {
         'context_is_admin',
         'admin_or_owner',

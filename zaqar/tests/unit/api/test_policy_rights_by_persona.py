@@ -10,8 +10,8 @@ from oslo_config import cfg
 
 from zaqar.api import (
     operation_table,
+    oslo_policy_registration,
     policy_rights_by_persona,
-    policy_rules_and_enforcer,
 )
 
 GUIDE = pathlib.Path(__file__).parents[4] / 'doc/source/configuration'
@@ -34,10 +34,10 @@ def test_the_table_has_each_operation() -> None:
 def test_without_the_new_defaults_all_but_administration_is_allowed() -> None:
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[])
-    policy_rules_and_enforcer.set_defaults(conf)
+    oslo_policy_registration.set_defaults(conf)
     assert conf.oslo_policy.enforce_new_defaults is False
     passed = policy_rights_by_persona.allowed(conf, new=False)
-    rules = policy_rules_and_enforcer.list_rules()
+    rules = oslo_policy_registration.list_rules()
     changed = [rule.name for rule in rules if rule.deprecated_rule]
     for persona in (
         *policy_rights_by_persona.PERSONAS,

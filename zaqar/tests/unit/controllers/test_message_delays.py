@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from zaqar.controllers import message_delays
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.errors import InvalidRequest
 from zaqar.store_clock import Clock
 

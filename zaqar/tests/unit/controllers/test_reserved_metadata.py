@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import reserved_metadata
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.microversion_constants import V2_0, V2_1, Version
 from zaqar.objects import Kind, Scope
 

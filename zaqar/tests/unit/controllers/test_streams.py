@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import streams
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.streams import BEGINNING, StreamStart
 from zaqar.errors import InvalidParameter, StoreUnavailable
 from zaqar.identity import Identity, SignedAccess

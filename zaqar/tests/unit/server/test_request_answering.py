@@ -19,7 +19,7 @@ from zaqar.transport.request_turn_and_wait import TURN
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.request_handler import PecanApplication
 from zaqar.transport.wsgi.responses import Response
-from zaqar.transport.wsgi.server import waiting_requests
+from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
 from zaqar.transport.wsgi.server.request_answering import Answering
 from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
@@ -192,7 +192,7 @@ def test_a_request_whose_client_has_gone_meanwhile_is_not_begun() -> None:
 def test_a_request_whose_client_loses_patience_is_not_begun(
     monkeypatch: pytest.MonkeyPatch, many: int, called: int
 ) -> None:
-    monkeypatch.setattr(waiting_requests, 'MANY', many)
+    monkeypatch.setattr(requests_waiting_for_their_turn, 'MANY', many)
     house = House(10)
     first, _, gone, last = (house.ask() for _ in range(4))
     gone.leave()
@@ -285,7 +285,9 @@ def test_a_body_is_refused_without_waiting(counts: Counts) -> None:
 def test_what_is_too_much_to_wait_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting_requests, 'MAX_WAITING_BYTES', 12_000)
+    monkeypatch.setattr(
+        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 12_000
+    )
     house = House(10)
     # It has a thread.
     house.ask()

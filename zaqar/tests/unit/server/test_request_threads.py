@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from zaqar.transport.wsgi.server import waiting_requests
+from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 
@@ -91,7 +91,9 @@ def test_projects_take_turns() -> None:
 def test_what_waits_holds_a_limited_number_of_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting_requests, 'MAX_WAITING_BYTES', 10)
+    monkeypatch.setattr(
+        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 10
+    )
     names = Names()
     assert names.put('first', 100)
     # A single one may hold as much as it needs.
@@ -106,7 +108,9 @@ def test_what_waits_holds_a_limited_number_of_bytes(
 def test_one_project_does_not_take_the_room_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting_requests, 'MAX_WAITING_BYTES', 10)
+    monkeypatch.setattr(
+        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 10
+    )
     names = Names()
     names.put('first')
 

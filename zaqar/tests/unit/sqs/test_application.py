@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.objects import Kind
 from zaqar.transport.large_page_fairness import Turns

@@ -24,7 +24,7 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
     pymysql_connection,
 )
-from zaqar.storage.sqlalchemy.connection_settings import Pooler
+from zaqar.storage.sqlalchemy.pooler_and_connection_options import Pooler
 from zaqar.storage.sqlalchemy.server_connections_and_poolers import Connector
 from zaqar.tests.contract.crowd import ends_within
 

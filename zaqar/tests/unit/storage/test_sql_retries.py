@@ -16,7 +16,9 @@ import sqlalchemy as sa
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.sqlalchemy import retries, server_database
-from zaqar.storage.sqlalchemy.connection_settings import SqlConnectionSettings
+from zaqar.storage.sqlalchemy.pooler_and_connection_options import (
+    SqlConnectionSettings,
+)
 from zaqar.storage.sqlalchemy.server_database import ServerDatabase
 
 

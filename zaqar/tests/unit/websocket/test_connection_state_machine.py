@@ -17,20 +17,6 @@ from hypothesis.stateful import (
 from zaqar.controllers.streams import StreamStart
 from zaqar.transport.large_page_fairness import Turns
 from zaqar.transport.request_turn_and_wait import Turn
-from zaqar.transport.websocket.connection_commands import (
-    BeginStream,
-    Close,
-    Command,
-    Drop,
-    EndStreams,
-    Expire,
-    Forget,
-    HandleFrame,
-    Ping,
-    Reading,
-    Send,
-    Write,
-)
 from zaqar.transport.websocket.connection_state_machine import (
     DEEP,
     EXPIRED,
@@ -46,6 +32,20 @@ from zaqar.transport.websocket.frame_and_answer_types import (
     FrameAnswer,
     OwnedStream,
     OwnedSubscription,
+)
+from zaqar.transport.websocket.state_machine_commands import (
+    BeginStream,
+    Close,
+    Command,
+    Drop,
+    EndStreams,
+    Expire,
+    Forget,
+    HandleFrame,
+    Ping,
+    Reading,
+    Send,
+    Write,
 )
 
 OWN = OwnedSubscription('a queue', 'an id')

@@ -12,7 +12,7 @@ import pytest
 from zaqar.api import operation_table
 from zaqar.api.microversions import HEADER
 from zaqar.api.operation import Param
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.microversion_constants import V2_0, V2_1, Version
 from zaqar.transport.websocket.frame_and_answer_types import Frame

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.api.microversions import HEADER
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.streams import StreamSource, StreamStart
 from zaqar.controllers.url_signatures import Signer
 from zaqar.identity import Identity

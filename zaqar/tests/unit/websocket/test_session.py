@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.api import operation_table
 from zaqar.api.dispatch import explained
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import StoreUnavailable
 from zaqar.transport.websocket.frame_and_answer_types import Frame

@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable
 
 from zaqar.loop_greenlets import Hub
-from zaqar.transport.wsgi.server import waiting_requests
+from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
 from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
-from zaqar.transport.wsgi.server.waiting_requests import WaitingRequests, Work
+from zaqar.transport.wsgi.server.requests_waiting_for_their_turn import (
+    RequestLine,
+    Work,
+)
 
 #: Bytes of the longest body of a request that the loop answers: to check and
 #: store more takes so long that the others would notice.
@@ -70,10 +73,10 @@ class RequestGreenlets:
         self._count = count
         self._threads = threads
         self._under_way = 0
-        self._waiting = WaitingRequests()
+        self._waiting = RequestLine()
 
     @property
-    def waiting(self) -> WaitingRequests:
+    def waiting(self) -> RequestLine:
         """Return what waits, for a greenlet or else for a thread."""
         own = self._waiting
         return own if own.count else self._threads.waiting
@@ -82,7 +85,7 @@ class RequestGreenlets:
     def are_crowded(self) -> bool:
         """Tell whether what comes now waits for long."""
         return (
-            self._waiting.count >= waiting_requests.MANY
+            self._waiting.count >= requests_waiting_for_their_turn.MANY
             or self._threads.are_crowded
         )
 

@@ -9,9 +9,12 @@ import queue
 import threading
 from collections.abc import Callable
 
-from zaqar.transport.wsgi.server import waiting_requests
+from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
 from zaqar.transport.wsgi.server.request_reader import Request
-from zaqar.transport.wsgi.server.waiting_requests import WaitingRequests, Work
+from zaqar.transport.wsgi.server.requests_waiting_for_their_turn import (
+    RequestLine,
+    Work,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -32,12 +35,12 @@ class RequestThreads:
         ]
         self._resting = list(range(count))
         self._lock = threading.Lock()
-        self.waiting = WaitingRequests()
+        self.waiting = RequestLine()
 
     @property
     def are_crowded(self) -> bool:
         """Tell whether what comes now waits for long."""
-        return self.waiting.count >= waiting_requests.MANY
+        return self.waiting.count >= requests_waiting_for_their_turn.MANY
 
     @property
     def are_idle(self) -> bool:

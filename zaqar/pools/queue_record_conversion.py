@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of queues, and the queues that they hold."""
+"""Conversion of queues to their records and back, in pools and without."""
 
 import secrets
 from collections.abc import Mapping

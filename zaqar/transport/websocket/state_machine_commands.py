@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of the state machine of a connection, for who owns its socket."""
+"""Commands of the state machine of a connection to who owns its socket."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics of deliveries per subscription, written at intervals."""
+"""Writes statistics and attempts of deliveries per subscription, at intervals.
+
+Stored copies of messages whose attempts are recorded no more are discarded.
+"""
 
 import logging
 import threading
@@ -33,7 +36,7 @@ _FAILURES, _SUCCESS = 'failures', 'success'
 Discard = Callable[[str, Sequence[str]], None]
 
 
-class DeliveryStatistics:
+class DeliveryRecorder:
     """Statistics in memory, added to the record of each subscription.
 
     :param discard: called for attempts that are recorded no more

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that wait for their turn to be begun.
+"""Requests that wait for their turn to be begun, in a thread or greenlet.
 
 Projects take turns, so that one with many requests does not hold up the
 others.
@@ -31,8 +31,8 @@ class _Owned:
         self.held = 0
 
 
-class WaitingRequests:
-    """What waits, for use by one thread at a time.
+class RequestLine:
+    """The requests that wait, for use by one thread at a time.
 
     What was woken takes turns with the rest: a message may wake thousands.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The streams of one WebSocket connection.
+"""Streams of one WebSocket connection: the queues that it follows.
 
 Everything here runs on the loop.
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts of services that webhooks may reach though they are not public."""
+"""Hosts of services in the catalog: for webhooks, and for tokens of trusts.
+
+Webhooks may reach some though they are not public (:func:`exempt`); the token
+of a trust is sent to no others (:func:`served`).
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of requests and objects, as operators configure them."""
+"""Limits, defaults and switches of the API, as operators configure them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _page(items: str) -> Any:
 @dataclass(frozen=True)
 @options_as_dataclass_fields.of(GROUP, enable_checksum=None)
 class Limits:
-    """Limits, by the names of their options.
+    """Limits, defaults and switches, by the names of their options.
 
     :ivar can_encrypt: whether there is a key; see :mod:`.body_encryption`
     """

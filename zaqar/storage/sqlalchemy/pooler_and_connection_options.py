@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How this process connects to an SQL server."""
+"""Options of connections to an SQL server: pooler, number, waits in Galera."""
 
 import enum
 from collections.abc import Mapping

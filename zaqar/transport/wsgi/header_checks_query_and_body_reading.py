@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading of requests: checks of headers, query and body."""
+"""Checks of the headers of requests, and reading of their query and body."""
 
 import functools
 import importlib

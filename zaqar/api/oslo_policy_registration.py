@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of the policy for oslo.policy, and the enforcer that has them."""
+"""Registration of policy rules with oslo.policy: an enforcer, and its tools."""
 
 import argparse
 from typing import Any

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deletion of messages of a claim with as few statements as possible (SQLite).
 
-Or in one round trip (MariaDB). Most of what is settled is deleted, all of it.
+Or in one round trip (MariaDB); on PostgreSQL :mod:`.single_statement_settling`
+does it. Most of what is settled is deleted, all of it.
 The rest is for :mod:`.settling_in_several_statements`.
 """
 

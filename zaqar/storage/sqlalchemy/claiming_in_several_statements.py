@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims, as they are made."""
+"""Claiming of messages in one transaction, by several statements."""
 
 from __future__ import annotations
 
