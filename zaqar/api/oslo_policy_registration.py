@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registration of policy rules with oslo.policy: an enforcer, and its tools."""
+"""Registration of policy rules with oslo.policy: an enforcer and its tools."""
 
 import argparse
 from typing import Any
