@@ -13,9 +13,9 @@ from pymongo.client_session import ClientSession
 
 from zaqar.objects import Act, Settlement
 from zaqar.storage.mongodb import (
-    claim_updates,
     document_layout,
     message_groups,
+    update_documents_for_claims_and_settling,
 )
 from zaqar.storage.mongodb.database import (
     MongoDatabase,
@@ -38,7 +38,9 @@ def settle(
     Should a rival get ahead, whose clock says that a hold is over, another
     query tells what it has got.
     """
-    held_by_claim = claim_updates.live_messages(queue, claim_id, now)
+    held_by_claim = update_documents_for_claims_and_settling.live_messages(
+        queue, claim_id, now
+    )
     rows = database.find(queue.messages, held_by_claim, {'og': 1})
     if not rows:
         return None
@@ -100,7 +102,9 @@ class _Work:
             updates.append(
                 pymongo.UpdateMany(
                     {'_id': {'$in': names}, **self.held_by_claim},
-                    claim_updates.settled_update(self.queue, item, self.now),
+                    update_documents_for_claims_and_settling.settled_update(
+                        self.queue, item, self.now
+                    ),
                 )
             )
             if item.seconds:

@@ -21,8 +21,11 @@ from zaqar.errors import StoreUnavailable
 from zaqar.objects import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import claim_updates, document_layout
-from zaqar.storage.mongodb.claim_updates import ClaimTerms
+from zaqar.storage.mongodb import (
+    document_layout,
+    update_documents_for_claims_and_settling,
+)
+from zaqar.storage.mongodb.claim_terms import ClaimTerms
 from zaqar.storage.mongodb.database import (
     CHUNK,
     MongoDatabase,
@@ -97,17 +100,21 @@ class Claimer:
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
         if not is_claim_id(claim_id):
             return False
-        where = claim_updates.live_messages(queue, claim_id, now)
+        where = update_documents_for_claims_and_settling.live_messages(
+            queue, claim_id, now
+        )
         row = self._database.step(queue.messages.find_one, where, {'_id': 1})
         return row is not None
 
     def renew(self, terms: ClaimTerms) -> bool:
         queue = terms.queue
-        where = claim_updates.live_messages(queue, terms.claim_id, terms.now)
+        where = update_documents_for_claims_and_settling.live_messages(
+            queue, terms.claim_id, terms.now
+        )
         result = self._database.step(
             queue.messages.update_many,
             where,
-            claim_updates.renew_update(terms),
+            update_documents_for_claims_and_settling.renew_update(terms),
         )
         queue.will_wake(terms.end)
         return result.matched_count > 0
@@ -117,7 +124,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             where,
-            claim_updates.free_update(queue),
+            update_documents_for_claims_and_settling.free_update(queue),
         )
 
     def pop(self, queue: CachedQueue, now: int, limit: int) -> list[Message]:
@@ -190,7 +197,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             {'_id': {'$in': ids}, **where},
-            claim_updates.free_update(queue),
+            update_documents_for_claims_and_settling.free_update(queue),
         )
 
     def _take(
@@ -214,7 +221,9 @@ class Claimer:
             count = self._database.step(
                 messages.update_one,
                 {'_id': one, **free},
-                claim_updates.claim_update(terms, guard),
+                update_documents_for_claims_and_settling.claim_update(
+                    terms, guard
+                ),
             ).matched_count
             if not count:
                 return 0
@@ -223,7 +232,9 @@ class Claimer:
             count += self._database.step(
                 messages.update_many,
                 where,
-                claim_updates.claim_update(terms, {}),
+                update_documents_for_claims_and_settling.claim_update(
+                    terms, {}
+                ),
             ).matched_count
         return count
 
@@ -265,7 +276,9 @@ class Claimer:
     def held_rows(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
-        where = claim_updates.live_messages(queue, claim_id, now)
+        where = update_documents_for_claims_and_settling.live_messages(
+            queue, claim_id, now
+        )
         # The server refuses to sort more than 100 MB without an index.
         rows = self._database.find(queue.messages, where)
         return sorted(rows, key=document_layout.seq_of)

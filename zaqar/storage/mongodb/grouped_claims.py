@@ -20,11 +20,11 @@ from zaqar.errors import StoreUnavailable
 from zaqar.objects import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.mongodb import (
-    claim_updates,
     document_layout,
     message_groups,
+    update_documents_for_claims_and_settling,
 )
-from zaqar.storage.mongodb.claim_updates import ClaimTerms
+from zaqar.storage.mongodb.claim_terms import ClaimTerms
 from zaqar.storage.mongodb.claiming import (
     FREE_BATCH,
     MAX_TRIES,
@@ -116,14 +116,18 @@ class GroupedClaimer:
     def renew(self, terms: ClaimTerms) -> bool:
         def work(session: ClientSession | None) -> bool:
             queue = terms.queue
-            where = claim_updates.live_messages(
+            where = update_documents_for_claims_and_settling.live_messages(
                 queue, terms.claim_id, terms.now
             )
             with in_time():
                 rows = [*queue.messages.find(where, _GROUP, session=session)]
             with in_time():
                 queue.messages.update_many(
-                    where, claim_updates.renew_update(terms), session=session
+                    where,
+                    update_documents_for_claims_and_settling.renew_update(
+                        terms
+                    ),
+                    session=session,
                 )
             message_groups.regroup_of(
                 queue, rows, terms.now, session, keep_until=terms.raised_end
@@ -141,7 +145,11 @@ class GroupedClaimer:
                 rows = [*queue.messages.find(where, _GROUP, session=session)]
             with in_time():
                 queue.messages.update_many(
-                    where, claim_updates.free_update(queue), session=session
+                    where,
+                    update_documents_for_claims_and_settling.free_update(
+                        queue
+                    ),
+                    session=session,
                 )
             message_groups.regroup_of(queue, rows, now, session)
 
@@ -235,7 +243,7 @@ def _hold(
     writes: list[pymongo.UpdateMany | pymongo.UpdateOne] = [
         pymongo.UpdateMany(
             {'_id': {'$in': ids[start : start + CHUNK]}, **free},
-            claim_updates.claim_update(terms, {}),
+            update_documents_for_claims_and_settling.claim_update(terms, {}),
         )
         for start in range(0, len(ids), CHUNK)
     ]

@@ -24,7 +24,7 @@ from zaqar.storage.mongodb import (
     message_count_estimate,
     server_guarantees,
 )
-from zaqar.storage.mongodb.claim_updates import ClaimTerms
+from zaqar.storage.mongodb.claim_terms import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
