@@ -19,10 +19,8 @@ from zaqar.transport.wsgi import (
     public_documents,
     v1_1_compat,
 )
-from zaqar.transport.wsgi.request_handler import (
-    PecanApplication,
-    RootController,
-)
+from zaqar.transport.wsgi.bare_pecan_application import PecanApplication
+from zaqar.transport.wsgi.request_handler import RootController
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 

@@ -17,7 +17,7 @@ from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.request_turn_and_wait import TURN
 from zaqar.transport.wsgi import request_environ
-from zaqar.transport.wsgi.request_handler import PecanApplication
+from zaqar.transport.wsgi.bare_pecan_application import PecanApplication
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
 from zaqar.transport.wsgi.server.request_answering import Answering
