@@ -5,11 +5,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from zaqar.storage.sqlalchemy import group_locking, queue_row
-from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    FREED,
-    PROLONG,
-    index_hint,
-)
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
+from zaqar.storage.sqlalchemy.message_sql_fragments import FREED, PROLONG
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 

@@ -22,15 +22,12 @@ from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     groups_with_ended_claims_or_delays,
 )
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint, is_one_of
 from zaqar.storage.sqlalchemy.groups_with_ended_claims_or_delays import (
     WokenGroupsError,
 )
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, group_of, seq_of
-from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    QUEUE,
-    index_hint,
-    is_one_of,
-)
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,

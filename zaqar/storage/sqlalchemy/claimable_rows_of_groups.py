@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint, is_one_of
 from zaqar.storage.sqlalchemy.expired_group_heads import reveal
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
@@ -19,10 +20,6 @@ from zaqar.storage.sqlalchemy.message_rows import (
     queue_id_of,
     rest_of,
     seq_of,
-)
-from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    index_hint,
-    is_one_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

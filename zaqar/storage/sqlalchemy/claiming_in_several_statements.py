@@ -20,6 +20,7 @@ from zaqar.storage.sqlalchemy import (
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows import select_free
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import Taken
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.message_rows import (
     claimed,
     expiry_of,
@@ -32,7 +33,6 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     COUNT_EXHAUSTED,
     PROLONG,
     STILL_FREE,
-    index_hint,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

@@ -9,11 +9,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from zaqar.storage.sqlalchemy import group_locking, queue_row
+from zaqar.storage.sqlalchemy.dialect_clauses import (
+    index_hint,
+    is_one_of,
+)
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
-    index_hint,
-    is_one_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     CHUNK,

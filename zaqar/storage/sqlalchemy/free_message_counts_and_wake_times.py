@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
-from zaqar.storage.sqlalchemy.message_sql_fragments import index_hint
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 from zaqar.storage.watchable_store import MAX_FREE, Availability
 

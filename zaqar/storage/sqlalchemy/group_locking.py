@@ -23,16 +23,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.sqlalchemy import dialect_clauses
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint, is_one_of
 from zaqar.storage.sqlalchemy.message_rows import (
     DELAYED,
     FREE,
     IN_GROUP,
     group_of,
     hold_of,
-)
-from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    index_hint,
-    is_one_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

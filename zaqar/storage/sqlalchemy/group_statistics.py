@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What statistics say of the groups of a queue."""
 
-from zaqar.storage.sqlalchemy.message_sql_fragments import index_hint
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 
 _OF_QUEUE = 'FROM message m{hint} WHERE m.queue_id = q.id AND '
 _BEHIND = (

@@ -15,6 +15,7 @@ from zaqar.storage.sqlalchemy import (
     queue_count_subtraction,
     queue_row,
 )
+from zaqar.storage.sqlalchemy.dialect_clauses import delete_from, is_one_of
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
     group_of,
@@ -22,11 +23,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     queue_id_of,
     seq_of,
 )
-from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    QUEUE,
-    delete_from,
-    is_one_of,
-)
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

@@ -9,14 +9,13 @@ from zaqar.objects import Message, Page
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
 from zaqar.storage.sqlalchemy import dialect_clauses, queue_row
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint, is_one_of
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     IS_FREE,
     LIVE,
     QUEUE,
     WOKEN,
-    index_hint,
-    is_one_of,
     order,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (

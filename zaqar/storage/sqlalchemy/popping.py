@@ -12,17 +12,14 @@ from zaqar.storage.sqlalchemy import (
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
+from zaqar.storage.sqlalchemy.dialect_clauses import delete_from, is_one_of
 from zaqar.storage.sqlalchemy.message_rows import (
     group_of,
     message,
     queue_id_of,
     seq_of,
 )
-from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    STILL_FREE,
-    delete_from,
-    is_one_of,
-)
+from zaqar.storage.sqlalchemy.message_sql_fragments import STILL_FREE
 from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

@@ -7,9 +7,11 @@ Where that does not help, the running count is taken anew now and then.
 
 from zaqar.errors import QueueFull
 from zaqar.storage.sqlalchemy import queue_count_subtraction, queue_row
-from zaqar.storage.sqlalchemy.dialect_clauses import for_update
+from zaqar.storage.sqlalchemy.dialect_clauses import (
+    delete_from,
+    for_update,
+)
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
-from zaqar.storage.sqlalchemy.message_sql_fragments import delete_from
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Milliseconds between two exact counts of a queue that is full.

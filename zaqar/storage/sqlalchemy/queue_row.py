@@ -9,6 +9,7 @@ import msgspec
 
 from zaqar.errors import QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.dialect_clauses import (
+    delete_from,
     for_update,
     insert_ignoring,
 )

@@ -9,13 +9,13 @@ from msgspec import structs
 
 from zaqar.objects import MessageSpan, Stats
 from zaqar.storage.sqlalchemy import group_statistics, queue_row
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     IS_FREE,
     LIVE,
     QUEUE,
     WOKEN,
-    index_hint,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,

@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from zaqar.objects import Act, Settlement
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import queue_count_subtraction
-from zaqar.storage.sqlalchemy.message_sql_fragments import (
-    delete_from,
-    index_hint,
-)
+from zaqar.storage.sqlalchemy.dialect_clauses import delete_from, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     compact,

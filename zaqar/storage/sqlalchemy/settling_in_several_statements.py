@@ -16,6 +16,11 @@ from zaqar.storage.sqlalchemy import (
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import lifetime_values
+from zaqar.storage.sqlalchemy.dialect_clauses import (
+    delete_from,
+    index_hint,
+    is_one_of,
+)
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     COUNT,
     DELAY,
@@ -23,9 +28,6 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     PROLONG,
     QUEUE,
     UNGROUPED,
-    delete_from,
-    index_hint,
-    is_one_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,

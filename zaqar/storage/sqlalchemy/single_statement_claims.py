@@ -68,7 +68,7 @@ c AS (
 #:
 #: Not NOT EXISTS in k: a plan that was made while there were few claims, and
 #: is kept, would read all of them. The bounds of the UPDATE are for the same
-#: reason; see :func:`.message_sql_fragments.is_one_of`. It checks what comes
+#: reason; see :func:`.dialect_clauses.is_one_of`. It checks what comes
 #: next in a group, which was not locked before.
 _STATEMENT = """
 WITH k AS (

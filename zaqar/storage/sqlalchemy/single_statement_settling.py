@@ -30,7 +30,7 @@ _IS_HELD = """
 """
 #: What the claim holds, as h; and what of that is settled, as s. The bounds
 #: are for plans that were made while there were few messages; see
-#: :func:`zaqar.storage.sqlalchemy.message_sql_fragments.is_one_of`.
+#: :func:`zaqar.storage.sqlalchemy.dialect_clauses.is_one_of`.
 _HELD = f"""{_QUEUE}
 h AS (
     SELECT m.seq, m.wake_at, {_NAME} AS name

@@ -12,6 +12,7 @@ from zaqar.storage.sqlalchemy import (
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
@@ -20,7 +21,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     message,
     rest_of,
 )
-from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE, index_hint
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 
 _HELD = (

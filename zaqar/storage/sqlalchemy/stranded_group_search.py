@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from zaqar.storage.message_ids import MAX_SEQ
 from zaqar.storage.sqlalchemy import group_locking, queue_row
+from zaqar.storage.sqlalchemy.dialect_clauses import (
+    index_hint,
+)
 from zaqar.storage.sqlalchemy.expired_group_heads import pass_over
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
-from zaqar.storage.sqlalchemy.message_sql_fragments import index_hint
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Messages of a group that are read in search of those in front, since they

@@ -16,8 +16,8 @@ from zaqar.storage.sqlalchemy import (
     queue_count_subtraction,
     queue_row,
 )
+from zaqar.storage.sqlalchemy.dialect_clauses import delete_from
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
-from zaqar.storage.sqlalchemy.message_sql_fragments import delete_from
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,

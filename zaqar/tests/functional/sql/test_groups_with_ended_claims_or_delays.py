@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import migrations
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
-from zaqar.storage.sqlalchemy.message_sql_fragments import index_hint
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 
 #: By their key: by another index MariaDB would lock others as well.

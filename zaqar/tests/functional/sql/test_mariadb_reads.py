@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from zaqar.storage.sqlalchemy import driver, migrations
 from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
+from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
-from zaqar.storage.sqlalchemy.message_sql_fragments import index_hint
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.contract.probe import Hand, Probe, bodies, deleted
