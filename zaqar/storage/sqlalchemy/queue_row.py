@@ -9,7 +9,6 @@ import msgspec
 
 from zaqar.errors import QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.dialect_clauses import (
-    delete_from,
     for_update,
     insert_ignoring,
 )
