@@ -45,7 +45,7 @@ from zaqar.notification import settings as notification
 from zaqar.osprofiler_tracing import Profiling
 from zaqar.pools import facade_with_virtual_pool, pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
-from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
+from zaqar.pools.pooled_catalogue_and_queue_moves import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.state_path import state_path
 from zaqar.storage import store_call_interceptor, store_opener

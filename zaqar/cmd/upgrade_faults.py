@@ -27,7 +27,7 @@ from zaqar.pools import (
     facade_with_virtual_pool,
     flavor_records,
     pool_records,
-    pooled_queue_catalogue,
+    pooled_catalogue_and_queue_moves,
 )
 from zaqar.storage import driver_settings, store_opener
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -172,7 +172,7 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     texts = [
         f'queue "{entry.name}" of project "{entry.parent}" is in pool '
         f'"{entry.data["pool"]}", which does not exist'
-        for entry in entries(conf, pooled_queue_catalogue.ENTRY)
+        for entry in entries(conf, pooled_catalogue_and_queue_moves.ENTRY)
         if entry.data['pool'] not in names
     ]
     texts += [

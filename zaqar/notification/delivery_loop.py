@@ -17,13 +17,13 @@ from zaqar.controllers.retry_policy_validation import DEFAULTS
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import ClaimedDelivery
+from zaqar.notification.claimed_delivery_settlement import DecisionWriter
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_decision import (
     DeadLetter,
     decide,
     decide_without_room,
 )
-from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.host_queue_and_health import Attempt
 from zaqar.notification.pending_delivery import MAIL

@@ -17,11 +17,11 @@ from zaqar.notification import (
     pending_counts_and_limit_per_project,
 )
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
+from zaqar.notification.claimed_delivery_settlement import DecisionWriter
 from zaqar.notification.claims_on_pending_deliveries import (
     BATCH,
     PendingClaims,
 )
-from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,

@@ -20,7 +20,7 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.notification import notifier_metrics
 from zaqar.notification.cached_subscription_lookup import CACHE_SECONDS
 from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.delivery_decision_writer import DecisionWriter
+from zaqar.notification.claimed_delivery_settlement import DecisionWriter
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )

@@ -4,7 +4,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from zaqar.storage.sqlalchemy import group_locking, queue_row
+from zaqar.storage.sqlalchemy import (
+    locks_and_first_messages_of_groups,
+    queue_row,
+)
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.message_sql_fragments import FREED, PROLONG
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -72,8 +75,10 @@ def release(
     queue_id = 0
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
-        queue_id, left = group_locking.lock_those_of_claim(
-            session, queue, values
+        queue_id, left = (
+            locks_and_first_messages_of_groups.lock_those_of_claim(
+                session, queue, values
+            )
         )
     freed = session.run(
         f'UPDATE message{_by_claim(session)} '
@@ -85,6 +90,6 @@ def release(
         f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
         values,
     )
-    group_locking.go_on(session, queue_id, left, now)
+    locks_and_first_messages_of_groups.go_on(session, queue_id, left, now)
     if not freed and not deleted:
         queue_row.check_gone(session, qid, takes_groups=takes_groups)

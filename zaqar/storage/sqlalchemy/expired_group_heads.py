@@ -2,13 +2,17 @@
 """Groups whose first messages have expired.
 
 Of such a group nothing is free until what is now the first of it is shown; see
-:mod:`.group_locking`. Posts, claims and pops see to that, and sweeps.
+:mod:`.locks_and_first_messages_of_groups`. Posts, claims and pops see to that,
+and sweeps.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from zaqar.storage.sqlalchemy import group_locking, queue_row
+from zaqar.storage.sqlalchemy import (
+    locks_and_first_messages_of_groups,
+    queue_row,
+)
 from zaqar.storage.sqlalchemy.dialect_clauses import (
     index_hint,
     is_one_of,
@@ -66,7 +70,8 @@ def pass_over(
     hint = index_hint(dialect, 'PRIMARY') if dialect == 'mysql' else ''
     for chunk in chunks(sorted(seqs)):
         session.run(
-            f'UPDATE message{hint} {group_locking.HIDE} WHERE queue_id = :id '
+            f'UPDATE message{hint} {locks_and_first_messages_of_groups.HIDE} '
+            'WHERE queue_id = :id '
             f'AND {is_one_of(dialect, "seq", "s", len(chunk))} '
             f'AND state + 0 <> {IN_GROUP} AND expires_at + 0 <= :now',
             {'id': queue_id, 'now': now, **placeholder_values('s', chunk)},
@@ -76,7 +81,8 @@ def pass_over(
         claims = sorted({claim_id for key in keys for claim_id in left[key]})
         for some in chunks(claims):
             session.run(
-                f'UPDATE message{hint} {group_locking.HIDE} '
+                f'UPDATE message{hint} '
+                f'{locks_and_first_messages_of_groups.HIDE} '
                 'WHERE queue_id = :id '
                 f'AND claim_id IN ({placeholders("c", len(some))}) '
                 f'AND group_key IN ({placeholders("k", len(keys))}) '
@@ -88,7 +94,9 @@ def pass_over(
                     **placeholder_values('k', keys),
                 },
             )
-    return group_locking.go_on(session, queue_id, left, now)
+    return locks_and_first_messages_of_groups.go_on(
+        session, queue_id, left, now
+    )
 
 
 def mend(session: SqlSession, queue: queue_row.QueueRow, now: int) -> None:
@@ -96,7 +104,9 @@ def mend(session: SqlSession, queue: queue_row.QueueRow, now: int) -> None:
 
     :param queue: locked, as it was when they were
     """
-    locked = group_locking.lock(session, queue.id, queue.bereft)
+    locked = locks_and_first_messages_of_groups.lock(
+        session, queue.id, queue.bereft
+    )
     left = {key: queue.bereft[key] for key in locked}
     pass_over(session, queue.id, left, now)
 
@@ -144,7 +154,9 @@ def reveal(session: SqlSession, values: Mapping[str, Any]) -> bool:
     :returns: whether there are any
     """
     dead = dead_first(session, QUEUE, values)
-    locked = group_locking.lock(session, dead.queue_id, dead.left, skip=True)
+    locked = locks_and_first_messages_of_groups.lock(
+        session, dead.queue_id, dead.left, skip=True
+    )
     pass_over(
         session,
         dead.queue_id,

@@ -14,7 +14,12 @@ from typing import Any, TypeVar
 from zaqar.storage.sqlalchemy import dialect_clauses
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
-from zaqar.storage.sqlalchemy.group_locking import HIDE, change, go_on, lock
+from zaqar.storage.sqlalchemy.locks_and_first_messages_of_groups import (
+    HIDE,
+    change,
+    go_on,
+    lock,
+)
 from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE
 from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.statement_execution import (

@@ -10,7 +10,7 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import (
-    group_locking,
+    locks_and_first_messages_of_groups,
     message_queries,
     queue_count_subtraction,
     queue_row,
@@ -257,7 +257,7 @@ def _find(
         queue_row.lock_if_counted(session, qid)
         rows = message_queries.find(session, qid, ids, now)
         if rows:
-            group_locking.lock(
+            locks_and_first_messages_of_groups.lock(
                 session, queue_id_of(rows[0]), map(group_of, rows)
             )
     rows = message_queries.find(session, qid, ids, now, lock=True)
@@ -278,7 +278,12 @@ def _remove(
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
-    group_locking.go_on(session, queue_id, group_locking.holders(rows), now)
+    locks_and_first_messages_of_groups.go_on(
+        session,
+        queue_id,
+        locks_and_first_messages_of_groups.holders(rows),
+        now,
+    )
     queue_count_subtraction.subtract_live(session, queue_id, count)
 
 

@@ -10,7 +10,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.message_ids import MAX_SEQ
-from zaqar.storage.sqlalchemy import group_locking, queue_row
+from zaqar.storage.sqlalchemy import (
+    locks_and_first_messages_of_groups,
+    queue_row,
+)
 from zaqar.storage.sqlalchemy.dialect_clauses import (
     index_hint,
 )
@@ -124,7 +127,9 @@ def heal(
     Those that others work on are left for another time.
     """
     if not queue_row.lock_unless_locked(session, [queue_id]):
-        locked = group_locking.lock(session, queue_id, keys, skip=True)
+        locked = locks_and_first_messages_of_groups.lock(
+            session, queue_id, keys, skip=True
+        )
         search(session, queue_id, locked, now)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what was decided about deliveries, in batches.
+"""Settlement of claimed deliveries, by decisions that are written in batches.
 
 Decisions are taken on the event loop, where they only change statistics in
 memory; a thread of the store writes them. What takes the place of a delivery

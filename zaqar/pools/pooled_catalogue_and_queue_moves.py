@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The catalogue of queues where there are pools.
+"""The catalogue of queues in pools, and the moves of queues between these.
 
 The record of a queue names its pool, so that both are written and read at
 once. Queues that the reference service has registered have a record of kind

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks of groups of messages: of each, one claim at a time has messages.
+"""Locks of groups of messages, and what of each is free next.
+
+Of each group, one claim at a time has messages.
 
 The first message of a group is free, or delayed, as one without a group is:
 claims find and lock it likewise. Those behind it have the state
