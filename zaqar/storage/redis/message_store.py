@@ -12,6 +12,7 @@ from typing import Any
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
+from zaqar.loop_greenlets import offload
 from zaqar.objects import (
     Claim,
     Message,
@@ -171,7 +172,9 @@ class RedisMessageStore(base.MessageStore):
         self._run(scripts.DELETE_MANY, qid, now, *claims, len(wanted), *wanted)
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        flat = self._run_to_end(scripts.POP, qid, now, limit)
+        # By a connection of its own: what is deleted here is lost with the
+        # answer, and a shared one would lose those of many.
+        flat = offload(self._run_to_end, scripts.POP, qid, now, limit)
         return message_codec.decode_all(flat, now)
 
     def claim(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import logging
 import math
 import socket
 import time
@@ -20,7 +21,10 @@ import hiredis
 from redis import connection as _connection
 from redis import exceptions
 
+from zaqar.current_request import OF_THREAD
 from zaqar.loop_greenlets import Hub, LoopGreenlet
+
+LOG = logging.getLogger(__name__)
 
 #: The client library gives its connections no types.
 _redis: Any = _connection
@@ -33,18 +37,23 @@ _LAST_LOOK = 0.05
 class _Exchange:
     """Commands that are sent and not answered yet.
 
-    :ivar one: who waits
+    :ivar one: who waits; None if it has gone on
     :ivar left: how many answers are to come
+    :ivar since: when they were sent, monotonic
+    :ivar end: when its request waits no longer, monotonic
     :ivar has_role: whether the next one tells the role of the server
     :ivar failure: why there are no more
     """
 
-    __slots__ = ('answers', 'failure', 'has_role', 'left', 'one', 'since')
+    __slots__ = (
+        *('answers', 'end', 'failure', 'has_role', 'left', 'one', 'since'),
+    )
 
     def __init__(
         self, one: LoopGreenlet, left: int, since: float, *, has_role: bool
     ) -> None:
-        self.one = one
+        self.one: LoopGreenlet | None = one
+        self.end: float = OF_THREAD.request.end
         self.answers: list[Any] = []
         self.left = left
         self.since = since
@@ -56,7 +65,8 @@ class PipelinedConnection(asyncio.Protocol):
     """A connection, in the thread of an event loop.
 
     :param connected: of the client library, open; ours from now on
-    :param timeout: seconds in which a command must be answered
+    :param timeout: seconds of silence after which it is broken while answers
+        are to come
     :param role: the command that asks for the role of the server, packed;
         empty if that does not matter
     :param role_interval: seconds after which to ask again
@@ -84,9 +94,12 @@ class PipelinedConnection(asyncio.Protocol):
             protocolError=exceptions.InvalidResponse,
             replyError=_redis.DefaultParser.parse_error,
         )
+        self._opening: asyncio.Task[None] | None = None
         self._transport: Any = None
+        self._is_made = False
+        self._heard = -math.inf
         self._waiting: collections.deque[_Exchange] = collections.deque()
-        self._is_timed = self._is_replica = False
+        self._is_timed = False
         self.is_open = self.is_over = False
 
     def open(self) -> None:
@@ -95,15 +108,33 @@ class PipelinedConnection(asyncio.Protocol):
             self._opening = self._hub.loop.create_task(self._open())
 
     async def _open(self) -> None:
-        sock, loop = self._connected._sock, self._hub.loop
+        # From now on the loop closes the descriptor. Whoever else did so too
+        # would close what has got its number since.
+        sock, self._connected._sock = self._connected._sock, None
+        loop, is_taken = self._hub.loop, True
+        create: Any = (
+            loop.create_unix_connection
+            if sock.family == socket.AF_UNIX
+            else loop.create_connection
+        )
         try:
-            if sock.family == socket.AF_UNIX:
-                await loop.create_unix_connection(lambda: self, sock=sock)
+            self._transport, _ = await create(lambda: self, sock=sock)
+        except Exception as error:
+            is_taken = self._is_made
+            LOG.warning('A connection to Redis cannot be used: %s', error)
+            self.is_over = True
+        finally:
+            if is_taken:
+                sock.detach()
             else:
-                await loop.create_connection(lambda: self, sock=sock)
-        except (OSError, RuntimeError, ValueError):
-            # It has broken meanwhile.
-            self.retire()
+                sock.close()
+        if self._transport is None:
+            return
+        if self.is_over or self._transport.is_closing():
+            # Not before: the loop does not expect that while it opens it.
+            self._transport.abort()
+        else:
+            self.is_open = True
 
     def close_soon(self) -> None:
         """Send nothing more; may be called in any thread."""
@@ -128,8 +159,9 @@ class PipelinedConnection(asyncio.Protocol):
         :param one: the present greenlet, which waits meanwhile
         :param packed: the commands
         :param count: how many they are
-        :raises RedisError, OSError: the connection broke; the commands may
-            have been executed or not
+        :raises TimeoutError: the time of the request is over
+        :raises RedisError, OSError: the connection broke
+        In both cases the commands may have been executed or not.
         """
         now = self._monotonic()
         has_role = now >= self._role_due
@@ -137,13 +169,15 @@ class PipelinedConnection(asyncio.Protocol):
             # In one packet with the rest, hence without a further round trip.
             # The answer holds for whatever is sent behind it.
             packed, count = self._role + packed, count + 1
+        # First, since what fails here is not waited for.
+        self._transport.write(packed)
+        if has_role:
             self._role_due = now + self._role_interval
         waiting = _Exchange(one, count, now, has_role=has_role)
         self._waiting.append(waiting)
         if not self._is_timed:
             self._is_timed = True
-            self._hub.loop.call_later(self._timeout, self._check)
-        self._transport.write(packed)
+            self._hub.loop.call_later(self._timeout, self.check)
         one.wait()
         if waiting.failure is not None:
             # Of each its own: they are raised in several greenlets.
@@ -153,13 +187,10 @@ class PipelinedConnection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        if self.is_over:
-            self._close()
-        else:
-            self.is_open = True
+        self._is_made = True
 
     def data_received(self, data: bytes) -> None:
+        self._heard = self._monotonic()
         try:
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not False:
@@ -168,7 +199,6 @@ class PipelinedConnection(asyncio.Protocol):
             self._break(error)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
         self._break(
             exceptions.ConnectionError(
                 str(error) if error else 'Connection closed by server.'
@@ -184,33 +214,49 @@ class PipelinedConnection(asyncio.Protocol):
         first = self._waiting[0]
         if first.has_role:
             first.has_role = False
-            self._is_replica = _is_replica(answer)
-        elif self._is_replica:
-            first.answers.append(exceptions.ReadOnlyError('this is a replica'))
+            if _is_replica(answer):
+                # It may be promoted before it executes what follows.
+                raise exceptions.ConnectionError('this is a replica')
         else:
             first.answers.append(answer)
         first.left -= 1
         if not first.left:
             self._waiting.popleft()
-            first.one.switch()
+            if first.one is not None:
+                first.one.switch()
             if self.is_over and not self._waiting:
                 self._close()
 
-    def _check(self, is_last: bool = False) -> None:
-        """Break the connection if the oldest command is not answered in time.
+    def check(self, is_last: bool = False) -> None:
+        """Break the connection if it is silent; end what takes too long.
 
         :param is_last: whether there was a last look after that
         """
         if not self._waiting:
             self._is_timed = False
             return
-        left = self._waiting[0].since + self._timeout - self._monotonic()
+        now = self._monotonic()
+        left = max(self._waiting[0].since, self._heard) + self._timeout - now
         if left > 0:
-            self._hub.loop.call_later(left, self._check)
+            ends = [each.end for each in self._waiting if each.one is not None]
+            first_end = min(ends, default=math.inf)
+            delay = max(min(left, first_end - now), _LAST_LOOK)
+            self._hub.loop.call_later(delay, self.check)
+            if first_end <= now:
+                self._end_overdue(now)
         elif is_last:
             self._break(exceptions.TimeoutError('Timeout reading from server'))
         else:
-            self._hub.loop.call_later(_LAST_LOOK, self._check, True)
+            self._hub.loop.call_later(_LAST_LOOK, self.check, True)
+
+    def _end_overdue(self, now: float) -> None:
+        """Let the requests go on whose time is over, and no others wait."""
+        self.retire()
+        for each in [*self._waiting]:
+            if each.end <= now:
+                each.failure = TimeoutError('The time of the request is over.')
+                # Its answers are read, since those of others are behind them.
+                _wake(each)
 
     def _break(self, error: Exception) -> None:
         """Close the connection, and tell all that wait."""
@@ -219,12 +265,19 @@ class PipelinedConnection(asyncio.Protocol):
         while self._waiting:
             first = self._waiting.popleft()
             first.failure = error
-            first.one.switch()
+            _wake(first)
 
     def _close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-        self._connected.disconnect()
+        elif self._opening is None:
+            self._connected.disconnect()
+
+
+def _wake(exchange: _Exchange) -> None:
+    one, exchange.one = exchange.one, None
+    if one is not None:
+        one.switch()
 
 
 def _is_replica(role: Any) -> bool:

@@ -4,42 +4,32 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
-import inspect
+import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis import connection as _connection
 from redis import exceptions
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import one_line
 from zaqar.loop_greenlets import Hub, LoopGreenlet, offload
-from zaqar.storage.redis.uri import ConnectionSettings, Host, Login
+from zaqar.storage.redis.uri import ConnectionSettings
 
 if TYPE_CHECKING:
     from zaqar.storage.redis.pipelined_connection import PipelinedConnection
+
+LOG = logging.getLogger(__name__)
 
 Command = tuple[Any, ...]
 
 #: The client library gives its connections no types.
 Connection = Any
 _redis: Any = _connection
-
-
-#: Arguments that keep the client library from sending its name, which would
-#: take two more round trips.
-_NO_CLIENT_NAME: Mapping[str, None] = (
-    {'driver_info': None}
-    if 'driver_info' in inspect.signature(_redis.AbstractConnection).parameters
-    else {'lib_name': None, 'lib_version': None}
-)
 
 
 #: Packs a command; the client library does without, slowly.
@@ -55,6 +45,9 @@ FAIR_WAIT = 0.7
 #: replica. After a failover behind one address, the old server keeps its
 #: connections and answers reads from stale data.
 ROLE_INTERVAL = 5.0
+
+#: Seconds after which it is tried again to open a connection for greenlets.
+OPENING_PAUSE = 0.25
 
 _TIMEOUTS = (exceptions.TimeoutError, TimeoutError)
 
@@ -111,6 +104,7 @@ class RedisNode:
         self._is_shareable = is_shareable
         self._shared: PipelinedConnection | None = None
         self._is_opening = False
+        self._opening_due = -math.inf
         #: Taken from and added to in single steps of the interpreter, hence
         #: without a lock.
         self._idle: list[_PooledConnection] = []
@@ -149,11 +143,7 @@ class RedisNode:
                 raise CutShort(one_line(error)) from error
             # The others are most likely broken, too.
             self.close()
-            refusals = exceptions.AuthenticationError
-            kind = (
-                LoginRefused if isinstance(error, refusals) else ConnectionLost
-            )
-            raise kind(one_line(error)) from error
+            raise _lost(error) from error
         except BaseException:
             connection.disconnect()
             raise
@@ -201,21 +191,45 @@ class RedisNode:
                 data = b''.join(map(_pack, commands))
                 try:
                     return shared.exchange(one, data, len(commands))
+                except TimeoutError as error:
+                    # That of the request: the connection is whole.
+                    raise CutShort(one_line(error)) from error
                 except (exceptions.RedisError, OSError) as error:
                     # The others are most likely broken, too.
                     self.close()
-                    raise ConnectionLost(one_line(error)) from error
+                    raise _lost(error) from error
             if (
                 self._is_shareable
                 and not self._is_opening
                 and (shared is None or shared.is_over)
+                and time.monotonic() >= self._opening_due
             ):
-                self._is_opening = True
-                one.hub.begin_in_thread(self._open_shared, one.hub)
+                self._begin_to_open(one.hub)
         return offload(self.exchange, commands, until)
 
-    def _open_shared(self, hub: Hub) -> None:
+    def _begin_to_open(self, hub: Hub) -> None:
+        self._is_opening = True
+        try:
+            hub.begin_in_thread(self._try_to_open, hub)
+        except RuntimeError as error:
+            # It is done without.
+            self._opening_due = time.monotonic() + OPENING_PAUSE
+            self._is_opening = False
+            LOG.warning('Cannot begin to connect to Redis: %s', error)
+
+    def _try_to_open(self, hub: Hub) -> None:
         """Open the connection of a loop, in another thread."""
+        try:
+            self._open_shared(hub)
+        except Exception as error:
+            # Whoever needs one finds out why.
+            self._opening_due = time.monotonic() + OPENING_PAUSE
+            if not isinstance(error, (exceptions.RedisError, OSError)):
+                LOG.exception('Cannot connect to Redis')
+        finally:
+            self._is_opening = False
+
+    def _open_shared(self, hub: Hub) -> None:
         # Only here: without it there is none.
         from zaqar.storage.redis.pipelined_connection import (
             PipelinedConnection,
@@ -224,11 +238,9 @@ class RedisNode:
         connection, home = self._make(), self._idle
         try:
             connection.connect()
-        except (exceptions.RedisError, OSError):
-            # Whoever needs one finds out why.
+        except BaseException:
             connection.disconnect()
-            self._is_opening = False
-            return
+            raise
         assert _pack is not None
         opened = PipelinedConnection(
             hub,
@@ -237,7 +249,7 @@ class RedisNode:
             _pack(_ROLE) if self.needs_primary else b'',
             ROLE_INTERVAL,
         )
-        self._shared, self._is_opening = opened, False
+        self._shared = opened
         if home is not self._idle:
             # All were closed meanwhile.
             self._shared = None
@@ -279,58 +291,17 @@ class RedisNode:
             _disconnect(lent.home)
 
 
+def _lost(error: Exception) -> ConnectionLost:
+    refusals = exceptions.AuthenticationError
+    kind = LoginRefused if isinstance(error, refusals) else ConnectionLost
+    return kind(one_line(error))
+
+
 def _disconnect(idle: list[_PooledConnection]) -> None:
     """Close connections; another thread may do so with the same list."""
     with contextlib.suppress(IndexError):
         while True:
             idle.pop().connection.disconnect()
-
-
-def make_node(
-    settings: ConnectionSettings,
-    host: Host | None,
-    *,
-    credentials: Login | None = None,
-    timeout: float | None = None,
-) -> RedisNode:
-    """Return a node, which connects when it is first used.
-
-    :param host: None for the socket of the settings
-    :param credentials: None for those of the settings
-    :param timeout: seconds for connecting and for each answer; None for
-        those of the settings
-    """
-    login = settings.credentials if credentials is None else credentials
-    options: dict[str, Any] = {
-        'username': login.username,
-        'password': login.password,
-        # Sentinels have no databases.
-        'db': settings.database if credentials is None else 0,
-        'socket_timeout': timeout or settings.read_timeout,
-        'retry': Retry(NoBackoff(), 0),
-        'protocol': 2,
-        **_NO_CLIENT_NAME,
-    }
-    if host is None:
-        options['path'] = settings.path
-        return RedisNode(
-            functools.partial(_redis.UnixDomainSocketConnection, **options),
-            settings.path,
-            is_shareable=is_shareable(settings),
-        )
-    options |= {
-        'host': host[0],
-        'port': host[1],
-        'socket_connect_timeout': timeout or settings.connect_timeout,
-        'socket_keepalive': True,
-    }
-    if settings.ssl is None:
-        make = functools.partial(_redis.Connection, **options)
-    else:
-        make = functools.partial(
-            _redis.SSLConnection, **options, **settings.ssl
-        )
-    return RedisNode(make, host[0], is_shareable=is_shareable(settings))
 
 
 def is_shareable(settings: ConnectionSettings) -> bool:

@@ -11,6 +11,8 @@ import pytest
 from redis import exceptions
 
 from zaqar.storage.redis import server_connections
+from zaqar.tests.servers.greenlets import Greenlets
+from zaqar.tests.servers.greenlets import greenlets as greenlets
 
 
 class Connection:
@@ -103,3 +105,71 @@ def test_a_broken_one_is_not_used_again() -> None:
     house.answer = lambda: b'PONG'
     assert house.ping() == [b'PONG']
     assert [one.is_open for one in house.made] == [False, True]
+
+
+class Shared:
+    """A node whose greenlets would share a connection that cannot be opened.
+
+    :ivar attempts: how often it was tried
+    """
+
+    def __init__(
+        self, greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.attempts = 0
+        self._greenlets = greenlets
+        self._is_opening = False
+        self.node = server_connections.RedisNode(
+            self._make, 'x', is_shareable=True
+        )
+        monkeypatch.setattr(greenlets.hub, 'begin_in_thread', self._begin)
+
+    def ping(self, times: int) -> None:
+        for _ in range(times):
+            results = self._greenlets.run(
+                lambda: self.node.exchange([('PING',)])
+            )
+            assert results == [[b'PONG']]
+
+    def _begin(self, work: Callable[..., object], *arguments: Any) -> None:
+        self._is_opening = True
+        try:
+            work(*arguments)
+        finally:
+            self._is_opening = False
+
+    def _make(self) -> Connection:
+        if self._is_opening:
+            self.attempts += 1
+            raise UnicodeError
+        return Connection(lambda: b'PONG')
+
+
+@pytest.mark.parametrize(('pause', 'attempts'), [(0, 3), (3600, 1)])
+def test_what_cannot_be_opened_is_tried_again_later(
+    greenlets: Greenlets,
+    monkeypatch: pytest.MonkeyPatch,
+    pause: int,
+    attempts: int,
+) -> None:
+    """Whatever the reason, which nobody may have thought of."""
+    monkeypatch.setattr(server_connections, 'OPENING_PAUSE', pause)
+    shared = Shared(greenlets, monkeypatch)
+    shared.ping(3)
+    assert shared.attempts == attempts
+
+
+def test_without_a_thread_to_open_it_there_is_none(
+    greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_connections, 'OPENING_PAUSE', 0)
+    shared = Shared(greenlets, monkeypatch)
+    attempts: list[object] = []
+
+    def fail(work: object, *_: object) -> None:
+        attempts.append(work)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(greenlets.hub, 'begin_in_thread', fail)
+    shared.ping(2)
+    assert len(attempts) == 2

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import math
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -156,4 +160,129 @@ def test_nothing_is_believed_of_a_replica(greenlets: Greenlets) -> None:
     side = Side(greenlets, _ROLE)
     side.server.role = b'role:slave'
     for result in side.run('a', 'b'):
-        assert isinstance(result[0], exceptions.ReadOnlyError)
+        # It may be promoted before it executes them.
+        assert isinstance(result, exceptions.ConnectionError)
+    assert side.pipelined.is_over
+
+
+def _scripted(
+    greenlets: Greenlets, timeout: float = 60.0
+) -> tuple[PipelinedConnection, socket.socket, list[float]]:
+    """Return a connection, its other end, and the time that it goes by."""
+    own, other = socket.socketpair()
+    now = [0.0]
+    pipelined = PipelinedConnection(
+        *(greenlets.hub, Connected(own), timeout, b'', 5.0, lambda: now[0])
+    )
+    return pipelined, other, now
+
+
+def _spin(greenlets: Greenlets) -> None:
+    for _ in range(3):
+        greenlets.loop.run_until_complete(asyncio.sleep(0))
+
+
+def test_what_takes_long_is_not_cut_off_while_it_flows(
+    greenlets: Greenlets,
+) -> None:
+    pipelined, other, now = _scripted(greenlets, timeout=1.0)
+    greenlets.loop.call_soon(pipelined.open)
+    _spin(greenlets)
+    other.sendall(b'$3\r\na')
+
+    def flow() -> None:
+        now[0] = 0.9
+        pipelined.data_received(b'b')
+        now[0] = 1.8
+        pipelined.check(is_last=True)
+        pipelined.data_received(b'c\r\n')
+
+    greenlets.loop.call_later(0.05, flow)
+    assert greenlets.run(lambda: _exchange(pipelined)) == [[b'abc']]
+    other.close()
+
+
+def test_a_request_whose_time_is_over_goes_on_alone(
+    greenlets: Greenlets,
+) -> None:
+    pipelined, other, now = _scripted(greenlets)
+    greenlets.loop.call_soon(pipelined.open)
+    _spin(greenlets)
+
+    def hurry() -> Any:
+        OF_THREAD.request.end = 2.0
+        try:
+            return _exchange(pipelined)
+        finally:
+            OF_THREAD.request.end = math.inf
+
+    def pass_time() -> None:
+        now[0] = 3.0
+        pipelined.check()
+        pipelined.data_received(b'+late\r\n+own\r\n')
+
+    greenlets.loop.call_later(0.01, pass_time)
+    late, own = greenlets.run(hurry, lambda: _exchange(pipelined))
+    assert isinstance(late, TimeoutError)
+    assert own == [b'own']
+    other.close()
+
+
+class Connected:
+    """An open connection of the client library, as far as it is used.
+
+    :ivar _sock: its socket
+    """
+
+    def __init__(self, own: socket.socket) -> None:
+        self._sock: socket.socket | None = own
+
+    def disconnect(self) -> None:
+        own, self._sock = self._sock, None
+        if own is not None:
+            own.close()
+
+
+def _exchange(pipelined: PipelinedConnection) -> list[Any]:
+    one = OF_THREAD.request.greenlet
+    assert one is not None
+    return pipelined.exchange(one, b'x', 1)
+
+
+def test_a_descriptor_is_closed_once(greenlets: Greenlets) -> None:
+    """Another thread may have got its number as soon as it is closed."""
+    pipelined, other, _ = _scripted(greenlets)
+    numbers: list[int] = []
+
+    def take_number() -> None:
+        for _ in range(20):
+            numbers.append(os.open(os.devnull, os.O_RDONLY))
+
+    def close() -> None:
+        pipelined.close_soon()
+        greenlets.loop.call_soon(take_number)
+
+    # In the round between the two in which the loop takes the socket.
+    greenlets.loop.call_soon(greenlets.loop.call_soon, close)
+    greenlets.loop.call_soon(pipelined.open)
+    greenlets.loop.call_later(0.05, greenlets.loop.stop)
+    greenlets.loop.run_forever()
+    gc.collect()
+    assert len(numbers) == 20
+    for number in numbers:
+        os.close(number)
+    other.close()
+
+
+def test_a_socket_that_the_loop_refuses_is_closed(
+    greenlets: Greenlets, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = socket.socket(type=socket.SOCK_DGRAM)
+    pipelined = PipelinedConnection(
+        *(greenlets.hub, Connected(own), 60.0, b'', 5.0)
+    )
+    greenlets.loop.call_soon(pipelined.open)
+    _spin(greenlets)
+    assert pipelined.is_over
+    assert own.fileno() == -1
+    assert 'cannot be used' in caplog.text
