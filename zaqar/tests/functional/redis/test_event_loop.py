@@ -19,6 +19,8 @@ from oslo_config import cfg
 from zaqar import service_assembly
 from zaqar.current_request import OF_THREAD
 from zaqar.loop_greenlets import LoopGreenlet
+from zaqar.storage.redis.server_connections import RedisNode
+from zaqar.tests.contract.probe import Probe
 from zaqar.tests.functional.redis.conftest import DURABLE
 from zaqar.tests.functional.redis.test_access import settings
 from zaqar.tests.functional.redis.test_service import HEADERS, Start
@@ -253,3 +255,19 @@ def test_no_greenlet_holds_a_lock_while_it_waits(
         assert places == []
     finally:
         service.close()
+
+
+def test_pops_share_no_connection(
+    queue: Probe, greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the answers of many would be lost with it, and their messages."""
+    callers: list[LoopGreenlet | None] = []
+    exchange = RedisNode.exchange
+
+    def watched(node: RedisNode, *arguments: Any) -> list[Any]:
+        callers.append(OF_THREAD.request.greenlet)
+        return exchange(node, *arguments)
+
+    monkeypatch.setattr(RedisNode, 'exchange', watched)
+    greenlets.run(lambda: queue.pop(1))
+    assert {*callers} == {None}
