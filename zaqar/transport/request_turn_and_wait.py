@@ -8,7 +8,15 @@ from typing import Any
 
 import msgspec
 
-from zaqar.transport.large_page_fairness import LARGE, Job, Turns, too_many
+from zaqar.transport.large_page_fairness import (
+    LARGE,
+    PAGES,
+    SHORT,
+    UNKNOWN,
+    Job,
+    Turns,
+    too_many,
+)
 from zaqar.waiting.waiters import Ticket
 
 #: Times as much as to copy them costs it to decode bytes of metadata.
@@ -35,6 +43,8 @@ class Turn(msgspec.Struct):
     :ivar is_missed: whether the request has to wait, and has no answer
     :ivar is_postponed: whether it waits for messages, not for its turn
     :ivar is_refused: whether it may not, since too many do
+    :ivar longest: bytes of the longest page of the project, 0 if the answer is
+        none
     :ivar ticket: its place in the line of a queue, if it may wait for messages
     :ivar held: bytes that are counted for it
     :ivar deadline: after which it is refused, on the clock of the turns
@@ -50,6 +60,7 @@ class Turn(msgspec.Struct):
     is_missed: bool = False
     is_postponed: bool = False
     is_refused: bool = False
+    longest: int = 0
     ticket: Ticket | None = None
     held: int = 0
     deadline: float = math.inf
@@ -70,6 +81,12 @@ class Turn(msgspec.Struct):
         if self.is_taken:
             return True
         self.project = project
+        if name in PAGES:
+            # Without a call, for most requests.
+            try:
+                self.longest = self.turns.longest[project]
+            except KeyError:
+                self.longest = UNKNOWN
         if self.turns.are_needed(name, project):
             self.is_taken = self.turns.begin(project)
             self.begun = self.turns.monotonic()
@@ -143,6 +160,9 @@ class Turn(msgspec.Struct):
     def record(self, size: int) -> None:
         """Note the bytes of the answer."""
         size = max(size, DECODING * self.bytes_decoded)
+        longest = self.longest
+        if longest >= SHORT or (longest and size > longest):
+            self.turns.note_length(self.project, size)
         if self.is_taken or size >= LARGE:
             self.turns.record(self.project, size)
         if self.is_taken and size >= LARGE:

@@ -15,10 +15,13 @@ from zaqar.transport import large_page_fairness, waiting_request_bytes
 from zaqar.transport.large_page_fairness import (
     LARGE,
     REMEMBERED_FOR,
+    SHORT,
+    UNKNOWN,
     Job,
     Turns,
 )
 from zaqar.transport.request_turn_and_wait import DECODING, PATIENCE, Turn
+from zaqar.transport.wsgi import header_checks_query_and_body_reading
 
 NAME = 'message_list'
 
@@ -321,3 +324,39 @@ def test_a_pause_is_short() -> None:
     turn.record(LARGE)
     turn.end()
     assert pauses == [large_page_fairness.LONGEST_PAUSE]
+
+
+def _longest(turns: Turns, size: int, name: str = NAME) -> int:
+    """Return what was known of a project before a page of it."""
+    turn = Turn(turns)
+    assert turn.begin(name, 'p')
+    turn.record(size)
+    return turn.longest
+
+
+def test_the_longest_page_of_a_project_counts_for_a_while() -> None:
+    turns, _ = _large()
+    assert _longest(turns, 7, 'message_post') == 0
+    assert _longest(turns, 0) == UNKNOWN
+    assert _longest(turns, 1000) == 1
+    assert _longest(turns, LARGE - 1) == 1000
+    assert _longest(turns, 1) == LARGE - 1
+    assert 0.9 * LARGE < _longest(turns, 1) < LARGE - 1
+    for _ in range(1000):
+        _longest(turns, 1)
+    assert _longest(turns, 1) < SHORT
+
+
+@pytest.mark.parametrize(
+    ('query', 'most'),
+    [
+        ('', 10),
+        ('echo=true&limit=20', 20),
+        ('pop=5', 10),
+        ('pop=' + '9' * 5000, 999_999),
+        ('limit=x', 10),
+        ('ids=' + ','.join(['a' * 32] * 20), 20),
+    ],
+)
+def test_so_many_items_may_a_page_have(query: str, most: int) -> None:
+    assert header_checks_query_and_body_reading.most_items(query) == most

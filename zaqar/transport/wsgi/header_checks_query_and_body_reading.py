@@ -35,6 +35,12 @@ NO_QUERY: Mapping[str, Sequence[str]] = {}
 #: Characters of the longest query that is cached: callers choose it.
 _USUAL_QUERY = 200
 
+#: Items of a page, at least, where a query names no number of them.
+_USUAL_ITEMS = 10
+
+#: Digits of such a number that matter.
+_DIGITS = 6
+
 #: Bytes read at a time of a body without a length.
 _CHUNK = 65536
 
@@ -87,6 +93,31 @@ def _query(text: str) -> Mapping[str, Sequence[str]]:
 
 
 _cached_query = functools.lru_cache(maxsize=512)(_query)
+
+
+def most_items(text: str) -> int:
+    """Return how many items a page may have by its query, or more."""
+    if not text:
+        return _USUAL_ITEMS
+    return (_cached_most_items if len(text) <= _USUAL_QUERY else _most_items)(
+        text
+    )
+
+
+def _most_items(text: str) -> int:
+    most = _USUAL_ITEMS
+    for name, values in _query(text).items():
+        for value in values:
+            if name in ('limit', 'pop'):
+                # What is no number, or a large one, is refused later.
+                number = value if value.isdecimal() else '0'
+                most = max(most, int(number[:_DIGITS]))
+            elif name == 'ids':
+                most = max(most, value.count(',') + 1)
+    return most
+
+
+_cached_most_items = functools.lru_cache(maxsize=512)(_most_items)
 
 
 def read_body(environ: Environ, body: Body, most: int) -> Received | None:

@@ -17,6 +17,7 @@ from zaqar.loop_greenlets import offload
 from zaqar.microversion_constants import Version
 from zaqar.objects import Scope
 from zaqar.transport import caller_identity
+from zaqar.transport.large_page_fairness import LARGE, SHORT
 from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.wsgi import (
     event_stream_requests,
@@ -144,7 +145,13 @@ class RootController:
         )
         view = response_views.VIEWS[version][operation.name]
         if turn is not None:
-            if turn.is_taken:
+            if turn.is_taken or (
+                turn.longest >= SHORT
+                # Each item may be as long as a page was.
+                and turn.longest
+                * header_checks_query_and_body_reading.most_items(query)
+                >= LARGE
+            ):
                 # Of a page that may be large, in no event loop.
                 run = functools.partial(_OFFLOAD, run)
                 view = functools.partial(_OFFLOAD, view)
