@@ -30,18 +30,22 @@ class DaemonThreads(Executor):
     def submit(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
-        """Have a function called in a thread."""
+        """Have a function called in a thread.
+
+        :raises RuntimeError: no thread can be started; it will not be called
+        """
         future: Future[T] = Future()
-        self._work.put((future, functools.partial(function, *args, **kwargs)))
         is_idle = self._idle.acquire(blocking=False)
         if not is_idle and self._started < self._count:
-            self._started += 1
+            number = self._started + 1
             threading.Thread(
                 target=_live,
                 args=(self._work, self._idle),
-                name=f'{self._name}-{self._started}',
+                name=f'{self._name}-{number}',
                 daemon=True,
             ).start()
+            self._started = number
+        self._work.put((future, functools.partial(function, *args, **kwargs)))
         return future
 
     def shutdown(

@@ -13,6 +13,7 @@ calls a store while it holds a lock is done by :func:`offload` as a whole.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -34,6 +35,10 @@ T = TypeVar('T')
 #: What a greenlet does.
 Work = Callable[[], object]
 
+#: Threads that open connections, at most. They are not those for what blocks:
+#: requests should not wait behind servers that hang.
+_OPENING = 4
+
 
 class LoopGreenlet(greenlet):  # type: ignore[misc]
     """A greenlet that does work again and again.
@@ -47,18 +52,35 @@ class LoopGreenlet(greenlet):  # type: ignore[misc]
         self._request = CurrentRequest(self)
 
     def _live(self, work: Work) -> None:
-        while True:
-            OF_THREAD.request = self._request
-            try:
-                work()
-            except BaseException:
-                # Neither the greenlet nor the loop must be lost with it.
-                LOG.exception('A request failed')
-            # What it holds is not needed while this rests.
-            work = _nothing
-            work = self.hub.rest(self)
+        try:
+            while True:
+                OF_THREAD.request = self._request
+                try:
+                    work()
+                except BaseException:
+                    # Neither the greenlet nor the loop must be lost with it.
+                    with contextlib.suppress(Exception):
+                        LOG.exception('A request failed')
+                # What it holds is not needed while this rests.
+                work = _nothing
+                work = self.hub.rest(self)
+        finally:
+            # Whatever ends it, the loop goes on.
+            self.hub.forget(self)
+            OF_THREAD.request = self.hub.request
 
-    def wait(self) -> Any:
+    def wait(self, token: object) -> None:
+        """Let others run until this is switched to with a token.
+
+        Called in this greenlet.
+
+        :raises RuntimeError: it was switched to with something else, by
+            mistake
+        """
+        if self.pause() is not token:
+            raise RuntimeError('A greenlet was woken by mistake.')
+
+    def pause(self) -> Any:
         """Let others run until this is switched to; return what it is given.
 
         Called in this greenlet.
@@ -88,6 +110,7 @@ class Hub:
         self.request = OF_THREAD.request
         self._thread = threading.get_ident()
         self._blocking = DaemonThreads(blocking, 'offloaded')
+        self._opening = DaemonThreads(_OPENING, 'opening')
         self._resting: list[LoopGreenlet] = []
 
     @property
@@ -112,14 +135,23 @@ class Hub:
     def rest(self, one: LoopGreenlet) -> Work:
         """Return the next work of a greenlet, which waits for it."""
         self._resting.append(one)
-        work: Work = one.wait()
+        while not callable(work := one.pause()):
+            LOG.error('A greenlet was woken by mistake')
         return work
+
+    def forget(self, one: LoopGreenlet) -> None:
+        """Begin nothing more in a greenlet, which ends."""
+        if one in self._resting:
+            self._resting.remove(one)
 
     def begin_in_thread(
         self, function: Callable[..., object], *arguments: Any
     ) -> None:
-        """Have a function called in a thread, which nobody waits for."""
-        self._blocking.submit(function, *arguments)
+        """Have a connection opened in a thread, which nobody waits for.
+
+        :raises RuntimeError: no thread can be started
+        """
+        self._opening.submit(function, *arguments)
 
     def run_in_thread(
         self, function: Callable[..., T], arguments: Any, options: Any
@@ -143,8 +175,8 @@ class Hub:
             setattr(of_thread, name, getattr(request, name))
         future: Future[T] = self._blocking.submit(call)
         switch = request.greenlet.switch
-        future.add_done_callback(lambda _: self.call(switch))
-        request.greenlet.wait()
+        future.add_done_callback(lambda done: self.call(switch, done))
+        request.greenlet.wait(future)
         return future.result()
 
 
@@ -171,5 +203,6 @@ def sleep(seconds: float) -> None:
     if one is None:
         time.sleep(seconds)
         return
-    one.hub.loop.call_later(seconds, one.switch)
-    one.wait()
+    token = object()
+    one.hub.loop.call_later(seconds, one.switch, token)
+    one.wait(token)

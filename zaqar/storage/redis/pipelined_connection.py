@@ -178,7 +178,12 @@ class PipelinedConnection(asyncio.Protocol):
         if not self._is_timed:
             self._is_timed = True
             self._hub.loop.call_later(self._timeout, self.check)
-        one.wait()
+        try:
+            one.wait(waiting)
+        except BaseException:
+            # Its answers are read, but nobody waits for them.
+            waiting.one = None
+            raise
         if waiting.failure is not None:
             # Of each its own: they are raised in several greenlets.
             raise type(waiting.failure)(str(waiting.failure))
@@ -223,7 +228,7 @@ class PipelinedConnection(asyncio.Protocol):
         if not first.left:
             self._waiting.popleft()
             if first.one is not None:
-                first.one.switch()
+                first.one.switch(first)
             if self.is_over and not self._waiting:
                 self._close()
 
@@ -277,7 +282,7 @@ class PipelinedConnection(asyncio.Protocol):
 def _wake(exchange: _Exchange) -> None:
     one, exchange.one = exchange.one, None
     if one is not None:
-        one.switch()
+        one.switch(exchange)
 
 
 def _is_replica(role: Any) -> bool:

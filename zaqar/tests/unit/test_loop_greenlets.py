@@ -9,6 +9,9 @@ import pytest
 from oslo_context import context
 
 from zaqar import loop_greenlets, request_deadline
+from zaqar.current_request import OF_THREAD
+from zaqar.daemon_threads import DaemonThreads
+from zaqar.loop_greenlets import LoopGreenlet
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport.wsgi import log_context
@@ -78,3 +81,63 @@ def test_a_failure_loses_no_greenlet(
     greenlets.loop.call_soon(greenlets.hub.begin, fail)
     assert greenlets.run(lambda: 1) == [1]
     assert 'A request failed' in caplog.text
+
+
+def test_who_is_woken_by_mistake_fails_alone(greenlets: Greenlets) -> None:
+    event = threading.Event()
+    woken: list[LoopGreenlet] = []
+
+    def wait() -> None:
+        woken.append(OF_THREAD.request.greenlet)
+        loop_greenlets.offload(event.wait, 30)
+
+    def mistake() -> bool:
+        greenlets.loop.call_soon(woken[0].switch, 'mistake')
+        loop_greenlets.sleep(0)
+        return loop_greenlets.offload(bool, 1)
+
+    first, second = greenlets.run(wait, mistake)
+    assert isinstance(first, RuntimeError)
+    assert second is True
+    # It rests now; what it had waited for wakes it once more.
+    event.set()
+    assert greenlets.run(lambda: 1, lambda: 2) == [1, 2]
+
+
+def test_a_greenlet_that_ends_leaves_the_loop_as_it_was(
+    greenlets: Greenlets,
+) -> None:
+    ended: list[LoopGreenlet] = []
+    greenlets.run(lambda: ended.append(OF_THREAD.request.greenlet))
+    with pytest.raises(ZeroDivisionError):
+        ended[0].throw(ZeroDivisionError)
+    assert OF_THREAD.request is greenlets.hub.request
+    assert greenlets.run(lambda: 1) == [1]
+
+
+def test_servers_that_hang_while_connecting_hold_up_nothing_else(
+    greenlets: Greenlets,
+) -> None:
+    event = threading.Event()
+    for _ in range(20):
+        greenlets.hub.begin_in_thread(event.wait, 30)
+    assert greenlets.run(lambda: loop_greenlets.offload(int)) == [0]
+    assert not event.is_set()
+    event.set()
+
+
+def test_what_no_thread_can_be_started_for_is_not_done_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = DaemonThreads(2, 'few')
+    done: list[str] = []
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, 'start', fail)
+        with pytest.raises(RuntimeError):
+            threads.submit(done.append, 'first')
+    threads.submit(done.append, 'second').result(60)
+    assert done == ['second']

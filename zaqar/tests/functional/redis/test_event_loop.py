@@ -173,15 +173,15 @@ def _held_while_waiting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return what takes the places where a lock is held across a wait."""
     _WatchedLock.held = {}
     places: list[str] = []
-    wait = LoopGreenlet.wait
+    pause = LoopGreenlet.pause
 
     def watched(one: LoopGreenlet) -> Any:
         if _WatchedLock.held.get(one):
             places.append(str(one.gr_frame or threading.current_thread()))
-        return wait(one)
+        return pause(one)
 
     monkeypatch.setattr(threading, 'Lock', _WatchedLock)
-    monkeypatch.setattr(LoopGreenlet, 'wait', watched)
+    monkeypatch.setattr(LoopGreenlet, 'pause', watched)
     return places
 
 

@@ -286,3 +286,15 @@ def test_a_socket_that_the_loop_refuses_is_closed(
     assert pipelined.is_over
     assert own.fileno() == -1
     assert 'cannot be used' in caplog.text
+
+
+def test_what_cannot_be_sent_is_not_waited_for(
+    side: Side, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else an answer would wake its sender, which does something else then."""
+    side.pipelined.close_soon()
+    _spin(side.greenlets)
+    (failed,) = side.run(['a'])
+    assert isinstance(failed, RuntimeError)
+    side.pipelined.data_received(b'+a\r\n')
+    assert not caplog.records

@@ -125,9 +125,6 @@ OPTS = [
     ),
 ]
 
-#: Threads for connections of the loop that are being opened.
-_OPENING = 4
-
 #: Open files of a worker besides connections of clients.
 _OTHER_FILES = 256
 
@@ -179,7 +176,7 @@ def serve(
         loop.call_soon_threadsafe,
     )
     if waits_in_greenlets and settings.loop_requests:
-        hub = Hub(loop, settings.loop_requests + _OPENING)
+        hub = Hub(loop, settings.loop_requests)
         threads = RequestGreenlets(hub, settings.loop_requests, threads)
         call_in_loop = hub.call
     writer = AnswerWriter(call_in_loop)
