@@ -25,6 +25,7 @@ class DaemonThreads(Executor):
     def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._name = name
+        self._started = 0
         self._begin()
 
     def submit(
@@ -37,7 +38,7 @@ class DaemonThreads(Executor):
         future: Future[T] = Future()
         is_idle = self._idle.acquire(blocking=False)
         if not is_idle and self._started < self._count:
-            number = self._started + 1
+            number: int = self._started + 1
             threading.Thread(
                 target=_live,
                 args=(self._work, self._idle),

@@ -135,8 +135,9 @@ class Hub:
     def rest(self, one: LoopGreenlet) -> Work:
         """Return the next work of a greenlet, which waits for it."""
         self._resting.append(one)
-        while not callable(work := one.pause()):
+        while not callable(given := one.pause()):
             LOG.error('A greenlet was woken by mistake')
+        work: Work = given
         return work
 
     def forget(self, one: LoopGreenlet) -> None:
