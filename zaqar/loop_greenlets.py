@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -196,6 +197,16 @@ def offload(
     if one is None:
         return function(*arguments, **options)
     return one.hub.run_in_thread(function, arguments, options)
+
+
+def offloaded(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that may block, for greenlets: see :func:`offload`."""
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> T:
+        return offload(function, *arguments, **options)
+
+    return call
 
 
 def sleep(seconds: float) -> None:

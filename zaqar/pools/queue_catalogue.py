@@ -112,6 +112,8 @@ class Catalogue:
             return None
         return self._cache.add(self.from_record(scope, record))
 
+    # It may hold a lock meanwhile.
+    @loop_greenlets.offloaded
     def create(
         self,
         scope: Scope,
@@ -125,19 +127,7 @@ class Catalogue:
         :param admit: see :meth:`run_ensured`
         :param needs_room: see :meth:`run_ensured`
         """
-        # It may hold a lock meanwhile.
-        return loop_greenlets.offload(
-            self._create, scope, metadata, admit, needs_room=needs_room
-        )
 
-    def _create(
-        self,
-        scope: Scope,
-        metadata: Mapping[str, Any],
-        admit: Admit | None,
-        *,
-        needs_room: bool,
-    ) -> tuple[Queue, bool]:
         def attempt() -> tuple[Queue, bool] | None:
             queue = self._new(scope, metadata)
             if admit is not None:
