@@ -41,7 +41,7 @@ Work = Callable[[], object]
 _OPENING = 4
 
 
-class LoopGreenlet(greenlet):  # type: ignore[misc]
+class LoopGreenlet(greenlet):  # type: ignore[misc,unused-ignore]
     """A greenlet that does work again and again.
 
     :ivar hub: what it waits in
