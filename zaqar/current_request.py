@@ -34,6 +34,14 @@ class CurrentRequest:
         self.request_id = self.global_id = self.project = ''
         self.greenlet = greenlet
 
+    def in_thread(self) -> CurrentRequest:
+        """Return the same request for a thread that does a part of it."""
+        other = CurrentRequest()
+        for name in self.__slots__:
+            if name != 'greenlet':
+                setattr(other, name, getattr(self, name))
+        return other
+
 
 class _OfThread(threading.local):
     def __init__(self) -> None:

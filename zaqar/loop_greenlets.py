@@ -171,10 +171,7 @@ class Hub:
             finally:
                 OF_THREAD.request = own
 
-        # The same request, but not in the greenlet.
-        of_thread = CurrentRequest()
-        for name in ('end', 'waited', 'request_id', 'global_id', 'project'):
-            setattr(of_thread, name, getattr(request, name))
+        of_thread = request.in_thread()
         future: Future[T] = self._blocking.submit(call)
         switch = request.greenlet.switch
         future.add_done_callback(lambda done: self.call(switch, done))

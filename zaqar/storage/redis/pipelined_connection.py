@@ -23,6 +23,7 @@ from redis import exceptions
 
 from zaqar.current_request import OF_THREAD
 from zaqar.loop_greenlets import Hub, LoopGreenlet
+from zaqar.storage.redis.server_role import is_replica
 
 LOG = logging.getLogger(__name__)
 
@@ -219,7 +220,7 @@ class PipelinedConnection(asyncio.Protocol):
         first = self._waiting[0]
         if first.has_role:
             first.has_role = False
-            if _is_replica(answer):
+            if is_replica(answer):
                 # It may be promoted before it executes what follows.
                 raise exceptions.ConnectionError('this is a replica')
         else:
@@ -283,7 +284,3 @@ def _wake(exchange: _Exchange) -> None:
     one, exchange.one = exchange.one, None
     if one is not None:
         one.switch(exchange)
-
-
-def _is_replica(role: Any) -> bool:
-    return isinstance(role, bytes) and b'role:slave' in role

@@ -18,6 +18,7 @@ from redis import exceptions
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import one_line
 from zaqar.loop_greenlets import Hub, LoopGreenlet, offload
+from zaqar.storage.redis.server_role import ROLE, is_replica
 from zaqar.storage.redis.uri import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ ROLE_INTERVAL = 5.0
 OPENING_PAUSE = 0.25
 
 _TIMEOUTS = (exceptions.TimeoutError, TimeoutError)
-
-_ROLE: Command = ('INFO', 'replication')
 
 
 class ConnectionLost(Exception):
@@ -246,7 +245,7 @@ class RedisNode:
             hub,
             connection,
             connection.socket_timeout,
-            _pack(_ROLE) if self.needs_primary else b'',
+            _pack(ROLE) if self.needs_primary else b'',
             ROLE_INTERVAL,
         )
         self._shared = opened
@@ -269,10 +268,10 @@ class RedisNode:
             return [_answer(connection) for _ in commands]
         # In one packet with the rest, hence without a further round trip.
         connection.send_packed_command(
-            packed(connection, [_ROLE, *commands]), check_health=False
+            packed(connection, [ROLE, *commands]), check_health=False
         )
-        role, *answers = [_answer(connection) for _ in (_ROLE, *commands)]
-        if isinstance(role, bytes) and b'role:slave' in role:
+        role, *answers = [_answer(connection) for _ in (ROLE, *commands)]
+        if is_replica(role):
             return [exceptions.ReadOnlyError('this is a replica')] * len(
                 answers
             )

@@ -170,11 +170,9 @@ def serve(
     )
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     call_in_loop: Callable[[Callable[[], None]], object]
+    call_in_loop = loop.call_soon_threadsafe
     threads: RequestThreads | RequestGreenlets
-    threads, call_in_loop = (
-        RequestThreads(settings.threads),
-        loop.call_soon_threadsafe,
-    )
+    threads = RequestThreads(settings.threads)
     if waits_in_greenlets and settings.loop_requests:
         hub = Hub(loop, settings.loop_requests)
         threads = RequestGreenlets(hub, settings.loop_requests, threads)
