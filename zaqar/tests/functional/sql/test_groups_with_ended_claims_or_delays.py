@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups whose claims have ended, while another program has locked them."""
 
-from collections.abc import Iterator
-
-import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.base import MessageStore
-from zaqar.storage.sqlalchemy import migrations
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver import parse
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 
 #: By their key: by another index MariaDB would lock others as well.
@@ -18,23 +14,6 @@ _LOCK = (
     '(SELECT id FROM message_queue WHERE qid = :qid) '
     'AND seq IN (:one, :other) FOR UPDATE'
 )
-
-
-@pytest.fixture(params=['mariadb', 'postgresql'])
-def uri(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database with tables."""
-    server = request.getfixturevalue(request.param)
-    uri = server.database()
-    migrations.upgrade(parse(uri), 'head')
-    yield uri
-    server.drop(uri)
-
-
-@pytest.fixture
-def store(uri: str) -> Iterator[MessageStore]:
-    store = DRIVER.open_messages(uri, {})
-    yield store
-    store.close()
 
 
 def test_claims_and_pops_pass_over_them(uri: str, store: MessageStore) -> None:

@@ -44,13 +44,6 @@ def server(uri: str) -> Iterator[sa.Connection]:
 
 
 @pytest.fixture
-def store(uri: str) -> Iterator[MessageStore]:
-    store = DRIVER.open_messages(uri, {})
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def hand() -> Hand:
     return Hand()
 

@@ -26,7 +26,6 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claims_sharing_transactions,
     driver,
-    migrations,
     posts_after_locking_queues,
     server_connections_and_poolers,
 )
@@ -46,25 +45,8 @@ from zaqar.tests.contract.probe import Hand, Probe, bodies, message, token
 SOON = 2.0
 
 
-@pytest.fixture(params=['mariadb', 'postgresql'])
-def uri(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database with tables."""
-    server = request.getfixturevalue(request.param)
-    uri = server.database()
-    migrations.upgrade(parse(uri), 'head')
-    yield uri
-    server.drop(uri)
-
-
 #: Where posts to several queues share a transaction.
 merges_queues = pytest.mark.parametrize('uri', ['mariadb'], indirect=True)
-
-
-@pytest.fixture
-def store(uri: str) -> Iterator[MessageStore]:
-    store = DRIVER.open_messages(uri, {})
-    yield store
-    store.close()
 
 
 @pytest.fixture
