@@ -13,13 +13,15 @@ import pytest
 
 from zaqar import metrics, request_deadline
 from zaqar.errors import InvalidBody
-from zaqar.transport import large_page_fairness
+from zaqar.transport import (
+    large_page_fairness,
+    requests_waiting_for_their_turn,
+)
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.request_turn_and_wait import TURN
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.bare_pecan_application import PecanApplication
 from zaqar.transport.wsgi.responses import Response
-from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
 from zaqar.transport.wsgi.server.request_answering import Answering
 from zaqar.transport.wsgi.server.request_reader import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads

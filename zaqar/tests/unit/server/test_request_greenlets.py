@@ -11,6 +11,7 @@ from zaqar.errors import InvalidBody
 from zaqar.loop_greenlets import offload
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
+from zaqar.transport import requests_fit_for_a_loop
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.server import request_greenlets
 from zaqar.transport.wsgi.server.request_greenlets import RequestGreenlets
@@ -68,7 +69,7 @@ def test_others_do_not(line: str, header: str) -> None:
 
 def test_nor_do_long_bodies_many_messages_or_those_that_are_refused() -> None:
     line = 'POST /v2/queues/q/messages'
-    most = request_greenlets.LONGEST_BODY
+    most = requests_fit_for_a_loop.LONGEST_BODY
     assert request_greenlets.fits(request(line, body=bytes(most)))
     assert not request_greenlets.fits(request(line, body=bytes(most + 1)))
     # Each takes some 4 microseconds, 12 if it is encrypted.

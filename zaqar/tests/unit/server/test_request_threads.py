@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
+from zaqar.transport import requests_waiting_for_their_turn
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 

@@ -9,12 +9,12 @@ import queue
 import threading
 from collections.abc import Callable
 
-from zaqar.transport.wsgi.server import requests_waiting_for_their_turn
-from zaqar.transport.wsgi.server.request_reader import Request
-from zaqar.transport.wsgi.server.requests_waiting_for_their_turn import (
+from zaqar.transport import requests_waiting_for_their_turn
+from zaqar.transport.requests_waiting_for_their_turn import (
     RequestLine,
     Work,
 )
+from zaqar.transport.wsgi.server.request_reader import Request
 
 LOG = logging.getLogger(__name__)
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Greenlets of an event loop that do work, a limited number at a time."""
+
+import functools
+from collections.abc import Callable
+
+from zaqar.loop_greenlets import Hub
+from zaqar.transport.requests_waiting_for_their_turn import RequestLine, Work
+
+
+class LimitedGreenlets:
+    """Does work in greenlets; more waits, and projects take turns.
+
+    All is called in the loop.
+
+    :param count: the greenlets
+    :ivar hub: what they wait in
+    :ivar waiting: what waits for one
+    :ivar under_way: how many are at work
+    """
+
+    def __init__(self, hub: Hub, count: int) -> None:
+        self.hub = hub
+        self._count = count
+        self.under_way = 0
+        self.waiting = RequestLine()
+
+    def put(
+        self, work: Work, size: Callable[[], int], owner: Callable[[], str]
+    ) -> bool:
+        """Have work done, now or in its turn.
+
+        :param size: returns the bytes that it holds meanwhile, 0 for what is
+            never refused
+        :param owner: returns whose turn it needs, '' where that is not known
+        :returns: False if nothing is done, since too much waits
+        """
+        if self.under_way == self._count:
+            return self.waiting.add(work, size(), owner())
+        self.under_way += 1
+        self.hub.begin(functools.partial(self._do, work))
+        return True
+
+    def _do(self, work: Work) -> None:
+        try:
+            work()
+        finally:
+            if self.waiting.count:
+                # Not at once: the loop has others to look after.
+                self.hub.loop.call_soon(self._go_on)
+            else:
+                self.under_way -= 1
+
+    def _go_on(self) -> None:
+        """Begin what waits, in the place of what has ended."""
+        work = self.waiting.take()
+        if work is None:
+            self.under_way -= 1
+        else:
+            self.hub.begin(functools.partial(self._do, work))
