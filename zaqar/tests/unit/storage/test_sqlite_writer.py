@@ -13,7 +13,7 @@ import pytest
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.sqlalchemy.sqlite_database import _Writer
+from zaqar.storage.sqlalchemy.sqlite_writer import SqliteWriter
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Seconds that no test should have to wait.
@@ -31,11 +31,11 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def writer(path: pathlib.Path) -> _Writer:
+def writer(path: pathlib.Path) -> SqliteWriter:
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False
     )
-    return _Writer(connection)
+    return SqliteWriter(connection)
 
 
 def _insert(name: str) -> Callable[[SqlSession], int]:
@@ -52,7 +52,7 @@ def _names(path: pathlib.Path) -> list[str]:
 
 
 def test_a_write_returns_when_another_thread_has_committed_it(
-    writer: _Writer, path: pathlib.Path
+    writer: SqliteWriter, path: pathlib.Path
 ) -> None:
     gates = [threading.Event() for _ in range(3)]
     begun = [threading.Event() for _ in gates]
@@ -90,7 +90,7 @@ def test_a_write_returns_when_another_thread_has_committed_it(
 
 
 def test_a_failure_undoes_only_its_own_write(
-    writer: _Writer, path: pathlib.Path
+    writer: SqliteWriter, path: pathlib.Path
 ) -> None:
     gate = threading.Event()
 
@@ -115,7 +115,7 @@ def test_a_failure_undoes_only_its_own_write(
 
 @pytest.mark.parametrize('kind', [ValueError, SystemExit])
 def test_a_failure_undoes_a_write_that_is_alone(
-    writer: _Writer, path: pathlib.Path, kind: type[BaseException]
+    writer: SqliteWriter, path: pathlib.Path, kind: type[BaseException]
 ) -> None:
     def fail(session: SqlSession) -> None:
         _insert('a')(session)
@@ -129,7 +129,7 @@ def test_a_failure_undoes_a_write_that_is_alone(
 
 
 def test_the_error_of_a_disk_is_logged(
-    writer: _Writer, path: pathlib.Path, caplog: pytest.LogCaptureFixture
+    writer: SqliteWriter, path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(session: SqlSession) -> None:
         _insert('a')(session)
@@ -146,7 +146,9 @@ def test_the_error_of_a_disk_is_logged(
     assert _names(path) == ['b']
 
 
-def test_a_late_write_fails_alone(writer: _Writer, path: pathlib.Path) -> None:
+def test_a_late_write_fails_alone(
+    writer: SqliteWriter, path: pathlib.Path
+) -> None:
     rival = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False
     )
