@@ -24,8 +24,8 @@ import msgspec
 from zaqar.controllers import message_moves
 from zaqar.controllers.body_encryption import UNREADABLE
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.leased_redrive_record import LeasedJob, Lost
 from zaqar.controllers.message_moves import Move
-from zaqar.controllers.redrive_lease import LeasedJob, Lost
 from zaqar.controllers.redrive_records import Redrive, Status
 from zaqar.controllers.redrive_selection import Selection
 from zaqar.errors import QueueFull, QueueGone, StoreUnavailable, ZaqarError

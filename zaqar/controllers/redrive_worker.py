@@ -5,7 +5,7 @@ import logging
 import secrets
 import threading
 
-from zaqar.controllers import redrive_lease, redrive_records
+from zaqar.controllers import leased_redrive_record, redrive_records
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.redrive_batches import PAUSE, Run
 from zaqar.errors import StoreUnavailable
@@ -71,7 +71,7 @@ class RedriveWorker:
             now = self._ctx.catalogue.management.clock.now()
             for record in records:
                 redrive = redrive_records.read(record)
-                if not redrive_lease.is_held(redrive, now):
+                if not leased_redrive_record.is_held(redrive, now):
                     self._begin(redrive.scope)
             if len(records) < redrive_records.BATCH:
                 return

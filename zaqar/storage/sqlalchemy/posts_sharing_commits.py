@@ -10,8 +10,8 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     compound_statement_posts,
-    post_within_transaction,
-    posts_after_locking_queues,
+    mariadb_posts_to_several_queues,
+    post_to_locked_queue,
     single_statement_posts,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
@@ -132,7 +132,7 @@ class SharedPosts:
         Whoever ends a transaction frees all of its queues at once.
         """
         return self._database.write_or_conflict(
-            posts_after_locking_queues.post,
+            mariadb_posts_to_several_queues.post,
             self._contended,
             board,
             self._unsubscribed,
@@ -156,7 +156,7 @@ class SharedPosts:
                 skip=True,
             )
         return self._database.write_or_conflict(
-            posts_after_locking_queues.post,
+            mariadb_posts_to_several_queues.post,
             qids,
             lambda _: posts,
             self._unsubscribed,
@@ -179,7 +179,7 @@ class SharedPosts:
                     session, posts, unsubscribed, skip=False
                 )
             return [
-                post_within_transaction.post_within(
+                post_to_locked_queue.post_within(
                     session, post, 0, unsubscribed
                 )
                 for post in posts
@@ -193,7 +193,7 @@ class SharedPosts:
 
     def _store(self, post: PostCall, limit: int = 0) -> _Ids:
         return self._database.write(
-            post_within_transaction.post_within,
+            post_to_locked_queue.post_within,
             post,
             limit,
             self._unsubscribed,

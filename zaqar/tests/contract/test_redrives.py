@@ -17,10 +17,10 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.leased_redrive_record import LEASE
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.redrive_batches import DELETED, UNAVAILABLE, Run
-from zaqar.controllers.redrive_lease import LEASE
 from zaqar.controllers.redrive_records import LIFETIME, Redrive
 from zaqar.controllers.redrive_selection import Selection
 from zaqar.controllers.result_types import DryRun, StartedRedrive

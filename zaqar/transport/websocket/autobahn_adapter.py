@@ -16,14 +16,14 @@ from typing import Any
 from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from zaqar.transport.websocket import http_request_handler, rfc6455_fast_path
+from zaqar.transport.websocket import api_requests_over_http, rfc6455_fast_path
+from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.connection_limits import RateCounter
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
 from zaqar.transport.websocket.http_asyncio_protocol import HttpSocket
-from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 
@@ -145,7 +145,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             self.failHandshake('too long', 431)
             return
         http = self.connections.http
-        if http is not None and http_request_handler.begins(self.data):
+        if http is not None and api_requests_over_http.begins(self.data):
             self._hand_over(http)
             return
         super().processHandshake()

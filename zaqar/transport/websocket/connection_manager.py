@@ -10,6 +10,7 @@ from typing import Any
 
 from zaqar.transport.large_page_fairness import Job
 from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )
@@ -24,7 +25,6 @@ from zaqar.transport.websocket.followed_queues_of_connection import (
 )
 from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.settings import Settings

@@ -7,6 +7,7 @@ import contextlib
 import h11
 
 from zaqar.errors import ZaqarError
+from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.event_stream import EventStream
 from zaqar.transport.websocket.frame_and_answer_types import Frame
@@ -15,7 +16,6 @@ from zaqar.transport.websocket.http1_parsing_and_framing import (
     HttpConnection,
     Left,
 )
-from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 from zaqar.transport.wsgi.responses import Headers

@@ -27,12 +27,12 @@ from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.large_page_fairness import Job
 from zaqar.transport.websocket import settings as options
+from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.event_stream import Streams
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
-from zaqar.transport.websocket.http_request_handler import HttpRequests
 from zaqar.transport.websocket.message_pushes import MessagePushes
 from zaqar.transport.websocket.node_registration import NodeRegistration
 from zaqar.transport.websocket.notifier_endpoint import NotifierEndpoint

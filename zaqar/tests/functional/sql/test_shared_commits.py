@@ -26,7 +26,7 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claims_sharing_transactions,
     driver,
-    posts_after_locking_queues,
+    mariadb_posts_to_several_queues,
     server_connections_and_poolers,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
@@ -90,7 +90,7 @@ def post_together(
     """Post to queues in one transaction."""
     posts = [post_call(queue, **options) for queue in queues]
     return server.write_or_conflict(
-        posts_after_locking_queues.post,
+        mariadb_posts_to_several_queues.post,
         {queue.qid for queue in queues},
         lambda _: posts,
         UnsubscribedQueues(),
@@ -181,7 +181,7 @@ def test_posts_that_rivals_hold_up_share_a_transaction(
     queues: list[Probe],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = posts_after_locking_queues.post
+    store = mariadb_posts_to_several_queues.post
     stored: list[int] = []
 
     def note(*arguments: Any, **options: Any) -> Any:
@@ -189,7 +189,7 @@ def test_posts_that_rivals_hold_up_share_a_transaction(
         stored.append(len(ids) - ids.count(None))
         return ids
 
-    monkeypatch.setattr(posts_after_locking_queues, 'post', note)
+    monkeypatch.setattr(mariadb_posts_to_several_queues, 'post', note)
     server.ping()
     posts = SharedPosts(server, 60, UnsubscribedQueues())
     waiting = [
@@ -240,7 +240,7 @@ def test_posts_whose_shared_commit_is_refused_are_made_by_queue(
         refused.append(len(qids))
         raise pymysql.OperationalError(1213, 'Deadlock found')
 
-    monkeypatch.setattr(posts_after_locking_queues, 'post', refuse)
+    monkeypatch.setattr(mariadb_posts_to_several_queues, 'post', refuse)
     posted = 0
     while not refused:
         posted += 1

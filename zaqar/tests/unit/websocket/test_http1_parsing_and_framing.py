@@ -12,6 +12,7 @@ import pytest
 from zaqar.errors import ZaqarError
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
 from zaqar.transport.websocket import http1_parsing_and_framing
+from zaqar.transport.websocket.api_requests_over_http import begins
 from zaqar.transport.websocket.http1_parsing_and_framing import (
     MAX_AHEAD,
     MAX_HEAD,
@@ -20,7 +21,6 @@ from zaqar.transport.websocket.http1_parsing_and_framing import (
     Answer,
     HttpConnection,
 )
-from zaqar.transport.websocket.http_request_handler import begins
 
 LONGEST = 1000
 

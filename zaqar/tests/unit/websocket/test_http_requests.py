@@ -16,7 +16,7 @@ from zaqar.tests.unit.websocket.test_event_stream import (
     House,
 )
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.websocket.http_request_handler import HttpRequests
+from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.wsgi.event_stream_requests import HANDOVER
 from zaqar.transport.wsgi.responses import Headers
 
