@@ -32,9 +32,9 @@ from zaqar.pools import (
 from zaqar.storage import driver_settings, store_opener
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
+    database_schema_revision,
     driver,
     migrations,
-    schema_revision,
     tables,
 )
 from zaqar.webhook_client.webhook_address_guard import (
@@ -109,11 +109,11 @@ def revision_fault(place: Place) -> str | None:
         return None
     with _seen(place):
         revision = migrations.current(place.url)
-    if revision == schema_revision.HEAD:
+    if revision == database_schema_revision.HEAD:
         return None
     return (
         f'the tables of the {place.title} are at revision '
-        f'{revision or "none"}, not {schema_revision.HEAD}; run '
+        f'{revision or "none"}, not {database_schema_revision.HEAD}; run '
         '"zaqar-sql-db-manage upgrade head"'
     )
 

@@ -37,7 +37,8 @@ _SERVERS = 100
 _TOO_LONG = Outcome(Verdict.REFUSED, 'the message is too long')
 _UNKNOWN = Outcome(Verdict.RETRY, 'the server gives no reason')
 
-#: Meaning of statuses; see :data:`.notifier_endpoint.STATUS`.
+#: Meaning of statuses; see ``STATUS`` of
+#: ``zaqar.transport.websocket.notifier_endpoint``.
 _OUTCOMES = (
     Outcome(Verdict.DELIVERED),
     Outcome(Verdict.GONE, 'the connection is gone'),
@@ -90,7 +91,7 @@ class SocketSender:
     ) -> Outcome | Sequence[Sequence[Outcome]]:
         """Hand messages, JSON texts, to connections of a server.
 
-        :param connections: at most :data:`.push_frames.MAX_CONNECTIONS`
+        :param connections: at most as many as a hand-over may have
         :param first_at: when they were first due, in milliseconds
         :returns: for each text an outcome for each connection; or one for
             all, of which the server has none

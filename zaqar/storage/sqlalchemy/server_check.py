@@ -4,7 +4,7 @@
 import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy import schema_revision
+from zaqar.storage.sqlalchemy import database_schema_revision
 
 #: Oldest servers, by the name of the product.
 OLDEST = {'PostgreSQL': (13, 0), 'MariaDB': (10, 6), 'MySQL': (8, 0)}
@@ -18,7 +18,7 @@ def check(connection: sa.Connection, *, is_pooled: bool) -> None:
     _check_version(connection.dialect)
     if is_pooled and connection.dialect.name == 'postgresql':
         _check_isolation(connection)
-    schema_revision.check(connection)
+    database_schema_revision.check(connection)
 
 
 def _check_version(dialect: sa.Dialect) -> None:

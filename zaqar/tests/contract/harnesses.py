@@ -22,12 +22,11 @@ from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.redis.driver import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import (
-    schema_creation,
     server_connections_and_poolers,
     server_database,
 )
 from zaqar.storage.sqlalchemy.driver import DRIVER
-from zaqar.tests.servers import pgbouncer, redis, sql
+from zaqar.tests.servers import pgbouncer, redis, sql, sql_tables
 
 
 class Feature(enum.StrEnum):
@@ -554,7 +553,7 @@ def _prepare(uri: str) -> None:
     """Make the tables in an empty database."""
     engine = _engine(uri)
     with engine.connect() as connection:
-        schema_creation.create(connection)
+        sql_tables.create(connection)
 
 
 def _engine(url: str | sa.URL) -> sa.Engine:

@@ -18,15 +18,15 @@ from zaqar.objects import Scope
 from zaqar.pools import flavor_records
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.sqlalchemy import (
+    database_schema_revision,
     driver,
     migrations,
-    schema_revision,
     tables,
 )
 from zaqar.tests.functional.conftest import ENGINES
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
-HEAD = schema_revision.HEAD
+HEAD = database_schema_revision.HEAD
 
 
 class Managed:
@@ -44,7 +44,7 @@ class Managed:
 
     def revision(self) -> str | None:
         with self.engine.connect() as connection:
-            return schema_revision.current(connection)
+            return database_schema_revision.current(connection)
 
 
 @pytest.fixture(params=ENGINES)

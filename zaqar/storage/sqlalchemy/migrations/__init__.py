@@ -18,8 +18,8 @@ from alembic.util import CommandError
 
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage.sqlalchemy import (
+    database_schema_revision,
     driver_arguments,
-    schema_revision,
     sqlite_creation,
     tables,
 )
@@ -78,7 +78,7 @@ def current(url: sa.URL) -> str | None:
 
     def read() -> str | None:
         with connect(url) as connection:
-            return schema_revision.current(connection)
+            return database_schema_revision.current(connection)
 
     return _repeat(url, read)
 
@@ -190,7 +190,9 @@ def _begin_history(url: sa.URL) -> None:
     """
     if _is_mysql(url):
         with connect(url) as connection:
-            schema_revision.begin(connection, str(scripts().get_base()))
+            database_schema_revision.begin(
+                connection, str(scripts().get_base())
+            )
 
 
 def _repeat(url: sa.URL, work: Callable[[], T]) -> T:

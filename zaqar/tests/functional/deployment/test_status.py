@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import driver, schema_revision
+from zaqar.storage.sqlalchemy import database_schema_revision, driver
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
@@ -143,7 +143,7 @@ def test_tables_of_another_revision_fail(
     assert code == FAILURE
     result, details = checks['Tables']
     assert result == FAILURE
-    assert f'{text}, not {schema_revision.HEAD}' in details
+    assert f'{text}, not {database_schema_revision.HEAD}' in details
     assert '"zaqar-sql-db-manage upgrade head"' in details
 
 

@@ -22,7 +22,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.storage.sqlalchemy import driver, migrations, schema_revision
+from zaqar.storage.sqlalchemy import (
+    database_schema_revision,
+    driver,
+    migrations,
+)
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 from zaqar.tests.functional.deployment.load import Load
 from zaqar.tests.servers import process
@@ -73,7 +77,7 @@ def _previous() -> tuple[str, str]:
         *(f'{change}^' for change in changes.decode().split()),
     ):
         revision = _head_at(commit)
-        if revision != schema_revision.HEAD:
+        if revision != database_schema_revision.HEAD:
             return commit, revision
     # Of a shallow clone the past is cut off.
     process.missing('there is no commit with older tables')
@@ -190,7 +194,10 @@ def test_an_upgrade_under_load_fails_no_request_and_loses_no_message(
         # New tables under the old code, which goes on.
         done = after.run('upgrade', 'head', program='sql_db_manage')
         assert done.returncode == 0, done.stderr
-        assert f'now revision {schema_revision.HEAD} (head)' in done.stdout
+        assert (
+            f'now revision {database_schema_revision.HEAD} (head)'
+            in done.stdout
+        )
         assert load.goes_on(), load.failed
         # Both side by side.
         after.start()

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import schema_creation, sqlite_creation, tables
-from zaqar.tests.servers import sql
+from zaqar.storage.sqlalchemy import sqlite_creation, tables
+from zaqar.tests.servers import sql, sql_tables
 from zaqar.tests.servers.zaqar import with_database
 
 #: What the database of the service itself is called beside those of pools.
@@ -114,7 +114,7 @@ class PostgreSQL(Engine):
         uri = self._server.database()
         engine = sa.create_engine(uri, poolclass=sa.NullPool)
         with engine.begin() as connection:
-            schema_creation.create(connection)
+            sql_tables.create(connection)
         return uri
 
 

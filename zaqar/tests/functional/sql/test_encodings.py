@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import migrations, schema_revision
+from zaqar.storage.sqlalchemy import database_schema_revision, migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.servers.sql import SqlServer
@@ -36,7 +36,7 @@ def uri(postgresql: SqlServer) -> Iterator[str]:
 
 def test_a_database_in_sql_ascii_holds_any_text(uri: str) -> None:
     migrations.upgrade(parse(uri), 'head')
-    assert migrations.current(parse(uri)) == schema_revision.HEAD
+    assert migrations.current(parse(uri)) == database_schema_revision.HEAD
     messages, management = (
         DRIVER.open_messages(uri, {}),
         DRIVER.open_management(uri, {}),

@@ -20,9 +20,9 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claiming_in_several_statements,
     claims_sharing_transactions,
+    database_schema_revision,
     driver,
     migrations,
-    schema_revision,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
@@ -328,5 +328,5 @@ def test_controllers_upgrade_through_different_nodes_at_once(
     assert each(upgrade, cluster.nodes) == [(0, '')] * 3
     for node in cluster.nodes:
         assert migrations.current(parse(node.through(uri))) == (
-            schema_revision.HEAD
+            database_schema_revision.HEAD
         )

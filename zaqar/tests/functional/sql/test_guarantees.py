@@ -12,11 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.base import MessageStore
-from zaqar.storage.sqlalchemy import schema_creation
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 from zaqar.tests.contract.probe import token
-from zaqar.tests.servers import sql
+from zaqar.tests.servers import sql, sql_tables
 
 #: Runs statements on the server.
 Administer = Callable[..., Any]
@@ -36,7 +35,7 @@ def opened(server: sql.SqlServer) -> MessageStore:
         uri, poolclass=sa.NullPool, isolation_level='AUTOCOMMIT'
     )
     with engine.connect() as connection:
-        schema_creation.create(connection)
+        sql_tables.create(connection)
     return DRIVER.open_messages(uri, {})
 
 

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import (
+    database_schema_revision,
     driver,
     driver_arguments,
     migrations,
     postgresql_watch,
-    schema_revision,
 )
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.pooler_and_connection_options import Pooler
@@ -351,7 +351,7 @@ def test_several_may_upgrade_at_once(database: str, pgbouncer: Start) -> None:
         ),
         range(3),
     )
-    assert migrations.current(url) == schema_revision.HEAD
+    assert migrations.current(url) == database_schema_revision.HEAD
     assert _prepared(text) == 0
 
 

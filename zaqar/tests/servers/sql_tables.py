@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of an empty database, all at once."""
+"""The tables of the SQL stores, made in an empty database at once."""
 
 import sqlalchemy as sa
 
 from zaqar.storage.sqlalchemy import tables
-from zaqar.storage.sqlalchemy.schema_revision import HEAD, VERSION
+from zaqar.storage.sqlalchemy.database_schema_revision import HEAD, VERSION
 
 
 def create(connection: sa.Connection) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The revision of the tables of a database."""
+"""The revision of the tables in a database."""
 
 import sqlalchemy as sa
 
