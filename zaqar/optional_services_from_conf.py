@@ -18,7 +18,7 @@ def trusts(conf: cfg.ConfigOpts) -> Trusts | None:
     """Return what makes trusts, None if the service has no user for them."""
     if not config_loading.may_have(conf, 'trustee'):
         return None
-    from zaqar.keystone.keystone_trusts import KeystoneTrusts
+    from zaqar.keystone.trusts import KeystoneTrusts
 
     return KeystoneTrusts.from_conf(conf)
 
@@ -29,7 +29,7 @@ def unified_limits(
     """Return the limits of Keystone, None without them."""
     if not settings.use_unified_limits:
         return None
-    from zaqar.keystone_limits import KeystoneLimits
+    from zaqar.keystone.unified_limits import KeystoneLimits
 
     return KeystoneLimits(conf)
 

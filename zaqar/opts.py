@@ -98,9 +98,9 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
 
 
 def _of_trustee() -> list[Group]:
-    from zaqar.keystone import keystone_trusts
+    from zaqar.keystone import trusts
 
-    return [(keystone_trusts.GROUP, keystone_trusts.trustee_opts())]
+    return [(trusts.GROUP, trusts.trustee_opts())]
 
 
 def _drivers() -> list[Group]:

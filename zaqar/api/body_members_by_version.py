@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zaqar.api import microversions
+from zaqar.api import microversion_negotiation
 from zaqar.api.json_schema_parts import SINCE, Schema
 from zaqar.microversion_constants import Version
 
@@ -87,6 +87,6 @@ def of(schema: Schema) -> NewerMembers | None:
         version: Absent.of(
             tuple(name for name in since if since[name] > version)
         )
-        for version in microversions.ALL
+        for version in microversion_negotiation.ALL
     }
     return NewerMembers(absent, items)

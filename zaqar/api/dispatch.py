@@ -13,7 +13,11 @@ from typing import Any
 import msgspec
 
 from zaqar import request_deadline
-from zaqar.api import microversions, query_parsing, requests_with_wait
+from zaqar.api import (
+    microversion_negotiation,
+    query_parsing,
+    requests_with_wait,
+)
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.requests_with_wait import Postponable
@@ -98,7 +102,7 @@ class Dispatcher:
         path: Mapping[str, str],
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
-        version: Version = microversions.MIN,
+        version: Version = microversion_negotiation.MIN,
         request: Postponable | None = None,
         key: Any = None,
     ) -> Any:
@@ -194,7 +198,7 @@ class Dispatcher:
     def forget(self, scope: Scope, subscription_id: str) -> None:
         """Delete a subscription of a closed connection, without a policy."""
         context = self._context.called_by(
-            Identity(scope.project, ''), 0, microversions.MIN
+            Identity(scope.project, ''), 0, microversion_negotiation.MIN
         )
         with request_deadline.within(request_deadline.REQUEST):
             subscriptions.delete(
@@ -266,7 +270,7 @@ class Dispatcher:
         if waiting is None:
             if (
                 values
-                and version > microversions.MIN
+                and version > microversion_negotiation.MIN
                 and not operation.keep_unknown
             ):
                 requests_with_wait.refuse(values)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.api import microversions, operation_table
+from zaqar.api import microversion_negotiation, operation_table
 from zaqar.api.operation import Operation
 
 _VARIABLE = re.compile(r'{(\w+)}')
@@ -29,7 +29,7 @@ def document(features: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the document, with what every version has."""
     relations: dict[str, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
-        if operation.since > microversions.MIN:
+        if operation.since > microversion_negotiation.MIN:
             continue
         if operation.rel and operation.needs <= features:
             relations.setdefault(operation.rel, []).append(operation)
@@ -47,7 +47,7 @@ def _resource(rel: str, operations: Sequence[Operation]) -> dict[str, Any]:
     params = [
         param
         for param in first.query
-        if param.home and param.since == microversions.MIN
+        if param.home and param.since == microversion_negotiation.MIN
     ]
     names = ','.join(param.name for param in params)
     variables = {

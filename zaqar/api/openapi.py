@@ -13,7 +13,7 @@ from typing import Any
 from zaqar import version
 from zaqar.api import (
     json_schema_parts,
-    microversions,
+    microversion_negotiation,
     operation_table,
     response_schemas,
 )
@@ -29,7 +29,10 @@ _UUID = '^[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}$'
 
 _VERSIONS = '|'.join(
     re.escape(name)
-    for name in (*map(str, microversions.ALL), microversions.LATEST)
+    for name in (
+        *map(str, microversion_negotiation.ALL),
+        microversion_negotiation.LATEST,
+    )
 )
 
 _TYPES: Mapping[str, Mapping[str, Any]] = {
@@ -71,10 +74,12 @@ _HEADERS = [
         'schema': {'type': 'string', 'minLength': 1, 'maxLength': 256},
     },
     {
-        'name': microversions.HEADER,
+        'name': microversion_negotiation.HEADER,
         'in': 'header',
         'required': False,
-        'description': f'The version; {microversions.MIN} without one.',
+        'description': (
+            f'The version; {microversion_negotiation.MIN} without one.'
+        ),
         # No enum: generated clients would have one for each operation.
         'schema': {
             'type': 'string',
@@ -153,7 +158,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _since(version: Version) -> dict[str, str]:
     """Return the mark of what the first version does not have."""
-    if version == microversions.MIN:
+    if version == microversion_negotiation.MIN:
         return {}
     return {json_schema_parts.SINCE: str(version)}
 

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zaqar.api import body_members_by_version, body_size_errors, microversions
+from zaqar.api import (
+    body_members_by_version,
+    body_size_errors,
+    microversion_negotiation,
+)
 from zaqar.api.body_members_by_version import NewerMembers
 from zaqar.api.optional_features import Feature
 from zaqar.api.requests_with_wait import WAIT, Waiting
@@ -80,7 +84,7 @@ class Param:
     home: str | None = None
     alone: bool = False
     member: str = ''
-    since: Version = microversions.MIN
+    since: Version = microversion_negotiation.MIN
 
 
 #: Of all operations that wait.
@@ -188,7 +192,7 @@ class Operation:
     further: FurtherRules | None = None
     keep_unknown: bool = False
     needs: frozenset[Feature] = frozenset()
-    since: Version = microversions.MIN
+    since: Version = microversion_negotiation.MIN
     waiting: Waiting | None = None
     stream: 'Operation | None' = None
     query_headers: Mapping[str, str] = field(default_factory=dict)
@@ -212,7 +216,7 @@ class Operation:
 
     def default_wait(self, version: Version) -> Callable[..., int] | None:
         """Return what tells how long it waits without the parameter."""
-        if version == microversions.MIN or self.waiting is None:
+        if version == microversion_negotiation.MIN or self.waiting is None:
             return None
         return self.waiting.default
 

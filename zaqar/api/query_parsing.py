@@ -8,7 +8,7 @@ lists are separated by commas, repeated, or both.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zaqar.api import microversions
+from zaqar.api import microversion_negotiation
 from zaqar.api.operation import Param
 from zaqar.errors import InvalidParameter
 from zaqar.microversion_constants import Version
@@ -20,7 +20,7 @@ _FALSE = frozenset(('false', 'False', 'f', 'no', 'n', '0', 'off'))
 def parse(
     params: Sequence[Param],
     values: Mapping[str, Sequence[str]],
-    version: Version = microversions.MAX,
+    version: Version = microversion_negotiation.MAX,
 ) -> dict[str, Any]:
     """Return the value of each declared parameter, None if absent.
 
@@ -45,7 +45,7 @@ def parse(
 def unknown(
     params: Sequence[Param],
     values: Mapping[str, Sequence[str]],
-    version: Version = microversions.MAX,
+    version: Version = microversion_negotiation.MAX,
 ) -> dict[str, Sequence[str]]:
     """Return parameters that a version lacks, without blank values."""
     names = {param.name for param in params if param.since <= version}

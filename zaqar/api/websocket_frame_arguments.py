@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from zaqar.api import microversions, operation_table
+from zaqar.api import microversion_negotiation, operation_table
 from zaqar.api.dispatch import Received
 from zaqar.api.operation import READ, Operation, Param
 from zaqar.api.requests_with_wait import WAIT
@@ -145,7 +145,7 @@ def query(
         for name, param in _body_members(row.name).params
         if name in body and param.since <= version
     }
-    if version > microversions.MIN and WAIT in body:
+    if version > microversion_negotiation.MIN and WAIT in body:
         # For it to be refused where there is no such parameter.
         values.setdefault(WAIT, [])
     return values

@@ -9,7 +9,7 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar import config_loading
-from zaqar.cmd import command_line
+from zaqar.cmd import command_line_words_and_manual
 from zaqar.controllers.quota_settings import (
     RESOURCES,
     UNLIMITED,
@@ -43,7 +43,7 @@ OPTIONS
     --os-cloud NAME     a cloud of clouds.yaml, whose user is used instead of
                         that of [oslo_limit]; "envvars" for OS_ variables
 
-{command_line.manual_of_files(PROG)}
+{command_line_words_and_manual.manual_of_files(PROG)}
 EXIT STATUS
     0    done
     1    Keystone does not respond, or refuses it
@@ -105,13 +105,13 @@ def _keystone(
 ) -> tuple[Any, Mapping[str, str | None]]:
     """Return the API of Keystone, and service and region of our endpoint."""
     try:
-        from zaqar import keystone_limits
+        from zaqar.keystone import unified_limits
     except ImportError:
         raise Failure('The extra "unified-limits" is not installed') from None
-    endpoint_id = keystone_limits.endpoint_id(conf)
+    endpoint_id = unified_limits.endpoint_id(conf)
     if not endpoint_id:
         raise Failure('[oslo_limit] endpoint_id is not set')
-    identity = keystone_limits.identity(conf, cloud)
+    identity = unified_limits.identity(conf, cloud)
     endpoint = identity.get_endpoint(endpoint_id)
     return identity, {
         'service_id': endpoint.service_id,
@@ -120,7 +120,9 @@ def _keystone(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line.read_words(arguments, MANUAL, ('limits',))
+    words = command_line_words_and_manual.read_words(
+        arguments, MANUAL, ('limits',)
+    )
     try:
         conf = config_loading.load(PROG, words, _prepare)
         chosen = conf.command

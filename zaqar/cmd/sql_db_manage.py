@@ -16,7 +16,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import logging_setup, version
-from zaqar.cmd import command_line
+from zaqar.cmd import command_line_words_and_manual
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage import driver_settings, secret_masking
 from zaqar.storage.sqlalchemy import driver, migrations
@@ -65,7 +65,7 @@ COMMANDS
 
     "{PROG} COMMAND -h" shows the arguments of a command.
 
-{command_line.manual_of_files(PROG)}
+{command_line_words_and_manual.manual_of_files(PROG)}
 EXIT STATUS
     0    done
     1    no revision given, or the work failed
@@ -233,7 +233,9 @@ ARGUMENTS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line.read_words(arguments, MANUAL, COMMANDS)
+    words = command_line_words_and_manual.read_words(
+        arguments, MANUAL, COMMANDS
+    )
     try:
         conf = _configure(words)
         COMMANDS[conf.command.name](conf)

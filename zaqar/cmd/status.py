@@ -15,7 +15,7 @@ from zaqar.api import (
     oslo_policy_registration,
     policy_rights_by_persona,
 )
-from zaqar.cmd import command_line, upgrade_faults
+from zaqar.cmd import command_line_words_and_manual, upgrade_faults
 from zaqar.cmd.upgrade_faults import Unseen
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
@@ -74,7 +74,7 @@ OPTIONS
                     "checks", each with "check", "result" (0 success,
                     1 warning, 2 failure) and "details"
 
-{command_line.manual_of_files(PROG)}
+{command_line_words_and_manual.manual_of_files(PROG)}
 EXIT STATUS
     0    all checks passed
     1    there are warnings: read them, then go on
@@ -189,7 +189,9 @@ CHECKS: Mapping[str, Check] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line.read_words(arguments, MANUAL, ('upgrade',))
+    words = command_line_words_and_manual.read_words(
+        arguments, MANUAL, ('upgrade',)
+    )
     try:
         conf = config_loading.load(PROG, words, _prepare)
     except ConfigurationError as error:

@@ -37,7 +37,7 @@ from zaqar.storage.sqlalchemy import (
     migrations,
     tables,
 )
-from zaqar.webhook_client.webhook_address_guard import (
+from zaqar.webhook_client.receiver_address_guard import (
     PORTS,
     AddressRefused,
     Guard,

@@ -11,7 +11,7 @@ import msgspec
 
 from zaqar import request_deadline
 from zaqar.controllers import (
-    claims_of_readable_messages,
+    claims_skipping_undecryptable_messages,
     dead_letters,
     queue_existence_check,
     reserved_metadata,
@@ -90,7 +90,7 @@ def create(
                 return None
             return _without_exhausted(ctx, store, queue, claim, now)
 
-        return claims_of_readable_messages.claim_readable(
+        return claims_skipping_undecryptable_messages.claim_readable(
             ctx, store, queue, size, attempt
         )
 

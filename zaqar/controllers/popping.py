@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from zaqar import request_deadline
-from zaqar.controllers import claims_of_readable_messages
+from zaqar.controllers import claims_skipping_undecryptable_messages
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import Popped
 from zaqar.errors import (
@@ -53,12 +53,12 @@ def _take_decrypted(
             queue.qid,
             now=now,
             claim_id=token_hex(16),
-            ttl=claims_of_readable_messages.HOLD,
+            ttl=claims_skipping_undecryptable_messages.HOLD,
             grace=0,
             limit=limit,
         )
 
-    claimed = claims_of_readable_messages.claim_readable(
+    claimed = claims_skipping_undecryptable_messages.claim_readable(
         ctx, store, queue, limit, attempt
     )
     if claimed is None:
@@ -89,7 +89,7 @@ def _take_at_once(
 ) -> Popped:
     """Pop messages in one call where none should be encrypted."""
     lacks_key = False
-    for _ in range(claims_of_readable_messages.ROUNDS):
+    for _ in range(claims_skipping_undecryptable_messages.ROUNDS):
         now = store.clock.now()
         taken = store.pop(queue.qid, now=now, limit=limit)
         shown, lacks = ctx.cipher.decrypt_readable(taken, queue.scope)

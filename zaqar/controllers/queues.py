@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers import (
-    dead_letter_sources,
+    dead_letter_source_index,
     flavors,
     metadata_json_patch,
     queue_existence_check,
@@ -70,12 +70,12 @@ def list_(
     chosen: list[Record] = []
     is_filtered = name is not None or bool(values)
     first = min(size, FIRST_BATCH) if is_filtered else size
-    scan: _Scan | dead_letter_sources.Scan
+    scan: _Scan | dead_letter_source_index.Scan
     if dead_letter_queue is None:
         scan = _Scan(ctx, kind, _cut(_later(marker, prefix)), first)
     else:
         letters = Scope(ctx.identity.project, dead_letter_queue, kind)
-        scan = dead_letter_sources.Scan(ctx, letters, _cut(marker))
+        scan = dead_letter_source_index.Scan(ctx, letters, _cut(marker))
     for record in scan.records():
         if prefix is not None and not record.name.startswith(prefix):
             if record.name > prefix:
@@ -133,7 +133,7 @@ def create(
         raise InvalidRequest(fault)
     if not flavors.is_known(ctx, scope.project, fields.get('_flavor')):
         raise InvalidRequest(f'Flavor {fields["_flavor"]} does not exist')
-    dead_letter_sources.add(ctx, scope, fields)
+    dead_letter_source_index.add(ctx, scope, fields)
     queue, is_new = ctx.catalogue.create(scope, fields)
     if is_new or not adopt or not fields:
         return is_new
@@ -186,7 +186,7 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         )
         _check_result(ctx, scope, fields, {change.key for change in changes})
         _check_flavor(ctx, queue, fields)
-        dead_letter_sources.add(ctx, scope, fields, queue.metadata)
+        dead_letter_source_index.add(ctx, scope, fields, queue.metadata)
         if changes and not ctx.catalogue.update(queue, fields):
             return None
         return _shown(ctx, fields, scope.kind)

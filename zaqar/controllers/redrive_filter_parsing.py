@@ -8,7 +8,7 @@ import msgspec
 from zaqar.controllers import body_filter
 from zaqar.controllers.body_filter import Filter
 from zaqar.controllers.filter_operators import InvalidFilter
-from zaqar.controllers.redrive_member_checks import (
+from zaqar.controllers.redrive_request_member_checks import (
     MOST,
     check_names,
     number,

@@ -7,7 +7,7 @@ import msgspec
 
 from zaqar.controllers.name_validation import is_name
 from zaqar.controllers.redrive_filter_parsing import compiled
-from zaqar.controllers.redrive_member_checks import (
+from zaqar.controllers.redrive_request_member_checks import (
     MOST,
     check_names,
     number,

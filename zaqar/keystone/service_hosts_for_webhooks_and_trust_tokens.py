@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.webhook_client.webhook_address_guard import port_of
+from zaqar.webhook_client.receiver_address_guard import port_of
 
 #: The type of Keystone itself.
 _IDENTITY = 'identity'

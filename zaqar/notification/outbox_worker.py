@@ -18,7 +18,7 @@ from zaqar.notification import (
 )
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery_settlement import DecisionWriter
-from zaqar.notification.claims_on_pending_deliveries import (
+from zaqar.notification.claims_on_deliveries_and_notices import (
     BATCH,
     PendingClaims,
 )

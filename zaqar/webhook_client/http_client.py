@@ -26,7 +26,7 @@ from zaqar.webhook_client.http_connection import (
     MalformedResponse,
 )
 from zaqar.webhook_client.name_resolution_threads import NameResolution
-from zaqar.webhook_client.webhook_address_guard import PORTS, Guard, is_public
+from zaqar.webhook_client.receiver_address_guard import PORTS, Guard, is_public
 
 #: Maximum number of idle connections; seconds for which one stays idle, and
 #: for which it is used at all: its host may have another address.

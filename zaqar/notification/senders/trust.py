@@ -23,10 +23,10 @@ from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.settings import NotificationSettings
 from zaqar.webhook_client.http_client import WebhookClient
-from zaqar.webhook_client.webhook_address_guard import Guard, port_of
+from zaqar.webhook_client.receiver_address_guard import Guard, port_of
 
 if TYPE_CHECKING:
-    from zaqar.keystone.keystone_trusts import KeystoneTrusts, Token
+    from zaqar.keystone.trusts import KeystoneTrusts, Token
 
 _PREFIX = 'trust+'
 
@@ -125,7 +125,7 @@ def create(settings: NotificationSettings) -> TrustSender:
     conf = settings.conf
     if conf is None or not config_loading.may_have(conf, 'trustee'):
         return TrustSender(settings, None)
-    from zaqar.keystone.keystone_trusts import KeystoneTrusts
+    from zaqar.keystone.trusts import KeystoneTrusts
 
     return TrustSender(settings, KeystoneTrusts.from_conf(conf))
 

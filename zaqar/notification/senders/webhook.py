@@ -23,7 +23,7 @@ from zaqar.notification.senders import webhook_signature
 from zaqar.notification.settings import NotificationSettings
 from zaqar.webhook_client.http_client import NoResponse, WebhookClient
 from zaqar.webhook_client.http_connection import HttpResponse
-from zaqar.webhook_client.webhook_address_guard import AddressRefused, Guard
+from zaqar.webhook_client.receiver_address_guard import AddressRefused, Guard
 
 #: Placeholder of the message in a template, with its quotes.
 MARKER = b'"$zaqar_message$"'

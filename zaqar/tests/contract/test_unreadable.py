@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from zaqar.controllers import claims_of_readable_messages
+from zaqar.controllers import claims_skipping_undecryptable_messages
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
@@ -43,7 +43,7 @@ def test_a_claim_takes_what_is_behind_them(
     assert claim is not None
     assert bodies(claim.messages) == ['x']
     assert here.claim() is None
-    hand.move(claims_of_readable_messages.HOLD)
+    hand.move(claims_skipping_undecryptable_messages.HOLD)
     assert bodies(here.hand_out()) == [1, 2, 3]
 
 
@@ -54,7 +54,7 @@ def test_a_pop_takes_what_is_behind_them(
     here.post(1, 2, 3)
     there.post('x')
     assert bodies(there.pop(3)) == ['x']
-    hand.move(claims_of_readable_messages.HOLD)
+    hand.move(claims_skipping_undecryptable_messages.HOLD)
     assert bodies(here.pop()) == [1, 2, 3]
 
 

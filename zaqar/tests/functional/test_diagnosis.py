@@ -18,7 +18,7 @@ import websocket
 from prometheus_client.parser import text_string_to_metric_families
 
 from zaqar import version
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.metric_definitions import METRICS
 from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.watched_service import HEADERS, KEY, Watched

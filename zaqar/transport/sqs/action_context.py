@@ -8,7 +8,7 @@ import msgspec
 
 from zaqar.api import (
     client_project_queue_checks,
-    microversions,
+    microversion_negotiation,
     operation_table,
 )
 from zaqar.api.dispatch import Dispatcher, Received
@@ -142,7 +142,7 @@ class ActionContext:
                 path=path,
                 values=values,
                 read_body=lambda *_: received,
-                version=microversions.MAX,
+                version=microversion_negotiation.MAX,
                 request=request,
             )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zaqar.api import microversions
+from zaqar.api import microversion_negotiation
 from zaqar.microversion_constants import V2_1, Version
 from zaqar.transport.websocket import response_views
 from zaqar.transport.websocket.frame_codecs import FrameCodec
@@ -75,7 +75,7 @@ def headers_named(
     """
     if version is None:
         return {}
-    named = {microversions.HEADER: version.header}
+    named = {microversion_negotiation.HEADER: version.header}
     if version >= V2_1 and REQUEST_ID in values:
         named[REQUEST_ID] = values[REQUEST_ID]
     return named

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.api import microversions, websocket_frame_arguments
+from zaqar.api import microversion_negotiation, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest
 from zaqar.identity import Identity
@@ -18,7 +18,7 @@ from zaqar.microversion_constants import Version
 from zaqar.transport.websocket import answer_envelope
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 
-_VERSION = microversions.HEADER.lower()
+_VERSION = microversion_negotiation.HEADER.lower()
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Headers:
     @property
     def version(self) -> Version:
         """The version of the request."""
-        return self.requested or microversions.MIN
+        return self.requested or microversion_negotiation.MIN
 
     def is_same(self, raw: bytes, is_binary: bool) -> bool:
         """Tell whether the same headers were received again."""
@@ -110,6 +110,8 @@ def _parse_headers(
     headers = encoding.value(raw)
     values = websocket_frame_arguments.headers(headers)
     shown = echo.headers = answer_envelope.headers_shown(headers)
-    version = microversions.requested(values.get(_VERSION, '')) or default
+    version = (
+        microversion_negotiation.requested(values.get(_VERSION, '')) or default
+    )
     named = echo.named = answer_envelope.headers_named(version, values)
     return Headers(text, encoding.is_binary, values, shown, version, named)

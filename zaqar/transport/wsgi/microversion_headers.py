@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from zaqar.api import microversions
+from zaqar.api import microversion_negotiation
 from zaqar.errors import ZaqarError
 from zaqar.microversion_constants import Version
 from zaqar.transport.wsgi.responses import Headers
@@ -25,8 +25,11 @@ def version(environ: Environ) -> Version:
     """
     header = environ.get(KEY)
     if not header:
-        return microversions.MIN
-    return microversions.requested(header) or microversions.MIN
+        return microversion_negotiation.MIN
+    return (
+        microversion_negotiation.requested(header)
+        or microversion_negotiation.MIN
+    )
 
 
 def with_version(app: App) -> App:
@@ -43,13 +46,13 @@ def with_version(app: App) -> App:
 def varied(header: str, start: StartResponse) -> StartResponse:
     """Return what starts the response to a request with this header."""
     try:
-        named = microversions.requested(header) if header else None
+        named = microversion_negotiation.requested(header) if header else None
     except ZaqarError:
         # The answer says so, and no version is used.
         return functools.partial(_varied, (), start)
     if named is None:
         return start
-    pair = (microversions.HEADER, named.header)
+    pair = (microversion_negotiation.HEADER, named.header)
     return functools.partial(_varied, (pair,), start)
 
 
@@ -61,6 +64,6 @@ def _varied(
     *more: Any,
 ) -> Any:
     varies = [value for name, value in headers if name.lower() == 'vary']
-    vary = ', '.join([*varies, microversions.HEADER])
+    vary = ', '.join([*varies, microversion_negotiation.HEADER])
     others = [pair for pair in headers if pair[0].lower() != 'vary']
     return start(status, [*others, ('Vary', vary), *added], *more)

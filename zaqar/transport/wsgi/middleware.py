@@ -8,7 +8,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_middleware import cors, healthcheck
 
-from zaqar.api import microversions
+from zaqar.api import microversion_negotiation
 from zaqar.controllers import idempotency_key
 from zaqar.errors import InvalidRequest
 from zaqar.transport.wsgi import log_context
@@ -35,11 +35,15 @@ CORS_DEFAULTS: dict[str, list[str]] = {
         *('X-User-Id', 'X-Tenant-Id', 'X-OpenStack-Request-ID'),
         *('X-Trace-Info', 'X-Trace-HMAC', 'Client-id', 'X-Project-Id'),
         *('URL-Signature', 'URL-Expires', 'URL-Methods', 'URL-Paths'),
-        *(microversions.HEADER, 'Last-Event-ID', idempotency_key.HEADER),
+        *(
+            microversion_negotiation.HEADER,
+            'Last-Event-ID',
+            idempotency_key.HEADER,
+        ),
     ],
     'expose_headers': [
         *('X-Auth-Token', 'X-Subject-Token', 'X-Service-Token'),
-        *('X-OpenStack-Request-ID', microversions.HEADER),
+        *('X-OpenStack-Request-ID', microversion_negotiation.HEADER),
         *(idempotency_key.REPLAYED, 'Retry-After'),
         *('RateLimit', 'RateLimit-Policy'),
     ],

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable
 
-from zaqar.api import microversions, openapi
+from zaqar.api import microversion_negotiation, openapi
 from zaqar.errors import MethodNotAllowed
 from zaqar.transport.wsgi.responses import Response, encode, error_response
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
@@ -16,8 +16,8 @@ _VERSIONS = encode(
             {
                 'id': '2',
                 'status': 'CURRENT',
-                'version': str(microversions.MAX),
-                'min_version': str(microversions.MIN),
+                'version': str(microversion_negotiation.MAX),
+                'min_version': str(microversion_negotiation.MIN),
                 'updated': '2014-9-24T04:06:47Z',
                 'media-types': [
                     {

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zaqar.api import client_project_queue_checks, microversions
+from zaqar.api import client_project_queue_checks, microversion_negotiation
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.requests_with_wait import WAIT
@@ -71,7 +71,7 @@ class RootController:
             version: router.tree(
                 functools.partial(self._serves, offers, version)
             )
-            for version in microversions.ALL
+            for version in microversion_negotiation.ALL
         }
 
     def _serves(
@@ -89,7 +89,7 @@ class RootController:
         method = environ['REQUEST_METHOD']
         if method not in METHODS:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
-        version = microversions.MIN
+        version = microversion_negotiation.MIN
         if microversion_headers.KEY in environ:
             version = microversion_headers.version(environ)
         path = environ.get('PATH_INFO', '')
@@ -162,7 +162,7 @@ class RootController:
             is_refused = turn.is_refused
         elif WAIT not in query and (
             # Below 2.1 nothing waits.
-            version == microversions.MIN
+            version == microversion_negotiation.MIN
             or operation.default_wait(version) is None
         ):
             return view(run(read_body=read_body), scope, path)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 from urllib.parse import quote
 
-from zaqar.api import home_document, microversions, operation_table
+from zaqar.api import home_document, microversion_negotiation, operation_table
 from zaqar.controllers import idempotency_key
 from zaqar.controllers.result_types import (
     AttemptPage,
@@ -369,4 +369,4 @@ def _views(version: Version) -> Mapping[str, View]:
     )
 
 
-VIEWS = {version: _views(version) for version in microversions.ALL}
+VIEWS = {version: _views(version) for version in microversion_negotiation.ALL}

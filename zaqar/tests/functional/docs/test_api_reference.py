@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from zaqar.api import microversions, operation_table
+from zaqar.api import microversion_negotiation, operation_table
 from zaqar.api.json_schema_parts import SINCE
 from zaqar.tests.functional.docs.recorder import SAMPLES, Recorder
 from zaqar.tests.servers.zaqar import Zaqar
@@ -113,11 +113,13 @@ def test_what_is_new_is_marked() -> None:
     parameters = yaml.safe_load((SOURCE / 'parameters.yaml').read_text())
     for row in operation_table.OPERATIONS:
         entry = _entry(row) if row.http else _action(row)
-        is_new = row.since > microversions.MIN
+        is_new = row.since > microversion_negotiation.MIN
         assert (f'New in version {row.since}' in entry) == is_new, row.name
         for param in row.query if row.http else ():
             (name,) = re.findall(rf'- {param.name}: (\S+)', entry)[:1]
-            since = parameters[name].get('min_version', microversions.MIN)
+            since = parameters[name].get(
+                'min_version', microversion_negotiation.MIN
+            )
             assert str(since) == str(param.since), name
         for key, since in _newer(*row.responses.values()) if row.http else ():
             names = re.findall(rf'- {key}: (\S+)', entry)
@@ -207,7 +209,9 @@ def checked(
 ) -> Iterator[Recorder]:
     folder: pathlib.Path = tmp_path_factory.mktemp('checked')
     server = Zaqar(folder, general='enable_checksum = true').start()
-    newest = {microversions.HEADER: microversions.MAX.header}
+    newest = {
+        microversion_negotiation.HEADER: microversion_negotiation.MAX.header
+    }
     recorder = Recorder(server.url, {}, newest)
     yield recorder
     server.stop()

@@ -11,7 +11,7 @@ from typing import Any
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.heat.stacks import TEMPLATES, User, until
 from zaqar.tests.functional.keystone.callers import Caller, queue_name

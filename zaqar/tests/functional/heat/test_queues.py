@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import json_schema_parts, microversions
+from zaqar.api import json_schema_parts, microversion_negotiation
 from zaqar.tests.functional.heat.stacks import Refused, User
 from zaqar.tests.functional.keystone.callers import queue_name
 
@@ -127,7 +127,9 @@ def test_attributes_tell_where_the_queue_is(user: User) -> None:
     href = stack.attribute('q', 'href')
     assert href == f'{user.zaqar.origin}/v2/queues/{stack.id_of("q")}'
     path = href.removeprefix(user.zaqar.origin)
-    newest = {microversions.HEADER: microversions.MAX.header}
+    newest = {
+        microversion_negotiation.HEADER: microversion_negotiation.MAX.header
+    }
     shown = user.zaqar.ask('GET', path, newest).json()
     assert stack.attribute('q', 'show') == shown
     command = stack.attribute('q', 'curl_cli')

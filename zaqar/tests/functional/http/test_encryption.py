@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.controllers import claims_of_readable_messages
+from zaqar.controllers import claims_skipping_undecryptable_messages
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher, is_encrypted
 from zaqar.errors import ConfigurationError, DecryptionFailed, KeyMissing
 from zaqar.microversion_constants import V2_1
@@ -409,7 +409,7 @@ def test_a_claim_passes_over_damaged_messages(
     held = named('GET', claim.headers['location']).json['messages']
     assert [message['body'] for message in held] == [4, 5]
     # The others are free in a moment, whatever the claim.
-    named.clock.move(claims_of_readable_messages.HOLD)
+    named.clock.move(claims_skipping_undecryptable_messages.HOLD)
     stats = named('GET', f'{QUEUE}/stats').json['messages']
     assert (stats['free'], stats['claimed']) == (4, 2)
 
@@ -443,7 +443,7 @@ def test_a_queue_of_damaged_messages_is_as_good_as_empty(
     assert _claim(named, 2).status == 204
     popped = named('DELETE', f'{MESSAGES}?pop=2')
     assert (popped.status, popped.json['messages']) == (200, [])
-    named.clock.move(claims_of_readable_messages.HOLD)
+    named.clock.move(claims_skipping_undecryptable_messages.HOLD)
     assert named('GET', f'{QUEUE}/stats').json['messages']['free'] == count
 
 
@@ -483,7 +483,7 @@ def test_a_message_whose_key_is_missing_keeps_nobody_from_others(
     api.clock.move(60)
     popped = keyless('DELETE', f'{MESSAGES}?pop=2').json['messages']
     assert [message['body'] for message in popped] == ['ours']
-    api.clock.move(claims_of_readable_messages.HOLD)
+    api.clock.move(claims_skipping_undecryptable_messages.HOLD)
     popped = api('DELETE', f'{MESSAGES}?pop=2').json['messages']
     assert [message['body'] for message in popped] == ['theirs']
 

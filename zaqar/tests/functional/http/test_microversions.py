@@ -15,7 +15,7 @@ import pytest
 
 from zaqar import random_bytes
 from zaqar.api import operation_table
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.api.operation import Operation
 from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.http.client import (

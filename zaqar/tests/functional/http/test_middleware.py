@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import microversions, operation_table
+from zaqar.api import microversion_negotiation, operation_table
 from zaqar.api.operation import ADMIN, Operation
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Kind, Scope
@@ -147,7 +147,7 @@ def test_a_store_that_does_not_answer_is_503_with_the_operations_words(
     for kind in Kind:
         api.service.catalogue.forget(Scope(api.project, 'q', kind))
     document = DOCUMENTS.get(operation.name.removeprefix('topic_'))
-    if operation.since > microversions.MIN:
+    if operation.since > microversion_negotiation.MIN:
         api = api.at(operation.since)
     answer = api(
         operation.method,

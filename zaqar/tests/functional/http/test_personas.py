@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from zaqar.api.microversions import HEADER, MAX
+from zaqar.api.microversion_negotiation import HEADER, MAX
 from zaqar.api.operation import Operation
 from zaqar.api.policy_rights_by_persona import Persona
 from zaqar.tests.functional import persona_matrix

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from zaqar.api import microversions, operation_table
+from zaqar.api import microversion_negotiation, operation_table
 from zaqar.tests.functional.http.client import Api
 
 pytestmark = pytest.mark.sqlite
@@ -83,7 +83,7 @@ def test_a_query_cannot_change_the_method(api: Api, override: str) -> None:
 def test_a_method_that_is_not_there_is_405_and_tells_which_are(
     whole: Api,
 ) -> None:
-    api = whole.at(microversions.MAX)
+    api = whole.at(microversion_negotiation.MAX)
     for path, methods in operation_table.routes().items():
         expected = ', '.join([*sorted(methods), 'OPTIONS'])
         for method in {*METHODS} - {*methods}:

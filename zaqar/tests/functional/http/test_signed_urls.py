@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import ConfigurationError
 from zaqar.microversion_constants import V2_1

@@ -12,7 +12,7 @@ from typing import Any
 
 from zaqar import service_assembly
 from zaqar.api import operation_table
-from zaqar.api.microversions import HEADER, MAX, MIN
+from zaqar.api.microversion_negotiation import HEADER, MAX, MIN
 from zaqar.api.operation import Operation
 from zaqar.api.operation_declarations import topics
 from zaqar.tests.functional.http.client import PATCH, Api, Response

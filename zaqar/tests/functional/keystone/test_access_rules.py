@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from zaqar import config_loading, service_assembly
-from zaqar.api import microversions, operation_table, websocket_frame_arguments
+from zaqar.api import (
+    microversion_negotiation,
+    operation_table,
+    websocket_frame_arguments,
+)
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.keystone import conftest, rows
@@ -106,7 +110,9 @@ class Session:
         self._headers = {
             'Client-ID': CLIENT,
             'X-Project-ID': project,
-            microversions.HEADER: microversions.MAX.header,
+            microversion_negotiation.HEADER: (
+                microversion_negotiation.MAX.header
+            ),
         }
 
     def ask(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from zaqar.api.microversions import HEADER, MAX
+from zaqar.api.microversion_negotiation import HEADER, MAX
 from zaqar.api.operation import Operation
 from zaqar.api.policy_rights_by_persona import PERSONAS, Persona
 from zaqar.controllers.url_signatures import Signer

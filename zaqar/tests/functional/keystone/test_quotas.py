@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.api.microversions import HEADER, MAX
+from zaqar.api.microversion_negotiation import HEADER, MAX
 from zaqar.tests.functional.keystone.callers import join
 from zaqar.tests.functional.keystone.conftest import configuration, serve
 from zaqar.tests.servers import keystone_limits

@@ -17,7 +17,7 @@ from oslo_config import cfg
 from zaqar.controllers import subscription_records
 from zaqar.errors import StoreUnavailable
 from zaqar.identity import Identity
-from zaqar.keystone.keystone_trusts import KeystoneTrusts
+from zaqar.keystone.trusts import KeystoneTrusts
 from zaqar.tests.functional.keystone.callers import Caller, join
 from zaqar.tests.functional.keystone.conftest import configuration, serve
 from zaqar.tests.functional.notification.rig import CLIENT, Rig

@@ -17,7 +17,7 @@ from zaqar.notification import fanout, outbox_worker
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.claimed_delivery_settlement import DecisionWriter
-from zaqar.notification.claims_on_pending_deliveries import (
+from zaqar.notification.claims_on_deliveries_and_notices import (
     RENEW,
     PendingClaims,
 )

@@ -31,7 +31,7 @@ from zaqar.tests.servers.receivers import (
 )
 from zaqar.webhook_client.http_client import NoResponse, WebhookClient
 from zaqar.webhook_client.http_connection import MAX_READ
-from zaqar.webhook_client.webhook_address_guard import Guard
+from zaqar.webhook_client.receiver_address_guard import Guard
 
 #: Three attempts at once, no later ones.
 THREE = {**FEW, 'retries_with_no_delay': 2}

@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from zaqar.api import operation_table
-from zaqar.api.microversions import HEADER, MAX
+from zaqar.api.microversion_negotiation import HEADER, MAX
 from zaqar.controllers import idempotency_key
 from zaqar.tests.functional.keystone.callers import Caller
 from zaqar.tests.functional.websocket.client import Talk

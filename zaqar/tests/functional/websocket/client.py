@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import websocket
 
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.microversion_constants import V2_0, V2_1
 
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from zaqar.api import operation_table
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.websocket.client import (
     OTHER_CLIENT,

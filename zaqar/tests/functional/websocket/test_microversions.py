@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.api.microversions import HEADER as NAME
+from zaqar.api.microversion_negotiation import HEADER as NAME
 from zaqar.tests.functional.websocket.client import Talk
 
 

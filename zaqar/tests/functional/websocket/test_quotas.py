@@ -7,7 +7,7 @@ import time
 
 import requests
 
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.microversion_constants import V2_1
 from zaqar.tests.functional.event_source import PATIENCE, EventSource
 from zaqar.tests.functional.websocket.client import Talk

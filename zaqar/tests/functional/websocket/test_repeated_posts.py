@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api.microversions import HEADER as NAME
+from zaqar.api.microversion_negotiation import HEADER as NAME
 from zaqar.tests.functional.websocket.client import Said, Talk
 
 QUEUE = {'queue_name': 'q'}

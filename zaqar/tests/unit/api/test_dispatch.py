@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar import request_deadline
-from zaqar.api import microversions
+from zaqar.api import microversion_negotiation
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import StoreUnavailable
 from zaqar.identity import Identity
@@ -34,7 +34,7 @@ def run(handler: Any) -> Any:
         body=None,
         further=None,
         needs=frozenset(),
-        since=microversions.MIN,
+        since=microversion_negotiation.MIN,
         waiting=None,
         handler=handler,
         error_message='It failed',

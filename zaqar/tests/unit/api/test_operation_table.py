@@ -13,12 +13,12 @@ import pytest
 
 from zaqar.api import (
     home_document,
-    microversions,
+    microversion_negotiation,
     openapi,
     operation_table,
     oslo_policy_registration,
 )
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.api.operation import PUBLIC, Operation, Param
 from zaqar.api.operation_declarations import topics
 from zaqar.api.requests_with_wait import WAIT
@@ -161,7 +161,7 @@ def test_the_openapi_document_names_the_versions() -> None:
     entry = openapi.document()['paths'][PING]['get']
     header = entry['parameters'][-1]
     assert header['name'] == HEADER
-    for version in microversions.ALL:
+    for version in microversion_negotiation.ALL:
         assert re.search(header['schema']['pattern'], version.header)
     assert re.search(header['schema']['pattern'], 'messaging latest')
     assert not re.search(header['schema']['pattern'], 'messaging 2.01')

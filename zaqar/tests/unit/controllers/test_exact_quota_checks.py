@@ -112,7 +112,7 @@ def test_a_failure_to_create_gives_its_room_back() -> None:
 def test_nobody_else_waits_for_a_keystone_that_does_not_respond(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    keystone_limits = pytest.importorskip('zaqar.keystone_limits')
+    unified_limits = pytest.importorskip('zaqar.keystone.unified_limits')
     calls: list[Any] = []
 
     class Keystone:
@@ -131,9 +131,9 @@ def test_nobody_else_waits_for_a_keystone_that_does_not_respond(
             calls.append(given)
             raise OSError('no route')
 
-    monkeypatch.setattr(keystone_limits.limit, 'Enforcer', Keystone)
+    monkeypatch.setattr(unified_limits.limit, 'Enforcer', Keystone)
     now = 0.0
-    source = keystone_limits.KeystoneLimits(cfg.ConfigOpts(), lambda: now)
+    source = unified_limits.KeystoneLimits(cfg.ConfigOpts(), lambda: now)
     settings = QuotaSettings(use_unified_limits=True, queues=9)
     quotas = Quotas(settings, source, lambda: now)
     for now, count, most in (

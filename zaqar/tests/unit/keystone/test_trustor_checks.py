@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions
 
 from zaqar.errors import InvalidRequest
 from zaqar.identity import Identity
-from zaqar.keystone import keystone_trusts, trustor_checks
+from zaqar.keystone import trustor_checks, trusts
 
 TRUST = {
     'trustee_user_id': 'service',
@@ -101,10 +101,10 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
 def test_what_keystone_would_refuse_again_is_final(
     error: Any, is_final: bool
 ) -> None:
-    assert keystone_trusts.is_final(error()) is is_final
+    assert trusts.is_final(error()) is is_final
 
 
 def test_a_reason_names_no_trust() -> None:
     trust_id = 'ab' * 16
     error = exceptions.Forbidden(f'Not {trust_id}. (HTTP 403) (Request-ID: r)')
-    assert str(keystone_trusts.refusal(error)).endswith(': Not ....')
+    assert str(trusts.refusal(error)).endswith(': Not ....')

@@ -28,7 +28,7 @@ from zaqar.webhook_client.http_connection import (
     MAX_INTERIM,
     HttpResponse,
 )
-from zaqar.webhook_client.webhook_address_guard import Guard
+from zaqar.webhook_client.receiver_address_guard import Guard
 
 PATIENCE = 60.0
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from zaqar.api import (
-    microversions,
+    microversion_negotiation,
     operation_table,
     websocket_frame_arguments,
 )
@@ -92,7 +92,7 @@ def test_each_parameter_has_its_type(
         name = param.member or param.name
         body = {name: FITTING[param.kind], 'unknown': 1}
         values = websocket_frame_arguments.query(
-            operation, *_members(is_binary, body), microversions.MAX
+            operation, *_members(is_binary, body), microversion_negotiation.MAX
         )
         assert list(values) == [param.name]
         for value in MISFITS[param.kind]:
@@ -100,7 +100,7 @@ def test_each_parameter_has_its_type(
                 websocket_frame_arguments.query(
                     operation,
                     *_members(is_binary, {name: value}),
-                    microversions.MAX,
+                    microversion_negotiation.MAX,
                 )
 
 
@@ -170,13 +170,15 @@ def test_some_documents_are_one_member(
 @pytest.mark.parametrize('action', [None, '', 'x', 1, True, [], {}, ['x']])
 def test_an_action_that_is_none_is_refused(action: Any) -> None:
     with pytest.raises(InvalidRequest):
-        websocket_frame_arguments.operation(action, microversions.MAX)
+        websocket_frame_arguments.operation(
+            action, microversion_negotiation.MAX
+        )
 
 
 def test_the_name_that_clients_know_is_understood() -> None:
     assert (
         websocket_frame_arguments.operation(
-            'check_node_health', microversions.MIN
+            'check_node_health', microversion_negotiation.MIN
         ).name
         == 'health'
     )

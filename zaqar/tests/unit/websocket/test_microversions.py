@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.api.operation import Param
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.url_signatures import Signer

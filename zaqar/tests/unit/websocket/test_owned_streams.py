@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api.microversions import HEADER
+from zaqar.api.microversion_negotiation import HEADER
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.streams import StreamSource, StreamStart
 from zaqar.controllers.url_signatures import Signer

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaqar.api import home_document, microversions, query_parsing
+from zaqar.api import home_document, microversion_negotiation, query_parsing
 from zaqar.api.dispatch import Dispatcher
-from zaqar.api.microversions import MAX, MIN
+from zaqar.api.microversion_negotiation import MAX, MIN
 from zaqar.api.operation import Param
 from zaqar.api.operation_table import BY_ACTION
 from zaqar.errors import InvalidRequest, NoRoute, NotAcceptable
@@ -45,7 +45,7 @@ WAIT = Param('wait', 'int', '', since=V2_1)
     ],
 )
 def test_only_our_entry_counts(header: str, version: Version | None) -> None:
-    assert microversions.requested(header) == version
+    assert microversion_negotiation.requested(header) == version
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_only_our_entry_counts(header: str, version: Version | None) -> None:
 )
 def test_an_unsupported_version_is_refused_with_the_bounds(value: str) -> None:
     with pytest.raises(NotAcceptable) as caught:
-        microversions.requested(f'messaging {value}')
+        microversion_negotiation.requested(f'messaging {value}')
     text = str(caught.value)
     assert value in text
     assert f'minimum is {MIN}' in text
@@ -70,22 +70,24 @@ def test_an_unsupported_version_is_refused_with_the_bounds(value: str) -> None:
 )
 def test_a_malformed_version_is_refused(value: str) -> None:
     with pytest.raises(InvalidRequest, match='OpenStack-API-Version'):
-        microversions.requested(f'messaging {value}')
+        microversion_negotiation.requested(f'messaging {value}')
 
 
 @given(st.text('mesaging latest,2.10\t\xa0'))
 def test_any_header_is_read_or_refused(text: str) -> None:
     for header in (text, f'messaging {text}'):
         with contextlib.suppress(InvalidRequest, NotAcceptable):
-            version = microversions.requested(header)
-            assert version is None or version in microversions.ALL
+            version = microversion_negotiation.requested(header)
+            assert version is None or version in microversion_negotiation.ALL
 
 
 def test_what_callers_send_is_not_remembered() -> None:
     tracemalloc.start()
     try:
         for number in range(64):
-            microversions.requested(f'service-{number} {"x" * 100_000}')
+            microversion_negotiation.requested(
+                f'service-{number} {"x" * 100_000}'
+            )
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -93,7 +95,9 @@ def test_what_callers_send_is_not_remembered() -> None:
 
 
 def test_versions_are_in_order() -> None:
-    assert list(microversions.ALL) == sorted(set(microversions.ALL))
+    assert list(microversion_negotiation.ALL) == sorted(
+        set(microversion_negotiation.ALL)
+    )
     assert Version(2, 9) < Version(2, 10)
 
 

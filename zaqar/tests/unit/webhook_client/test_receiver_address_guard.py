@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
-from zaqar.webhook_client.webhook_address_guard import AddressRefused, Guard
+from zaqar.webhook_client.receiver_address_guard import AddressRefused, Guard
 
 PRIVATE = [
     '127.0.0.1',
