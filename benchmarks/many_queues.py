@@ -32,7 +32,7 @@ from benchmarks.report import Table
 from benchmarks.requests import request
 from benchmarks.target import Target, is_sql
 from zaqar.objects import Kind
-from zaqar.storage.redis import keys
+from zaqar.storage.redis import key_names
 from zaqar.storage.sqlalchemy import driver
 
 SECTION = 'Many queues'
@@ -184,7 +184,7 @@ def _fill(target: Target, count: int) -> None:
 
 
 def _fill_redis(target: Target, count: int) -> None:
-    records, names = keys.of_records(_PREFIX, Kind.QUEUE, target.project)
+    records, names = key_names.of_records(_PREFIX, Kind.QUEUE, target.project)
     with _redis(target.url) as client:
         for first in range(0, count, CHUNK):
             stored = {

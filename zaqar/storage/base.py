@@ -15,7 +15,7 @@ from zaqar.objects import (
     Settlement,
 )
 from zaqar.storage.store_inspection_interface import InspectableStore
-from zaqar.storage.watchable_store import WatchableStore
+from zaqar.storage.store_watch_interface import WatchableStore
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000
@@ -351,7 +351,7 @@ class ManagementStore(Store):
 
     The key is ``(kind, parent, name)``: ``kind`` is one of our own words,
     ``parent`` any text (usually a project), ``name`` another; their length is
-    bounded in :mod:`zaqar.storage.record_keys_and_data`. All three are
+    bounded in :mod:`.record_key_check_and_data_encoding`. All three are
     compared byte by byte as UTF-8: blanks, case and patterns have no meaning.
     """
 

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Scope
 from zaqar.storage.base import MessageStore
-from zaqar.storage.watchable_store import MAX_LOOKED_AT, Availability, Watch
+from zaqar.storage.store_watch_interface import (
+    MAX_LOOKED_AT,
+    Availability,
+    Watch,
+)
 from zaqar.waiting.waiters import Waiters
 
 LOG = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zaqar.objects import Scope
-from zaqar.storage.watchable_store import Availability
+from zaqar.storage.store_watch_interface import Availability
 from zaqar.waiting.waiters_of_one_queue import Line, Place, State, Wake
 
 LOG = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.objects import Scope
-from zaqar.storage.watchable_store import MAX_FREE, Availability
+from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 
 #: Messages that a queue is taken to have while nothing else is known.
 MANY = 1 << 30

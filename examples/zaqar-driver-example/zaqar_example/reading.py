@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from zaqar.objects import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
-from zaqar.storage.watchable_store import MAX_FREE, Availability
+from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 from zaqar_example.entries import Queue, Queues, live_ones
 
 _HEX = re.compile(r'[0-9a-f]*')

@@ -28,7 +28,7 @@ from zaqar.objects import (
 from zaqar.storage import base
 from zaqar.storage.ids_of_repeated_posts import repeated
 from zaqar.storage.store_guarantees import Guarantees, Order
-from zaqar.storage.watchable_store import Availability
+from zaqar.storage.store_watch_interface import Availability
 from zaqar_example.client import Client
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.document_layout import Document
-from zaqar.storage.watchable_store import MAX_FREE, Availability
+from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 
 #: Queues of one command, whose three pipelines have four stages each: servers
 #: allow a thousand stages.

@@ -24,8 +24,8 @@ from zaqar.storage.mongodb import (
     message_groups,
     update_documents_for_claims_and_settling,
 )
-from zaqar.storage.mongodb.claim_terms import ClaimTerms
-from zaqar.storage.mongodb.claiming import (
+from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
+from zaqar.storage.mongodb.claims_and_pops import (
     FREE_BATCH,
     MAX_TRIES,
     POP_TTL,
@@ -38,7 +38,7 @@ from zaqar.storage.mongodb.database import (
 )
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
-from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
+from zaqar.storage.mongodb.message_reading import FREE, WOKEN, Reader
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 #: Groups that are updated at once after their messages have expired.

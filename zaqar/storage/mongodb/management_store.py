@@ -20,7 +20,7 @@ from zaqar.storage import base
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
-from zaqar.storage.record_keys_and_data import check_key, encode
+from zaqar.storage.record_key_check_and_data_encoding import check_key, encode
 
 _FIELDS = {'name': 1, 'data': 1, 'version': 1}
 

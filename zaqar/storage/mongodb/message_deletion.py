@@ -9,7 +9,7 @@ from pymongo.client_session import ClientSession
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import document_layout, message_groups
-from zaqar.storage.mongodb.claiming import Claimer
+from zaqar.storage.mongodb.claims_and_pops import Claimer
 from zaqar.storage.mongodb.database import (
     MongoDatabase,
     in_time,

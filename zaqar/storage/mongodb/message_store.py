@@ -24,21 +24,21 @@ from zaqar.storage.mongodb import (
     message_count_estimate,
     server_guarantees,
 )
-from zaqar.storage.mongodb.claim_terms import ClaimTerms
-from zaqar.storage.mongodb.claiming import Claimer
+from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
+from zaqar.storage.mongodb.claims_and_pops import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
 from zaqar.storage.mongodb.message_deletion import Deleter
-from zaqar.storage.mongodb.message_queries import Reader
+from zaqar.storage.mongodb.message_reading import Reader
 from zaqar.storage.mongodb.posting import Poster
 from zaqar.storage.mongodb.queue_byte_counts import QueueByteCounts
-from zaqar.storage.mongodb.queue_documents import QueueDocuments
+from zaqar.storage.mongodb.queue_document_changes import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import QueueCache
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.store_guarantees import Guarantees
 from zaqar.storage.store_inspection_interface import Inspected
-from zaqar.storage.watchable_store import Availability
+from zaqar.storage.store_watch_interface import Availability
 
 #: Seconds a post waits for a commit of its queue, to share the next one.
 BATCH_TIMEOUT = 0.3

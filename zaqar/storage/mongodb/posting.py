@@ -42,7 +42,7 @@ from zaqar.storage.mongodb.database import (
 )
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
-from zaqar.storage.mongodb.queue_documents import QueueDocuments
+from zaqar.storage.mongodb.queue_document_changes import QueueDocuments
 from zaqar.storage.mongodb.queue_state_cache import (
     MAX_ENTRIES,
     CachedQueue,

@@ -5,7 +5,7 @@ from typing import Any
 
 from zaqar.objects import Act, Settlement
 from zaqar.storage.mongodb import document_layout
-from zaqar.storage.mongodb.claim_terms import ClaimTerms
+from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError
 from zaqar.storage import base
 from zaqar.storage.driver_declaration import Capability, Driver
-from zaqar.storage.redis import uri as uris
+from zaqar.storage.redis import uri_parsing as uris
 
 if TYPE_CHECKING:
     from zaqar.storage.redis.retrying_client import RedisClient

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from zaqar.storage.redis import script_for_many_queues, scripts
 from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.watchable_store import MAX_FREE, Availability
+from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 
 
 def look(

@@ -12,8 +12,12 @@ from typing import Any
 from zaqar import store_clock
 from zaqar.objects import Data, Record
 from zaqar.storage import base
-from zaqar.storage.record_keys_and_data import check_key, decode, encode
-from zaqar.storage.redis import keys, scripts
+from zaqar.storage.record_key_check_and_data_encoding import (
+    check_key,
+    decode,
+    encode,
+)
+from zaqar.storage.redis import key_names, scripts
 from zaqar.storage.redis.retrying_client import RedisClient
 
 
@@ -92,7 +96,7 @@ class RedisManagementStore(base.ManagementStore):
     def _keys(self, kind: str, parent: str, name: str) -> Sequence[str]:
         """Return the two keys of a kind and parent."""
         check_key(parent, name)
-        return keys.of_records(self._client.prefix, kind, parent)
+        return key_names.of_records(self._client.prefix, kind, parent)
 
 
 def _record(name: str, stored: bytes | None) -> Record | None:

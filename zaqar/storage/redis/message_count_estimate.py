@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from zaqar.objects import Stats
-from zaqar.storage.redis import keys, queue_scans
-from zaqar.storage.redis.keys import ALL, CLAIMED, EXPIRY
+from zaqar.storage.redis import key_names, queue_scans
+from zaqar.storage.redis.key_names import ALL, CLAIMED, EXPIRY
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import Command, RedisNode
 
@@ -35,7 +35,7 @@ def _counts(
 ) -> Iterator[Sequence[int]]:
     commands: list[Command] = []
     for qid in qids:
-        names = keys.of_queue(prefix, qid, now)
+        names = key_names.of_queue(prefix, qid, now)
         commands += (
             ('ZCARD', names[ALL]),
             ('ZCOUNT', names[EXPIRY], '-inf', now),

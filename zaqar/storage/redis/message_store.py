@@ -26,7 +26,7 @@ from zaqar.storage.message_ids import is_id, make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
     free_message_counts_and_wake_times,
-    keys,
+    key_names,
     message_codec,
     message_count_estimate,
     posting,
@@ -42,7 +42,7 @@ from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.sweeping import QueueSweeper
 from zaqar.storage.store_guarantees import Guarantees
 from zaqar.storage.store_inspection_interface import Inspected
-from zaqar.storage.watchable_store import Availability, OnChange, Watch
+from zaqar.storage.store_watch_interface import Availability, OnChange, Watch
 
 #: Messages that stand for all when the bytes of a queue are first counted.
 SAMPLE = 100
@@ -295,7 +295,7 @@ class RedisMessageStore(base.MessageStore):
         return int(self._run(scripts.READ_MARK, qid, now, 'get')[0])
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
-        names = keys.of_queue(self._client.prefix, qid, now)
+        names = key_names.of_queue(self._client.prefix, qid, now)
         status, *cleared = self._client.run(
             scripts.MARK, names, (now, 'clear', epoch), pass_repeated=True
         )
@@ -314,7 +314,7 @@ class RedisMessageStore(base.MessageStore):
     def _call(
         self, script: Script, qid: str, now: int, *arguments: Any
     ) -> Any:
-        names = keys.of_queue(self._client.prefix, qid, now)
+        names = key_names.of_queue(self._client.prefix, qid, now)
         return self._client.run(script, names, (now, *arguments))
 
     def _run(self, script: Script, qid: str, now: int, *arguments: Any) -> Any:

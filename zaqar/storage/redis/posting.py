@@ -20,7 +20,7 @@ from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.redis import keys, message_codec, scripts
+from zaqar.storage.redis import key_names, message_codec, scripts
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.scripts import Script, Status
 
@@ -141,7 +141,7 @@ class Posts:
         return answer
 
     def _run(self, script: Script, post: PostCall, *arguments: Any) -> Any:
-        names = keys.of_queue(self._client.prefix, post.qid, post.now)
+        names = key_names.of_queue(self._client.prefix, post.qid, post.now)
         return self._client.run(script, names, (post.now, *arguments))
 
     def _store(
@@ -152,9 +152,9 @@ class Posts:
         group: Sequence[Any] = (),
         numbers: str = '',
     ) -> _Answer:
-        names = keys.of_queue(self._client.prefix, post.qid, post.now)
+        names = key_names.of_queue(self._client.prefix, post.qid, post.now)
         if group:
-            outbox = keys.of_queue(self._client.prefix, OUTBOX, post.now)
+            outbox = key_names.of_queue(self._client.prefix, OUTBOX, post.now)
             names = (*names, *outbox)
         version = '' if post.version is None else post.version
         own = _group(post, post.token, post.messages, post.dedup_window)

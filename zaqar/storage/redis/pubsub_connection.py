@@ -8,7 +8,7 @@ from typing import Any
 from redis import exceptions
 
 from zaqar.errors import one_line
-from zaqar.storage.redis import keys
+from zaqar.storage.redis import key_names
 from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.scripts import WATCH, Status
 from zaqar.storage.redis.server_connections import (
@@ -77,7 +77,7 @@ class PubSubConnection:
 
     def refusal(self) -> str:
         """Return why queues cannot be watched on this server, or ''."""
-        channel = keys.of_server(self._prefix)
+        channel = key_names.of_server(self._prefix)
         verbs = ('SUBSCRIBE', 'UNSUBSCRIBE')
         self._send(
             [
@@ -138,9 +138,9 @@ class PubSubConnection:
             case dict():
                 self._note_hello(answer)
             case [b'message' | b'smessage', channel, count]:
-                yield keys.queue_of(self._prefix, channel), int(count)
+                yield key_names.queue_of(self._prefix, channel), int(count)
             case [b'sunsubscribe', channel, _]:
-                qid = keys.queue_of(self._prefix, channel)
+                qid = key_names.queue_of(self._prefix, channel)
                 if qid in self.qids:
                     self.qids.remove(qid)
                     self.moved.add(qid)
@@ -170,7 +170,7 @@ class PubSubConnection:
         self._heard_at = time.monotonic()
 
     def _channel(self, qid: str) -> str:
-        return keys.of_state(self._prefix, qid)
+        return key_names.of_state(self._prefix, qid)
 
     def _watch(self, qid: str) -> Command:
         publish = f'{self._shard}PUBLISH'

@@ -10,7 +10,7 @@ from typing import Any
 from redis import exceptions
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import keys
+from zaqar.storage.redis import key_names
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import (
     Command,
@@ -28,7 +28,7 @@ def queues(client: RedisClient) -> Iterator[tuple[RedisNode, Sequence[str]]]:
     A queue may be yielded twice.
     """
     prefix = client.prefix
-    pattern = keys.expiries(prefix)
+    pattern = key_names.expiries(prefix)
     try:
         nodes = client.topology.nodes()
     except ConnectionLost as error:
@@ -42,7 +42,10 @@ def queues(client: RedisClient) -> Iterator[tuple[RedisNode, Sequence[str]]]:
                 raise StoreUnavailable from answer
             cursor, names = answer
             if names:
-                yield node, [keys.queue_of(prefix, name) for name in names]
+                yield (
+                    node,
+                    [key_names.queue_of(prefix, name) for name in names],
+                )
             if int(cursor) == 0:
                 break
 

@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterator, Set
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import keys
+from zaqar.storage.redis import key_names
 from zaqar.storage.redis.pubsub_connection import PubSubConnection
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
-from zaqar.storage.watchable_store import OnChange, Watch
+from zaqar.storage.store_watch_interface import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class WatchOpener:
         """Return a watch, None where we may not subscribe or publish."""
         client = self._client
         try:
-            node = client.topology.node(keys.of_server(client.prefix))
+            node = client.topology.node(key_names.of_server(client.prefix))
             with contextlib.closing(_connect(client, node)) as connection:
                 refusal = connection.refusal()
         except ConnectionLost as error:
@@ -160,7 +160,7 @@ class RedisWatch(Watch):
         by_node: dict[RedisNode, set[str]] = {}
         try:
             for qid in qids:
-                key = keys.of_state(self._client.prefix, qid)
+                key = key_names.of_state(self._client.prefix, qid)
                 node = self._client.topology.node(key)
                 by_node.setdefault(node, set()).add(qid)
         except ConnectionLost as error:

@@ -11,7 +11,7 @@ from redis import exceptions
 
 from zaqar import loop_greenlets, request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import keys, server_connections, server_topology
+from zaqar.storage.redis import key_names, server_connections, server_topology
 from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.server_connections import (
@@ -19,7 +19,7 @@ from zaqar.storage.redis.server_connections import (
     ConnectionLost,
     CutShort,
 )
-from zaqar.storage.redis.uri import ConnectionSettings
+from zaqar.storage.redis.uri_parsing import ConnectionSettings
 
 LOG = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class RedisClient:
         self._settings = settings
         self.prefix = settings.prefix
         self.wait_replicas = settings.wait_replicas
-        self._home = keys.of_server(settings.prefix)
+        self._home = key_names.of_server(settings.prefix)
         self.topology = server_topology.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
         self.waits_in_greenlets = server_connections.is_shareable(settings)

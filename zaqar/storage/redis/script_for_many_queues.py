@@ -7,7 +7,7 @@ from typing import Any
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import keys, scripts
+from zaqar.storage.redis import key_names, scripts
 from zaqar.storage.redis.retrying_client import DEADLINE, RedisClient
 from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
@@ -42,7 +42,7 @@ def run(
         if refused is not None:
             # A single call is retried and redirected, and teaches the server
             # the script; the others follow it next time.
-            names = keys.of_queue(client.prefix, refused, now)
+            names = key_names.of_queue(client.prefix, refused, now)
             answers[refused] = client.run(script, names, rest)
         for qid, answer in answers.items():
             if answer[0] != Status.AGAIN:
@@ -65,13 +65,13 @@ def _together(
     by_node: dict[RedisNode, list[str]] = {}
     try:
         for qid in qids:
-            key = keys.of_state(client.prefix, qid)
+            key = key_names.of_state(client.prefix, qid)
             by_node.setdefault(client.topology.node(key), []).append(qid)
         for node, some in by_node.items():
             calls = [
                 ('EVALSHA', script.sha, len(names), *names, *arguments)
                 for names in (
-                    keys.of_queue(client.prefix, qid, arguments[0])
+                    key_names.of_queue(client.prefix, qid, arguments[0])
                     for qid in some
                 )
             ]

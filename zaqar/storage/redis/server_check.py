@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.redis import keys
+from zaqar.storage.redis import key_names
 from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.server_connections import ConnectionLost, LoginRefused
 from zaqar.storage.redis.server_topology import SentinelTopology
-from zaqar.storage.redis.uri import ConnectionSettings, Mode
+from zaqar.storage.redis.uri_parsing import ConnectionSettings, Mode
 
 LOG = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def check(client: RedisClient, settings: ConnectionSettings) -> None:
                 f'the Sentinels know no master "{settings.master}"'
             )
         (answer,) = client.topology.exchange(
-            keys.of_server(settings.prefix), [('INFO',)]
+            key_names.of_server(settings.prefix), [('INFO',)]
         )
     except LoginRefused as error:
         raise ConfigurationError(f'the server refuses us: {error}') from None

@@ -19,7 +19,7 @@ from zaqar.current_request import OF_THREAD
 from zaqar.errors import one_line
 from zaqar.loop_greenlets import Hub, LoopGreenlet, offload
 from zaqar.storage.redis.server_role import ROLE, is_replica
-from zaqar.storage.redis.uri import ConnectionSettings
+from zaqar.storage.redis.uri_parsing import ConnectionSettings
 
 if TYPE_CHECKING:
     from zaqar.storage.redis.pipelined_connection import PipelinedConnection

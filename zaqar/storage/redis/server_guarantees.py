@@ -8,7 +8,7 @@ answer is unknown.
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.redis import keys, server_check
+from zaqar.storage.redis import key_names, server_check
 from zaqar.storage.redis.error_codes import error_code
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.store_guarantees import (
@@ -38,7 +38,7 @@ _CRASH: Mapping[str, tuple[Survival, str]] = {
 def read(client: RedisClient, qid: str) -> Guarantees:
     """Read the settings of the server that has a queue."""
     info, replication, *answers = client.answers(
-        keys.of_state(client.prefix, qid),
+        key_names.of_state(client.prefix, qid),
         [
             ('INFO', 'persistence'),
             ('INFO', 'replication'),

@@ -11,14 +11,19 @@ from redis import exceptions
 from redis.crc import key_slot
 
 from zaqar.storage.redis.error_codes import error_code
-from zaqar.storage.redis.node_of_settings import make_node
+from zaqar.storage.redis.node_from_settings import make_node
 from zaqar.storage.redis.server_connections import (
     Command,
     ConnectionLost,
     RedisNode,
 )
 from zaqar.storage.redis.single_flight import SingleFlight
-from zaqar.storage.redis.uri import ConnectionSettings, Host, Login, Mode
+from zaqar.storage.redis.uri_parsing import (
+    ConnectionSettings,
+    Host,
+    Login,
+    Mode,
+)
 
 #: Seconds that a Sentinel, or a node queried for the slots, may take.
 PROBE_TIMEOUT = 0.4

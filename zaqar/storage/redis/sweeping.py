@@ -9,8 +9,8 @@ import secrets
 import time
 from collections.abc import Iterator
 
-from zaqar.storage.redis import keys, queue_scans, scripts
-from zaqar.storage.redis.keys import EXPIRY
+from zaqar.storage.redis import key_names, queue_scans, scripts
+from zaqar.storage.redis.key_names import EXPIRY
 from zaqar.storage.redis.retrying_client import RedisClient
 
 #: Milliseconds after which another process may sweep, should this one die.
@@ -25,7 +25,7 @@ class QueueSweeper:
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._lease = keys.of_lease(client.prefix)
+        self._lease = key_names.of_lease(client.prefix)
 
     def sweep(self, now: int, batch: int) -> int:
         """Remove ``batch`` messages and claims at most; return how many.
@@ -48,7 +48,7 @@ class QueueSweeper:
         removed = 0
         end = time.monotonic() + MAX_DURATION
         for qid in self._queues(now):
-            names = keys.of_queue(self._client.prefix, qid, now)
+            names = key_names.of_queue(self._client.prefix, qid, now)
             status, *answer = self._client.run(
                 scripts.SWEEP, names, (now, batch - removed)
             )
@@ -63,7 +63,7 @@ class QueueSweeper:
             commands = [
                 (
                     'ZCOUNT',
-                    keys.of_queue(self._client.prefix, qid, now)[EXPIRY],
+                    key_names.of_queue(self._client.prefix, qid, now)[EXPIRY],
                     '-inf',
                     now,
                 )

@@ -15,16 +15,16 @@ from zaqar.objects import Claim
 from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
 from zaqar.storage.sqlalchemy import (
     claiming_in_several_statements,
-    claims_sharing_transactions,
     groups_with_ended_claims_or_delays,
-    single_statement_claims,
+    mysql_claims_sharing_transactions,
+    postgresql_single_statement_claims,
     stored_claims,
 )
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (
     IncompleteSearchError,
 )
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 
 #: What a message counts when claims share a commit: 256 of them may be read
@@ -98,9 +98,13 @@ class Claims:
             return self._grouped.run(
                 request.qid,
                 partial(
-                    read, single_statement_claims.claim_ungrouped, request
+                    read,
+                    postgresql_single_statement_claims.claim_ungrouped,
+                    request,
                 ),
-                partial(read, single_statement_claims.claim, request),
+                partial(
+                    read, postgresql_single_statement_claims.claim, request
+                ),
             )
         return self.make_alone(request)
 
@@ -110,6 +114,8 @@ class Claims:
         database = self._database
         if len({request.qid for request in requests}) > 1:
             return database.write_or_conflict(
-                claims_sharing_transactions.claim, requests
+                mysql_claims_sharing_transactions.claim, requests
             )
-        return database.write(claims_sharing_transactions.claim, requests)
+        return database.write(
+            mysql_claims_sharing_transactions.claim, requests
+        )

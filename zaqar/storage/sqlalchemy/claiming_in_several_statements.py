@@ -14,7 +14,7 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
     dialect_clauses,
     expired_group_heads,
-    message_queries,
+    message_reading,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
@@ -124,7 +124,7 @@ def _select_named(
     now = request.lifetime['now']
     rows = [
         row
-        for row in message_queries.find(
+        for row in message_reading.find(
             session, request.qid, ids, now, lock=True
         )
         if is_free(row, now)

@@ -21,7 +21,7 @@ from zaqar.storage.sqlalchemy.pooler_and_connection_options import (
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+    from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 
 _SYNCHRONOUS = cfg.StrOpt(
     'sqlite_synchronous',

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
-from zaqar.storage.watchable_store import MAX_FREE, Availability
+from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 
 #: Rows of the queue ``q``.
 _ROWS = 'FROM message m{hint} WHERE m.queue_id = q.id AND {where}'

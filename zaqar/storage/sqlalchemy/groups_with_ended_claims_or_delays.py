@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from zaqar.storage.sqlalchemy import dialect_clauses
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.locks_and_first_messages_of_groups import (
     HIDE,

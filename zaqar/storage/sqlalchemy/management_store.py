@@ -13,8 +13,12 @@ from typing import Any
 from zaqar import store_clock
 from zaqar.objects import Data, Record
 from zaqar.storage import base
-from zaqar.storage.record_keys_and_data import check_key, decode, encode
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.record_key_check_and_data_encoding import (
+    check_key,
+    decode,
+    encode,
+)
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: MySQL's error number for an existing key.

@@ -13,7 +13,7 @@ from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting, posts_by_queue
+from zaqar.storage.sqlalchemy import outbox_notice_posting, posts_by_queue
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
@@ -151,7 +151,7 @@ def _store(
             )
             stored[qid, post.token] = ids
             if post.notice and queue.subscribed > 0:
-                number = outbox_posting.NUMBERS.take(now, 1)
+                number = outbox_notice_posting.NUMBERS.take(now, 1)
                 notice = new_row(number, post.notice(), now)
                 messages.append({'queue_id': outbox, **notice})
         if seq > queue.next_seq:

@@ -11,7 +11,7 @@ from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import (
     locks_and_first_messages_of_groups,
-    message_queries,
+    message_reading,
     queue_count_subtraction,
     queue_row,
 )
@@ -255,12 +255,12 @@ def _find(
     """Return messages that are locked, and their groups."""
     if takes_groups:
         queue_row.lock_if_counted(session, qid)
-        rows = message_queries.find(session, qid, ids, now)
+        rows = message_reading.find(session, qid, ids, now)
         if rows:
             locks_and_first_messages_of_groups.lock(
                 session, queue_id_of(rows[0]), map(group_of, rows)
             )
-    rows = message_queries.find(session, qid, ids, now, lock=True)
+    rows = message_reading.find(session, qid, ids, now, lock=True)
     if not takes_groups and any(map(group_of, rows)):
         raise GroupedQueueError
     return rows

@@ -35,7 +35,7 @@ from zaqar.storage.sqlalchemy import (
     groups_with_ended_claims_or_delays,
     message_count_estimate,
     message_deletion,
-    message_queries,
+    message_reading,
     popping,
     queue_byte_counts,
     queue_row,
@@ -48,16 +48,16 @@ from zaqar.storage.sqlalchemy import (
     stranded_group_search,
     sweeping,
 )
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claim_methods_and_batching import Claims
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.store_guarantees import Guarantees
 from zaqar.storage.store_inspection_interface import Inspected
-from zaqar.storage.watchable_store import Availability, OnChange, Watch
+from zaqar.storage.store_watch_interface import Availability, OnChange, Watch
 
 
 class SqlMessageStore(base.MessageStore):
@@ -126,20 +126,20 @@ class SqlMessageStore(base.MessageStore):
 
     def list(self, qid: str, *, now: int, **options: Any) -> Page:
         return self._database.read(
-            message_queries.list_page, qid, now=now, **options
+            message_reading.list_page, qid, now=now, **options
         )
 
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
-        return self._database.read(message_queries.get, qid, ids, now)
+        return self._database.read(message_reading.get, qid, ids, now)
 
     def inspect(
         self, qid: str, message_id: str, *, now: int
     ) -> Inspected | None:
         def read(session: SqlSession) -> Inspected | None:
-            messages = message_queries.get(session, qid, [message_id], now)
-            return message_queries.inspect(session, qid, messages, now)
+            messages = message_reading.get(session, qid, [message_id], now)
+            return message_reading.inspect(session, qid, messages, now)
 
         return self._database.read(read)
 

@@ -18,7 +18,7 @@ from zaqar.storage.sqlalchemy import (
     deduplication,
     expired_group_heads,
     locks_and_first_messages_of_groups,
-    outbox_posting,
+    outbox_notice_posting,
     postgresql_post_announcements,
     queue_message_limit,
     queue_row,
@@ -98,7 +98,7 @@ def post_within(
     _advance(session, post.qid, messages)
     if post.notice and queue.subscribed > 0:
         notice = post.notice(places)
-        outbox_posting.add_notice(session, notice, post.now)
+        outbox_notice_posting.add_notice(session, notice, post.now)
     return ids
 
 

@@ -17,7 +17,7 @@ from zaqar.errors import StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import postgresql_post_announcements
 from zaqar.storage.sqlalchemy.server_connections_and_poolers import Connector
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.watchable_store import MAX_LOOKED_AT, OnChange, Watch
+from zaqar.storage.store_watch_interface import MAX_LOOKED_AT, OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 

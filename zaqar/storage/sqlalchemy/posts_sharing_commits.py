@@ -9,12 +9,12 @@ from zaqar.storage.group_commit import Batcher, Board, Sharing
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
-    compound_statement_posts,
+    mariadb_compound_statement_posts,
     mariadb_posts_to_several_queues,
     post_to_locked_queue,
-    single_statement_posts,
+    postgresql_single_statement_posts,
 )
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import MAX_PACKET, SqlSession
 
 #: Seconds for which posts wait for locks, once a queue was locked: rivals that
@@ -150,7 +150,7 @@ class SharedPosts:
         qids = {post.qid for post in posts}
         if len(qids) == 1:
             return self._database.write_or_conflict(
-                compound_statement_posts.post,
+                mariadb_compound_statement_posts.post,
                 posts,
                 self._unsubscribed,
                 skip=True,
@@ -175,7 +175,7 @@ class SharedPosts:
 
         def write(session: SqlSession) -> Sequence[_Ids | Sharing | None]:
             if session.takes_compounds:
-                return compound_statement_posts.post(
+                return mariadb_compound_statement_posts.post(
                     session, posts, unsubscribed, skip=False
                 )
             return [
@@ -187,7 +187,7 @@ class SharedPosts:
 
         if self._database.dialect == 'postgresql':
             return self._database.read(
-                single_statement_posts.post, posts, unsubscribed
+                postgresql_single_statement_posts.post, posts, unsubscribed
             )
         return self._database.write(write)
 

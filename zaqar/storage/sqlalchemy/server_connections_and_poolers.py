@@ -21,7 +21,7 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
     pymysql_connection,
 )
-from zaqar.storage.sqlalchemy.driver_arguments import (
+from zaqar.storage.sqlalchemy.dbapi_url_options_and_timeouts import (
     CONNECT_TIMEOUT,
     number_or_none,
 )

@@ -14,25 +14,25 @@ import sqlalchemy as sa
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import (
-    driver_arguments,
+    dbapi_url_options_and_timeouts,
     error_classification,
     mysql_session_settings,
     server_check,
     server_connections_and_poolers,
 )
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.pooler_and_connection_options import (
     SqlConnectionSettings,
 )
-from zaqar.storage.sqlalchemy.retries import (
+from zaqar.storage.sqlalchemy.server_connections_and_poolers import Connector
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.transaction_and_statement_retries import (
     ConflictError,
     ConnectionLostError,
     Retries,
     TransientError,
 )
-from zaqar.storage.sqlalchemy.server_connections_and_poolers import Connector
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.watchable_store import OnChange, Watch
+from zaqar.storage.store_watch_interface import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class ServerDatabase(SqlDatabase):
         self._settings = settings
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
-        rest, self._arguments = driver_arguments.arguments(url)
+        rest, self._arguments = dbapi_url_options_and_timeouts.arguments(url)
         self._connector = Connector(settings.pooler, url)
         size = min(KEPT_CONNECTIONS, settings.max_connections)
         self._engine = sa.create_engine(

@@ -18,7 +18,7 @@ from typing import TypeVar
 from zaqar import store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.sqlalchemy import sqlite_creation
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
 from zaqar.storage.sqlalchemy.sqlite_writer import (
     BUSY_TIMEOUT,
@@ -26,7 +26,7 @@ from zaqar.storage.sqlalchemy.sqlite_writer import (
     unavailable,
 )
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.watchable_store import OnChange, Watch
+from zaqar.storage.store_watch_interface import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting, queue_row
+from zaqar.storage.sqlalchemy import outbox_notice_posting, queue_row
 from zaqar.storage.sqlalchemy.message_rows import first_state
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -95,5 +95,5 @@ def post(
     count = len(messages)
     session.in_order(_ADVANCE, (first + count, count, size, post.qid))
     if post.notice and subscribed > 0:
-        outbox_posting.add_notice(session, post.notice(), now)
+        outbox_notice_posting.add_notice(session, post.notice(), now)
     return ids

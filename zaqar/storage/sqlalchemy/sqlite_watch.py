@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from zaqar.storage.watchable_store import OnChange, Watch
+from zaqar.storage.store_watch_interface import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from zaqar.storage.sqlalchemy.retries import ConflictError
+from zaqar.storage.sqlalchemy.transaction_and_statement_retries import (
+    ConflictError,
+)
 
 Row = tuple[Any, ...]
 

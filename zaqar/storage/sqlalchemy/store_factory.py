@@ -19,7 +19,7 @@ from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+    from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 
 #: The URI of a file whose path has no character that URLs escape.
 _PLAIN = re.compile(r'sqlite:///([\w./+ -]+)', re.ASCII)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.record_keys_and_data import encode
+from zaqar.storage.record_key_check_and_data_encoding import encode
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     expired_group_heads,

@@ -12,7 +12,10 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from zaqar.storage.record_keys_and_data import MAX_NAME, MAX_PARENT
+from zaqar.storage.record_key_check_and_data_encoding import (
+    MAX_NAME,
+    MAX_PARENT,
+)
 
 METADATA = sa.MetaData()
 

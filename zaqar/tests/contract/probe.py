@@ -21,7 +21,7 @@ from zaqar.objects import (
     Stats,
 )
 from zaqar.storage.base import MessageStore
-from zaqar.storage.watchable_store import Availability
+from zaqar.storage.store_watch_interface import Availability
 
 #: A client, and another.
 ALICE = '3381af92-2b9e-11e3-b191-71861300734c'

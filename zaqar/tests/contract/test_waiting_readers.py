@@ -11,7 +11,7 @@ import pytest
 
 from zaqar.objects import Scope
 from zaqar.storage.base import MessageStore
-from zaqar.storage.watchable_store import MAX_FREE
+from zaqar.storage.store_watch_interface import MAX_FREE
 from zaqar.tests.contract.probe import ALICE, BOB, Probe
 from zaqar.waiting.change_listener import ChangeListener
 from zaqar.waiting.waiters import Ticket, Waiters

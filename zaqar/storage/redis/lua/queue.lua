@@ -2,7 +2,7 @@
 --
 -- The common part of all scripts of a queue.
 --
--- KEYS are those of keys.py, all in one slot. ARGV[1] is now. Moments are
+-- KEYS are those of key_names.py, all in one slot. ARGV[1] is now. Moments are
 -- milliseconds; a message is known by its place in the queue, a decimal
 -- number. Bodies are never parsed: what scripts need of a message is at fixed
 -- offsets before it (message_codec.py).

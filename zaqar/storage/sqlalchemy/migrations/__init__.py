@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
-    driver_arguments,
+    dbapi_url_options_and_timeouts,
     sqlite_creation,
     tables,
 )
@@ -232,7 +232,7 @@ def _is_rival(url: sa.URL, error: Exception) -> bool:
 
 def _engine(url: sa.URL) -> sa.Engine:
     try:
-        rest, values = driver_arguments.typed(url)
+        rest, values = dbapi_url_options_and_timeouts.typed(url)
         engine = sa.create_engine(
             rest,
             poolclass=sa.NullPool,

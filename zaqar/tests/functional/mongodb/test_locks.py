@@ -10,7 +10,7 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from zaqar.storage.mongodb.queue_documents import QueueDocuments
+from zaqar.storage.mongodb.queue_document_changes import QueueDocuments
 from zaqar.storage.mongodb.sessions_and_abandoned_transactions import (
     TransactionSessions,
 )

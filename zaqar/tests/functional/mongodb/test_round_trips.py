@@ -13,7 +13,7 @@ from pymongo import monitoring
 from zaqar.storage.mongodb import (
     database,
     free_message_counts_and_wake_times,
-    queue_documents,
+    queue_document_changes,
     queue_state_cache,
 )
 from zaqar.tests.contract.probe import (
@@ -152,7 +152,7 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(database, 'STEP_TIMEOUT', 60.0)
     monkeypatch.setattr(database, 'COMMAND_TIMEOUT', 60.0)
     monkeypatch.setattr(queue_state_cache, 'CACHE_TTL', 600.0)
-    monkeypatch.setattr(queue_documents, 'CACHE_TTL', 0.0)
+    monkeypatch.setattr(queue_document_changes, 'CACHE_TTL', 0.0)
     yield
 
 

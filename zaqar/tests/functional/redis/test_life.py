@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.storage.redis import keys
+from zaqar.storage.redis import key_names
 from zaqar.tests.contract.probe import Hand, Probe, token
 from zaqar.tests.servers.redis import Redis
 
@@ -122,7 +122,7 @@ def test_who_posts_to_a_queue_that_nobody_reads_removes_the_dead(
         queue.post(*range(50), ttl=60)
         hand.move(61)
     with server.client() as client:
-        key, *_ = keys.of_queue('zq', queue.qid, hand.now)[1:2]
+        key, *_ = key_names.of_queue('zq', queue.qid, hand.now)[1:2]
         assert client.hlen(key) <= 150
 
 

@@ -15,7 +15,7 @@ from redis.crc import key_slot
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
 from zaqar.storage.redis import pubsub_connection, queue_watch
-from zaqar.storage.watchable_store import Watch
+from zaqar.storage.store_watch_interface import Watch
 from zaqar.tests.contract.probe import Hand, Probe, deleted, message, token
 from zaqar.tests.contract.proxy import Proxy
 from zaqar.tests.functional.redis.conftest import Open

@@ -19,13 +19,13 @@ from zaqar.storage.sqlalchemy import (
     claim_request,
     claimable_rows,
     claiming_in_several_statements,
-    claims_sharing_transactions,
     database_schema_revision,
     driver,
     migrations,
+    mysql_claims_sharing_transactions,
     sweeping,
 )
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import WEEK, Hand, Probe, bodies, token
@@ -268,14 +268,16 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
 
     def work(session: Any) -> Any:
         if together:
-            claim = claims_sharing_transactions.claim(session, [request])[0]
+            claim = mysql_claims_sharing_transactions.claim(
+                session, [request]
+            )[0]
         else:
             claim = claiming_in_several_statements.claim(session, request)
         # What was put off is sent, even without a transaction.
         session.commit()
         return claim
 
-    for module in (claimable_rows, claims_sharing_transactions):
+    for module in (claimable_rows, mysql_claims_sharing_transactions):
         monkeypatch.setattr(
             module, 'select_free_of_each', select_before_a_rival
         )

@@ -18,8 +18,8 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
+    dbapi_url_options_and_timeouts,
     driver,
-    driver_arguments,
     migrations,
     postgresql_watch,
 )
@@ -402,7 +402,9 @@ def test_values_in_a_uri_of_mariadb_are_of_their_types(
     uri = mariadb.database()
     # As a text "false" would be as true as any.
     query = 'ssl_verify_identity=false&ssl_disabled=true&read_timeout=3'
-    rest, values = driver_arguments.typed(parse(f'{uri}?{query}'))
+    rest, values = dbapi_url_options_and_timeouts.typed(
+        parse(f'{uri}?{query}')
+    )
     assert rest == parse(uri)
     assert values == {
         'ssl_verify_identity': False,

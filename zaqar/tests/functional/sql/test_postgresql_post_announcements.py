@@ -16,7 +16,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import migrations, postgresql_post_announcements
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
-from zaqar.storage.watchable_store import Watch
+from zaqar.storage.store_watch_interface import Watch
 from zaqar.tests.contract.probe import Hand, Probe, token
 from zaqar.tests.servers import sql
 

@@ -24,17 +24,17 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
-    claims_sharing_transactions,
     driver,
     mariadb_posts_to_several_queues,
+    mysql_claims_sharing_transactions,
     server_connections_and_poolers,
 )
-from zaqar.storage.sqlalchemy.abstract_database import SqlDatabase
 from zaqar.storage.sqlalchemy.claim_request import (
     ClaimRequest,
     lifetime_values,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
+from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -271,7 +271,7 @@ def claim_together(
 ) -> Sequence[Any]:
     """Claim in one transaction."""
     return server.write_or_conflict(
-        claims_sharing_transactions.claim, requests
+        mysql_claims_sharing_transactions.claim, requests
     )
 
 
@@ -369,7 +369,7 @@ def test_a_refused_commit_of_shared_claims_gives_each_its_own(
 ) -> None:
     for queue in queues:
         queue.post(*range(100))
-    claim = claims_sharing_transactions.claim
+    claim = mysql_claims_sharing_transactions.claim
     refused: list[int] = []
 
     def refuse_shared(
@@ -382,7 +382,9 @@ def test_a_refused_commit_of_shared_claims_gives_each_its_own(
             raise pymysql.OperationalError(1213, 'Deadlock found')
         return claims
 
-    monkeypatch.setattr(claims_sharing_transactions, 'claim', refuse_shared)
+    monkeypatch.setattr(
+        mysql_claims_sharing_transactions, 'claim', refuse_shared
+    )
     taken: dict[str, list[Any]] = {queue.qid: [] for queue in queues}
 
     def take(queue: Probe) -> None:

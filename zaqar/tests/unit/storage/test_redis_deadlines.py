@@ -15,7 +15,7 @@ server_connections = pytest.importorskip(
     'zaqar.storage.redis.server_connections'
 )
 client = pytest.importorskip('zaqar.storage.redis.retrying_client')
-uri = pytest.importorskip('zaqar.storage.redis.uri')
+uri = pytest.importorskip('zaqar.storage.redis.uri_parsing')
 
 
 class Silent:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from zaqar.storage.sqlalchemy import statement_execution
-from zaqar.storage.sqlalchemy.retries import ConflictError
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.transaction_and_statement_retries import (
+    ConflictError,
+)
 
 CHANGE = 'UPDATE t SET a = :a'
 

@@ -15,7 +15,10 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.sqlalchemy import retries, server_database
+from zaqar.storage.sqlalchemy import (
+    server_database,
+    transaction_and_statement_retries,
+)
 from zaqar.storage.sqlalchemy.pooler_and_connection_options import (
     SqlConnectionSettings,
 )
@@ -58,7 +61,7 @@ class Rival:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (server_database, retries):
+    for module in (server_database, transaction_and_statement_retries):
         monkeypatch.setattr(module, 'time', clock)
     return clock
 
@@ -112,7 +115,9 @@ def test_a_lasting_conflict_is_called_one(
 ) -> None:
     begun = clock.now
     with (
-        caplog.at_level(logging.ERROR, retries.__name__),
+        caplog.at_level(
+            logging.ERROR, transaction_and_statement_retries.__name__
+        ),
         pytest.raises(StoreUnavailable),
     ):
         server.write(Rival(clock, 60, 1213))
@@ -133,7 +138,9 @@ def test_a_wait_for_a_rival_that_we_cut_off_is_called_a_conflict(
         raise pymysql.OperationalError(number, 'of the server')
 
     with (
-        caplog.at_level(logging.ERROR, retries.__name__),
+        caplog.at_level(
+            logging.ERROR, transaction_and_statement_retries.__name__
+        ),
         pytest.raises(StoreUnavailable),
     ):
         server.write(wait)
@@ -146,7 +153,9 @@ def test_a_lost_server_is_given_up_sooner(
 ) -> None:
     rival = Rival(clock, 60, 2013)
     with (
-        caplog.at_level(logging.ERROR, retries.__name__),
+        caplog.at_level(
+            logging.ERROR, transaction_and_statement_retries.__name__
+        ),
         pytest.raises(StoreUnavailable),
     ):
         server.write(rival)
@@ -179,7 +188,7 @@ def test_a_late_request_does_not_end_the_connections_of_others(
     connection.driver_connection.allowed = seconds
     clock = Clock()
     monkeypatch.setattr(server_database, 'time', clock)
-    monkeypatch.setattr(retries, 'time', clock)
+    monkeypatch.setattr(transaction_and_statement_retries, 'time', clock)
     monkeypatch.setattr(request_deadline, 'time', clock)
 
     def wait(_session: Any) -> None:

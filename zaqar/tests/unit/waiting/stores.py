@@ -10,7 +10,7 @@ from typing import Any
 
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Act, NewMessage, Settlement
-from zaqar.storage.watchable_store import Availability, OnChange, Watch
+from zaqar.storage.store_watch_interface import Availability, OnChange, Watch
 
 PATIENCE = 60.0
 

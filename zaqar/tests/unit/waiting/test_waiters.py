@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.objects import Scope
-from zaqar.storage.watchable_store import MAX_FREE, Availability
+from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 from zaqar.waiting import waiters
 from zaqar.waiting.waiters import Ticket, Waiters
 from zaqar.waiting.waiters_of_one_queue import (

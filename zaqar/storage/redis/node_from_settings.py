@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node as the settings describe it."""
+"""A node of Redis, made from the settings of its connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from zaqar.storage.redis.server_connections import RedisNode, is_shareable
-from zaqar.storage.redis.uri import ConnectionSettings, Host, Login
+from zaqar.storage.redis.uri_parsing import ConnectionSettings, Host, Login
 
 #: The client library gives its connections no types.
 _redis: Any = _connection

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.watchable_store import OnChange, Watch
+from zaqar.storage.store_watch_interface import OnChange, Watch
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -93,7 +93,7 @@ class SqlDatabase(abc.ABC):
         """
 
     def watch(self, changed: OnChange) -> Watch | None:
-        """Report changes; see :class:`zaqar.storage.watchable_store.Watch`."""
+        """Report changes; see :class:`.store_watch_interface.Watch`."""
         return None
 
     def ping(self) -> None:

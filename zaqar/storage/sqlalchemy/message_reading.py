@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queries for messages."""
+"""Reading of messages: pages, single ones, and what holds one up."""
 
 import functools
 from collections.abc import Sequence

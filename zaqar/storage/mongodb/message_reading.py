@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queries for messages.
+"""Reading of messages: pages, single ones, and what holds one up.
 
 Messages that are free because their claim or delay has ended since they were
 last written are found by a query of their own, which is skipped while none can

@@ -25,14 +25,14 @@ from zaqar.storage.mongodb import (
     document_layout,
     update_documents_for_claims_and_settling,
 )
-from zaqar.storage.mongodb.claim_terms import ClaimTerms
+from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
 from zaqar.storage.mongodb.database import (
     CHUNK,
     MongoDatabase,
 )
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
-from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
+from zaqar.storage.mongodb.message_reading import FREE, WOKEN, Reader
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 #: Queries for what rivals have left, before a claim returns fewer messages.

@@ -9,7 +9,7 @@ from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
-    outbox_posting,
+    outbox_notice_posting,
     postgresql_post_announcements,
 )
 from zaqar.storage.sqlalchemy.deduplication import split_ids
@@ -169,7 +169,7 @@ def _extras(items: Sequence[NewMessage]) -> str | list[bytes | None]:
 
 def _notices(posts: Sequence[PostCall], now: int) -> dict[str, Any]:
     notices = [post.notice() for post in posts if post.notice]
-    first = outbox_posting.NUMBERS.take(now, len(notices))
+    first = outbox_notice_posting.NUMBERS.take(now, len(notices))
     return {
         'outbox': OUTBOX,
         'n_tokens': array([post.token for post in posts]),

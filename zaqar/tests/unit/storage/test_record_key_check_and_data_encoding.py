@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zaqar.storage import record_keys_and_data
+from zaqar.storage import record_key_check_and_data_encoding
 
 VALUES = st.recursive(
     st.none()
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.text(), VALUES))
 @example({'half': '\ud800', '\udfff': 2**64})
 def test_records_are_read_as_written(data: dict[str, Any]) -> None:
-    text = record_keys_and_data.encode(data)
+    text = record_key_check_and_data_encoding.encode(data)
     for written in (text, text.encode()):
-        read = record_keys_and_data.decode(written)
+        read = record_key_check_and_data_encoding.decode(written)
         assert json.dumps(read) == json.dumps(data)

@@ -9,7 +9,7 @@ from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting, posts_by_queue
+from zaqar.storage.sqlalchemy import outbox_notice_posting, posts_by_queue
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
@@ -113,7 +113,7 @@ def _block(
         ready = 'FALSE'
     elif notices:
         ready = '@outbox IS NOT NULL'
-        first = outbox_posting.NUMBERS.take(now, len(notices))
+        first = outbox_notice_posting.NUMBERS.take(now, len(notices))
         more = _NOTICES.format(
             notices=', '.join(
                 session.text(_NOTICE, new_row(seq, notice(), now))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.redis.uri import (
+from zaqar.storage.redis.uri_parsing import (
     ConnectionSettings,
     Login,
     Mode,
