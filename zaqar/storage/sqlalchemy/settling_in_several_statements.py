@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of a claim are settled in a transaction of several statements."""
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -36,9 +37,19 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 
 _HELD = (
     'SELECT m.queue_id, m.seq, m.rnd, m.public_id, m.wake_at '
-    'FROM message m{hint} WHERE m.queue_id = {queue} '
-    'AND m.claim_id = :claim_id AND m.state = 1 AND m.wake_at > :now '
+    'FROM {rows} AND m.state = 1 AND m.wake_at > :now '
     'AND m.expires_at > :now ORDER BY m.seq'
+)
+_ROWS = 'message m{hint} WHERE m.queue_id = {queue} AND m.claim_id = :claim_id'
+#: Their numbers are read first, without locks. MySQL would lock the entries of
+#: the index before the rows, and whoever claims some of them after their claim
+#: has ended does so the other way round. The limit is none: it keeps the inner
+#: query from becoming part of the outer one.
+_ROWS_BY_NUMBER = (
+    f'(SELECT m.queue_id, m.seq FROM {_ROWS} LIMIT 1000000) h '
+    'STRAIGHT_JOIN message m{primary} '
+    'ON m.queue_id = h.queue_id AND m.seq = h.seq '
+    'WHERE m.claim_id = :claim_id'
 )
 #: The condition that rows are as they were locked: a Galera node ends locks
 #: of its own when another one gets ahead. Expressions, so that the rows are
@@ -75,8 +86,7 @@ def settle(
             session, QUEUE, values
         )
     queue = QUEUE if takes_groups else UNGROUPED
-    hint = index_hint(session.dialect, 'message_claim')
-    sql = _HELD.format(hint=hint, queue=queue)
+    sql = _held(session.dialect, queue)
     rows, counted = session.several(
         [
             (dialect_clauses.for_update(session, sql), values),
@@ -118,6 +128,18 @@ def settle(
             session, qid, queue_id, len(deleted)
         )
     return [item.message_id in held for item in settlements]
+
+
+@functools.cache
+def _held(dialect: str, queue: str) -> str:
+    rows = _ROWS_BY_NUMBER if dialect == 'mysql' else _ROWS
+    return _HELD.format(
+        rows=rows.format(
+            hint=index_hint(dialect, 'message_claim'),
+            primary=index_hint(dialect, 'PRIMARY'),
+            queue=queue,
+        )
+    )
 
 
 def _apply(

@@ -3,6 +3,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,8 @@ from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 from zaqar.tests.contract.crowd import ends_within
-from zaqar.tests.contract.probe import Hand, Probe, bodies, deleted
+from zaqar.tests.contract.probe import Hand, Probe, bodies, deleted, released
+from zaqar.tests.functional.server.server_requests import until
 from zaqar.tests.servers.sql import SqlServer
 
 #: Seconds in which a call that waits for no lock has ended, by far.
@@ -23,6 +25,16 @@ _LOCK = (
     f'SELECT seq FROM message{index_hint("mysql", "PRIMARY")} '
     'WHERE queue_id = (SELECT id FROM message_queue WHERE qid = :qid) '
     'AND seq = :seq FOR UPDATE'
+)
+_LOCK_OF_CLAIM = (
+    f'SELECT seq FROM message{index_hint("mysql", "message_claim")} '
+    'WHERE queue_id = (SELECT id FROM message_queue WHERE qid = :qid) '
+    'AND claim_id = :claim_id FOR UPDATE SKIP LOCKED'
+)
+#: Not of the transactions, which are listed as they were a moment ago.
+_WAITING = (
+    'SELECT 1 FROM information_schema.global_status WHERE variable_value > 0 '
+    "AND variable_name = 'innodb_row_lock_current_waits'"
 )
 
 
@@ -60,6 +72,31 @@ def test_deletions_from_one_claim_do_not_wait_for_each_other(
     held = queue.claimed(claim.id)
     assert held is not None
     assert bodies(held.messages) == ['b']
+
+
+def test_what_is_settled_is_locked_before_its_entry_among_claims(
+    uri: str, queue: Probe
+) -> None:
+    """So does who claims what was held, for which both entries change."""
+    queue.post('a')
+    claim = queue.take()
+    (message,) = claim.messages
+    values = {
+        'qid': queue.qid,
+        'seq': int(message.id[:16], 16),
+        'claim_id': claim.id,
+    }
+    engine = sa.create_engine(
+        parse(uri), poolclass=sa.NullPool, isolation_level='READ COMMITTED'
+    )
+    with ThreadPoolExecutor(1) as other, engine.connect() as rival:
+        rival.execute(sa.text(_LOCK), values)
+        settled = other.submit(queue.settle, claim.id, released(message.id))
+        assert until(lambda: bool(rival.execute(sa.text(_WAITING)).all()))
+        entries = rival.execute(sa.text(_LOCK_OF_CLAIM), values).all()
+        rival.rollback()
+        assert settled.result() == [True]
+    assert len(entries) == 1
 
 
 def test_messages_whose_delays_have_passed_are_found_by_an_index_alone(
