@@ -5,7 +5,7 @@ The email library has changed how it treats odd addresses and subjects between
 Python versions. So each mail is checked when it is finished: it has exactly
 the recipient and the subject that are wanted, or it is not sent.
 
-:source: RFC 5322, RFC 6068
+:source: RFC 5322
 """
 
 import email.errors
@@ -13,16 +13,10 @@ import email.header
 import email.message
 import email.parser
 import email.policy
-import urllib.parse
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zaqar import control_character_patterns
-
-#: Options of a subscription for its mails.
-SUBJECT = 'subject'
-SENDER = 'from'
 
 #: The headers of our mails, each once.
 _HEADERS = [
@@ -88,34 +82,6 @@ class MailContent:
     subject: str
     body: str
     sender: str
-
-
-def recipient(subscriber: str) -> tuple[str, str]:
-    """Return address and subject of a URI, '' without one."""
-    path, _, query = subscriber.partition(':')[2].partition('?')
-    subject = ''
-    for part in query.split('&'):
-        name, _, value = part.partition('=')
-        if name.lower() == 'subject' and not subject:
-            # A plus sign is a plus sign in such a URI.
-            subject = urllib.parse.unquote(value)
-    return urllib.parse.unquote(path), subject
-
-
-def content(
-    subscriber: str, options: Mapping[str, Any], body: str
-) -> tuple[str, MailContent]:
-    """Return the address of a subscriber and the content of its mail.
-
-    :raises ValueError: an option is not text
-    """
-    address, subject = recipient(subscriber)
-    default = options.get(SUBJECT) or ''
-    sender = options.get(SENDER) or ''
-    for name, text in ((SUBJECT, default), (SENDER, sender)):
-        if not isinstance(text, str):
-            raise ValueError(f'the option {name} must be a string')
-    return address, MailContent(subject or default, body, sender)
 
 
 def build(address: str, content: MailContent) -> bytes:

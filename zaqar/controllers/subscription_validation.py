@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from zaqar.controllers import (
     mail_building,
+    mail_recipient_and_content,
     retry_policy_validation,
     subscription_filters,
     subscription_signing_keys,
@@ -100,7 +101,9 @@ def check_mail(uri: str, options: Mapping[str, Any]) -> None:
     if not uri.lower().startswith('mailto:'):
         return
     try:
-        mail_building.build(*mail_building.content(uri, options, ''))
+        mail_building.build(
+            *mail_recipient_and_content.content(uri, options, '')
+        )
     except ValueError as error:
         raise InvalidRequest(
             f'The subscriber cannot be sent mails: {error}.'

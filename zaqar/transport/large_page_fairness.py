@@ -22,8 +22,8 @@ from typing import Any
 
 from zaqar import metrics
 from zaqar.api.operation_declarations import topics
-from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import StoreUnavailable
+from zaqar.transport.project_page_lengths import ProjectPageLengths
 from zaqar.transport.unread_answer_bytes import UnreadAnswerBytes
 from zaqar.transport.waiting_request_bytes import WaitingRequestBytes
 
@@ -32,19 +32,6 @@ LARGE = 256 * 1024
 
 #: Seconds for which a project is expected to get another one.
 REMEMBERED_FOR = 10.0
-
-#: Bytes of a page from which on others of its project may be large.
-SHORT = 8 * 1024
-
-#: Bytes of the longest page of a project of which none is known.
-UNKNOWN = 1 << 62
-
-#: A page that is shorter than the longest one lowers what is known of that by
-#: this part of the difference.
-_FORGETTING = 128
-
-#: Projects of which it is known.
-_LENGTHS = 10_000
 
 #: Seconds of its longest pause after one.
 LONGEST_PAUSE = 1.0
@@ -94,6 +81,7 @@ class Turns:
     :param later: does a job of a request that is woken, from any thread
     :param after: does work after some seconds, in any thread
     :ivar waiting_bytes: of requests that wait, for a turn or for messages
+    :ivar page_lengths: of the longest pages of projects
     """
 
     def __init__(
@@ -109,8 +97,6 @@ class Turns:
         self._lock = threading.Lock()
         #: When the last large page of each project was read.
         self._large: dict[str, float] = {}
-        #: The bytes of the longest page of each project lately.
-        self.longest: BoundedCache[str, int] = BoundedCache(_LENGTHS)
         #: When a project without one had a request.
         self._others_at = -math.inf
         self._busy: set[str] = set()
@@ -118,6 +104,7 @@ class Turns:
         self._waiting: dict[str, collections.deque[Job]] = {}
         self._unread = UnreadAnswerBytes(max_unread)
         self.waiting_bytes = WaitingRequestBytes()
+        self.page_lengths = ProjectPageLengths()
 
     def are_needed(self, name: str, project: str) -> bool:
         """Tell whether an operation of a project needs a turn."""
@@ -127,15 +114,6 @@ class Turns:
             self._others_at = self.monotonic()
             return False
         return name in PAGES
-
-    def note_length(self, project: str, size: int) -> None:
-        """Note the bytes of a page, large or not."""
-        # 0 stands for no page.
-        size = size or 1
-        longest = self.longest.get(project, size)
-        self.longest[project] = max(
-            size, longest - (longest - size) // _FORGETTING
-        )
 
     def begin(self, project: str) -> bool:
         """Take a turn, unless it has to be waited for.

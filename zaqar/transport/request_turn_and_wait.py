@@ -11,12 +11,11 @@ import msgspec
 from zaqar.transport.large_page_fairness import (
     LARGE,
     PAGES,
-    SHORT,
-    UNKNOWN,
     Job,
     Turns,
     too_many,
 )
+from zaqar.transport.project_page_lengths import SHORT, UNKNOWN
 from zaqar.waiting.waiters import Ticket
 
 #: Times as much as to copy them costs it to decode bytes of metadata.
@@ -84,7 +83,7 @@ class Turn(msgspec.Struct):
         if name in PAGES:
             # Without a call, for most requests.
             try:
-                self.longest = self.turns.longest[project]
+                self.longest = self.turns.page_lengths[project]
             except KeyError:
                 self.longest = UNKNOWN
         if self.turns.are_needed(name, project):
@@ -162,7 +161,7 @@ class Turn(msgspec.Struct):
         size = max(size, DECODING * self.bytes_decoded)
         longest = self.longest
         if longest >= SHORT or (longest and size > longest):
-            self.turns.note_length(self.project, size)
+            self.turns.page_lengths.note(self.project, size)
         if self.is_taken or size >= LARGE:
             self.turns.record(self.project, size)
         if self.is_taken and size >= LARGE:

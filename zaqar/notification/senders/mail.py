@@ -11,7 +11,7 @@ import ssl
 import subprocess
 from collections.abc import Callable
 
-from zaqar.controllers import mail_building
+from zaqar.controllers import mail_building, mail_recipient_and_content
 from zaqar.notification import confirmation_request_content
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.settings import NotificationSettings
@@ -56,9 +56,11 @@ class MailSender:
     ) -> tuple[str, mail_building.MailContent | None]:
         """Return address and content; None without a page to link to."""
         if delivery.confirmation:
-            address, _ = mail_building.recipient(delivery.subscriber)
+            address, _ = mail_recipient_and_content.recipient(
+                delivery.subscriber
+            )
             return address, self._confirmation(delivery)
-        address, content = mail_building.content(
+        address, content = mail_recipient_and_content.content(
             delivery.subscriber, delivery.options, delivery.body.decode()
         )
         if not (content.sender and self._settings.allow_mail_from):

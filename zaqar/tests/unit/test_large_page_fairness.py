@@ -15,11 +15,10 @@ from zaqar.transport import large_page_fairness, waiting_request_bytes
 from zaqar.transport.large_page_fairness import (
     LARGE,
     REMEMBERED_FOR,
-    SHORT,
-    UNKNOWN,
     Job,
     Turns,
 )
+from zaqar.transport.project_page_lengths import SHORT, UNKNOWN
 from zaqar.transport.request_turn_and_wait import DECODING, PATIENCE, Turn
 from zaqar.transport.wsgi import header_checks_query_and_body_reading
 

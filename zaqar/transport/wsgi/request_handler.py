@@ -17,7 +17,8 @@ from zaqar.loop_greenlets import offload
 from zaqar.microversion_constants import Version
 from zaqar.objects import Scope
 from zaqar.transport import caller_identity
-from zaqar.transport.large_page_fairness import LARGE, SHORT
+from zaqar.transport.large_page_fairness import LARGE
+from zaqar.transport.project_page_lengths import SHORT
 from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.wsgi import (
     event_stream_requests,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import mail_building
+from zaqar.controllers import mail_building, mail_recipient_and_content
 from zaqar.controllers.mail_building import MailContent
 
 SENDER = 'Bot <bot@example.org>'
@@ -27,7 +27,7 @@ SENDER = 'Bot <bot@example.org>'
     ],
 )
 def test_uris_of_mail(uri: str, address: str, subject: str) -> None:
-    assert mail_building.recipient(uri) == (address, subject)
+    assert mail_recipient_and_content.recipient(uri) == (address, subject)
 
 
 @pytest.mark.parametrize(
