@@ -45,8 +45,8 @@ from zaqar.notification import settings as notification
 from zaqar.osprofiler_tracing import Profiling
 from zaqar.pools import facade_with_virtual_pool, pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
-from zaqar.pools.pooled_catalogue_and_queue_moves import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
+from zaqar.pools.queue_moves_between_pools import MovingCatalogue
 from zaqar.state_path import state_path
 from zaqar.storage import store_call_interceptor, store_opener
 from zaqar.storage.driver_settings import Plane
@@ -326,4 +326,4 @@ def _catalogue(
         stores.messages,
         use_virtual=conf[pool_selection.GROUP].enable_virtual_pool,
     )
-    return PooledCatalogue(stores.management, stores.messages, pools)
+    return MovingCatalogue(stores.management, stores.messages, pools)

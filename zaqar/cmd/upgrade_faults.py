@@ -27,7 +27,7 @@ from zaqar.pools import (
     facade_with_virtual_pool,
     flavor_records,
     pool_records,
-    pooled_catalogue_and_queue_moves,
+    pooled_catalogue,
 )
 from zaqar.storage import driver_settings, store_opener
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -172,7 +172,7 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     texts = [
         f'queue "{entry.name}" of project "{entry.parent}" is in pool '
         f'"{entry.data["pool"]}", which does not exist'
-        for entry in entries(conf, pooled_catalogue_and_queue_moves.ENTRY)
+        for entry in entries(conf, pooled_catalogue.ENTRY)
         if entry.data['pool'] not in names
     ]
     texts += [

@@ -21,7 +21,7 @@ from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.objects import Record
 from zaqar.pools import flavor_records
 from zaqar.pools.facade_with_virtual_pool import Pools
-from zaqar.pools.pooled_catalogue_and_queue_moves import PooledCatalogue
+from zaqar.pools.pooled_catalogue import PooledCatalogue
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from zaqar.controllers.name_validation import is_name
 from zaqar.errors import ConfigurationError, InvalidRequest, NoRoute
 from zaqar.objects import Record
 from zaqar.pools.facade_with_virtual_pool import Pools
-from zaqar.pools.pooled_catalogue_and_queue_moves import PooledCatalogue
+from zaqar.pools.pooled_catalogue import PooledCatalogue
 
 #: Longest marker that is compared; no name is as long.
 _MAX_MARKER = 100

@@ -14,7 +14,8 @@ from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.notification import (
     fanout,
     notifier_metrics,
-    pending_counts_and_limit_per_project,
+    pending_delivery_counts_per_project,
+    pending_delivery_limit_per_project,
 )
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.claimed_delivery_settlement import DecisionWriter
@@ -137,7 +138,7 @@ class OutboxWorker:
     def facts(self) -> Mapping[str, Any]:
         """Return what waited in the store at the last count, and for whom."""
         store = self._open()
-        counts = pending_counts_and_limit_per_project.count(
+        counts = pending_delivery_counts_per_project.count(
             self._ctx.cipher, store
         )
         largest = sorted(counts.items(), key=lambda item: -item[1][0])
@@ -333,7 +334,7 @@ class OutboxWorker:
         if not pending:
             self._byte_counter.note_empty(self.name)
         if waiting > self._max_per_project:
-            pending_counts_and_limit_per_project.trim(
+            pending_delivery_limit_per_project.trim(
                 self._ctx.cipher,
                 store,
                 self._max_per_project,

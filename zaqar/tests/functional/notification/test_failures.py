@@ -19,7 +19,8 @@ from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.notification import (
     dead_letters,
-    pending_counts_and_limit_per_project,
+    pending_delivery_counts_per_project,
+    pending_delivery_limit_per_project,
 )
 from zaqar.notification.claimed_delivery import LEASE
 from zaqar.notification.delivery_loop import DeliveryLoop
@@ -365,7 +366,7 @@ def test_a_project_has_no_more_waiting_than_allowed(make_rig: MakeRig) -> None:
     rig.until(lambda: rig.deliveries(one)['given_up'] == 2)
     rig.stop()
     assert len(rig.waiting()) == 10
-    counts = pending_counts_and_limit_per_project.count(
+    counts = pending_delivery_counts_per_project.count(
         rig.ctx.cipher, rig.store
     )
     assert [number for number, _ in counts.values()] == [10]
@@ -398,7 +399,7 @@ def test_what_is_under_way_is_not_given_up_for_want_of_room(
     )
     assert claim is not None
     dropped: list[PendingDelivery] = []
-    count = pending_counts_and_limit_per_project.trim(
+    count = pending_delivery_limit_per_project.trim(
         rig.ctx.cipher, rig.store, 1, lambda one, now: dropped.append(one)
     )
     # Without room for those that are, all others go.

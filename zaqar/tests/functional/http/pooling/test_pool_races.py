@@ -16,7 +16,7 @@ from zaqar.pools import (
     facade_with_virtual_pool,
     pool_records,
     pool_selection,
-    pooled_catalogue_and_queue_moves,
+    pooled_catalogue,
 )
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
@@ -162,7 +162,7 @@ def test_a_pool_is_used_while_a_queue_is_being_moved_there(
 def _registered(api: Api, pool: str) -> list[str]:
     """Return the queues that are registered in a pool, by incarnation."""
     records = pools.catalogue(api).management.list(
-        pooled_catalogue_and_queue_moves.POOLED, pool, after=None, limit=100
+        pooled_catalogue.POOLED, pool, after=None, limit=100
     )
     return [record.name for record in records]
 

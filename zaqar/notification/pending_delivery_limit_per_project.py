@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pending deliveries per project: how many there are, and their limit."""
+"""The limit of pending deliveries per project: those beyond are given up."""
 
-import contextlib
-import itertools
 import logging
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_records import Unreadable
@@ -24,28 +22,6 @@ LOG = logging.getLogger(__name__)
 
 #: Deliveries given up at a time: their dead letters take a while to store.
 BATCH = 100
-
-#: Maximum number of deliveries that are counted on request.
-MAX_COUNTED = 20_000
-
-
-def count(
-    cipher: Cipher, store: MessageStore
-) -> Mapping[str, tuple[int, int]]:
-    """Count pending deliveries, the first :data:`MAX_COUNTED` of them.
-
-    :returns: for each project their number, and since when the oldest waits
-    """
-    counts: dict[str, tuple[int, int]] = {}
-    for message in itertools.islice(stored_messages(store), MAX_COUNTED):
-        with contextlib.suppress(Unreadable):
-            pending = PendingDelivery.read(cipher, message)
-            number, oldest = counts.get(
-                pending.project, (0, message.created_at)
-            )
-            oldest = min(oldest, pending.first_at)
-            counts[pending.project] = number + 1, oldest
-    return counts
 
 
 def trim(

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The catalogue of queues in pools, and the moves of queues between these.
+"""The catalogue of queues in pools.
 
 The record of a queue names its pool, so that both are written and read at
 once. Queues that the reference service has registered have a record of kind
 ``catalogue`` instead; those with neither are in the virtual pool, where they
 were before there were pools.
 
-A queue changes its pool only when its flavor changes while it is empty. Posts
-that other processes are making at that moment arrive in its former pool, which
-is therefore checked for a while; messages found there are moved.
+Queues move between pools in :mod:`.queue_moves_between_pools`.
 """
 
 import functools
@@ -18,9 +16,8 @@ from typing import Any
 
 from msgspec import structs
 
-from zaqar import request_deadline
-from zaqar.errors import Conflict, QueueGone, StoreUnavailable
-from zaqar.objects import Former, Kind, Message, Queue, Scope
+from zaqar.errors import StoreUnavailable
+from zaqar.objects import Kind, Queue, Scope
 from zaqar.objects import Record as Recorded
 from zaqar.pools import flavor_records, pool_selection
 from zaqar.pools.facade_with_virtual_pool import VIRTUAL, Pools
@@ -41,12 +38,11 @@ POOLED = 'pooled'
 #: process caches a queue.
 GRACE = 60_000
 
-#: Messages moved at a time.
-BATCH = 100
-
 
 class PooledCatalogue(Catalogue):
     """Finds queues by name, each in a pool.
+
+    A queue stays in its pool, whatever its metadata say.
 
     :param messages: the virtual pool
     """
@@ -56,12 +52,6 @@ class PooledCatalogue(Catalogue):
     ) -> None:
         super().__init__(management, messages)
         self.pools = pools
-
-    def read(self, scope: Scope) -> Queue | None:
-        queue = super().read(scope)
-        if queue is not None and queue.former:
-            return self._drain_former(queue)
-        return queue
 
     def create(
         self,
@@ -77,30 +67,11 @@ class PooledCatalogue(Catalogue):
             return queue, False
         return super().create(scope, metadata, admit, needs_room=needs_room)
 
-    def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
-        """Store other metadata; see the base class.
-
-        :raises Conflict: it changes the flavor of a queue with messages
-        """
-        if flavor(metadata) == flavor(queue.metadata):
-            return super().update(queue, metadata)
-        self._check_empty(queue)
-        if not self._announce(queue):
-            return False
-        changed = structs.replace(
-            queue,
-            metadata=metadata,
-            changed_at=self.management.clock.now(),
-        )
-        if self._fits_pool(changed):
-            return self._write(changed)
-        return self._move(queue, changed)
-
     def delete(self, scope: Scope) -> None:
         queue = self.read(scope)
         super().delete(scope)
         if queue is not None:
-            for pool, qid in _places(queue):
+            for pool, qid in places_of(queue):
                 self.management.delete(POOLED, pool, qid)
             if scope.kind == Kind.QUEUE:
                 self.management.delete(ENTRY, scope.project, scope.name)
@@ -158,7 +129,7 @@ class PooledCatalogue(Catalogue):
         data = entry.data
         scope = Scope(data['project'], data['name'], Kind(data['kind']))
         queue = Catalogue.read(self, scope)
-        if queue is not None and pool in dict(_places(queue)):
+        if queue is not None and pool in dict(places_of(queue)):
             return True
         # It may be about to be created there, or to be moved there.
         return self.management.clock.now() - int(data.get('at', 0)) < GRACE
@@ -233,7 +204,7 @@ class PooledCatalogue(Catalogue):
         return (self.pools.store(name) for name in self.pools.names())
 
     def _drop(self, queue: Queue) -> None:
-        for pool, qid in _places(queue):
+        for pool, qid in places_of(queue):
             try:
                 store = self.pools.store(pool)
             except PoolMissing:
@@ -241,106 +212,13 @@ class PooledCatalogue(Catalogue):
                 continue
             store.drop(qid, now=store.clock.now())
 
-    def _check_empty(self, queue: Queue) -> None:
-        for pool, qid in _places(queue):
-            store = self.pools.store(pool)
-            try:
-                total = store.stats(qid, now=store.clock.now()).total
-            except QueueGone:
-                continue
-            if total:
-                raise Conflict(
-                    f'{queue.scope.kind.capitalize()} {queue.scope.name} '
-                    'holds messages; its flavor can be changed only while it '
-                    'is empty.'
-                )
-
-    def _fits_pool(self, queue: Queue) -> bool:
-        """Tell whether a queue can stay in its pool."""
-        wanted = flavor(queue.metadata)
-        if queue.pool == VIRTUAL:
-            return not wanted and self.pools.use_virtual
-        pool = self.pools.records.get(queue.pool)
-        return pool is not None and pool.flavor == wanted
-
-    def _move(self, queue: Queue, changed: Queue) -> bool:
-        """Move an empty queue to a pool of the flavor that it gets."""
-        old = self.pools.store(queue.pool)
-        left = Former(queue.pool, queue.qid, old.clock.now() + GRACE)
-        fresh = structs.replace(
-            super()._next_incarnation(changed),
-            former=(*queue.former, left),
-            origin=queue.origin or queue.qid,
-        )
-        moved = self._placed(fresh, flavor(changed.metadata))
-        try:
-            done = self._write(moved)
-        except Exception:
-            with request_deadline.undoing():
-                self._withdraw(moved, queue)
-            raise
-        if done or self._is_recorded(moved):
-            return True
-        self._discard(moved)
-        return False
-
-    def _withdraw(self, moved: Queue, queue: Queue) -> None:
-        """Discard a move that failed, unless it was recorded all the same."""
-        # It cannot be recorded later, since this changes the version.
-        self._write(queue)
-        if not self._is_recorded(moved):
-            self._discard(moved)
-
-    def _drain_former(self, queue: Queue) -> Queue | None:
-        """Move messages out of former pools; forget those that are empty."""
-        try:
-            drained = [p for p in queue.former if self._is_drained(queue, p)]
-        except StoreUnavailable:
-            LOG.warning('A former pool of %s does not respond', queue.scope)
-            return queue
-        if not drained:
-            return queue
-        rest = tuple(place for place in queue.former if place not in drained)
-        if self._write(structs.replace(queue, former=rest)):
-            for place in drained:
-                self.management.delete(POOLED, place.pool, place.qid)
-        return super().read(queue.scope)
-
-    def _is_drained(self, queue: Queue, place: Former) -> bool:
-        """Move messages out of a former pool; tell whether it is done with."""
-        old = self.pools.store(place.pool)
-        now = old.clock.now()
-        try:
-            # Claimed and delayed messages follow once they are free.
-            for message in old.list(place.qid, now=now, limit=BATCH).messages:
-                self._transfer(queue, message, now)
-                old.delete_many(place.qid, [message.id], now=now)
-            if now < place.until or old.stats(place.qid, now=now).total:
-                return False
-            old.drop(place.qid, now=now)
-        except QueueGone:
-            return True
-        return True
-
-    def _transfer(self, queue: Queue, message: Message, now: int) -> None:
-        letter = message.to_post(now, group=message.group)
-        store = self.pools.store(queue.pool)
-        # The token allows other processes to do the same at the same time.
-        try:
-            store.post(
-                queue.qid, [letter], now=store.clock.now(), token=message.id
-            )
-        except QueueGone:
-            # Its deletion may have been interrupted; the former pool stays.
-            raise StoreUnavailable from None
-
 
 def flavor(metadata: Mapping[str, Any]) -> Any:
     """Return the flavor that metadata names, or None."""
     return metadata.get('_flavor') or None
 
 
-def _places(queue: Queue) -> list[tuple[str, str]]:
+def places_of(queue: Queue) -> list[tuple[str, str]]:
     """Return the pools that may have messages of a queue, and its qid."""
     former = [(place.pool, place.qid) for place in queue.former]
     return [(queue.pool, queue.qid), *former]
