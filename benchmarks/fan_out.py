@@ -29,7 +29,7 @@ from benchmarks import (
 )
 from benchmarks.load import Step
 from zaqar.objects import NewMessage
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.redis import driver as redis_driver
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.functional.notification.rig import Rig

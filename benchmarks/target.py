@@ -17,7 +17,7 @@ from zaqar import service_assembly
 from zaqar.objects import NewMessage, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage import installed_drivers
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 

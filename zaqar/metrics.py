@@ -21,7 +21,7 @@ from oslo_config import cfg
 
 from zaqar.metric_definitions import METRICS
 from zaqar.storage import store_call_interceptor
-from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING
+from zaqar.storage.abstract_stores import GIVEN_UP, OUTBOX, PENDING
 from zaqar.storage.store_call_interceptor import Store
 from zaqar.top_projects import TopProjects
 

@@ -39,7 +39,7 @@ class Record(msgspec.Struct, frozen=True):
     """A named object of the management store.
 
     ``version`` rises with every replacement; see
-    :meth:`zaqar.storage.base.ManagementStore.replace`.
+    :meth:`zaqar.storage.abstract_stores.ManagementStore.replace`.
     """
 
     name: str

@@ -19,7 +19,7 @@ from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.pools import facade_with_virtual_pool
 from zaqar.pools.expiry_sweeper import PAUSE, Pace
 from zaqar.storage import store_opener
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 LOG = log.getLogger(__name__)
 

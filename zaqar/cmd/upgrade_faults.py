@@ -30,7 +30,7 @@ from zaqar.pools import (
     pooled_catalogue,
 )
 from zaqar.storage import driver_settings, store_opener
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
     driver,

@@ -11,7 +11,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.json_integer_check import is_int
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.objects import Act, Message, Queue, Scope, Settlement
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 #: Entries of one request.
 MOST_ENTRIES = 100

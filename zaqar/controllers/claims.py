@@ -28,7 +28,7 @@ from zaqar.errors import (
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Claim, Queue, Scope
 from zaqar.random_bytes import token_hex
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 _ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
 

@@ -14,7 +14,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import KeyMissing, StoreUnavailable
 from zaqar.objects import Claim, Queue
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 #: Claims that one call makes in search of a readable message.
 ROUNDS = 10

@@ -4,7 +4,7 @@
 from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.subscription_statistics_record import change
 from zaqar.objects import Data
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 #: Minimum milliseconds between two requests of one kind: for confirmation, and
 #: for messages to be sent again.

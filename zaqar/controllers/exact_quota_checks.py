@@ -18,7 +18,7 @@ from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.objects import Scope
 from zaqar.pools.queue_catalogue import Room
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 #: Locks of a resource, which its projects share.
 _LOCKS = 64

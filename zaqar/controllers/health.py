@@ -19,7 +19,7 @@ from zaqar import request_deadline
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import NewMessage
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 
 LOG = logging.getLogger(__name__)
 

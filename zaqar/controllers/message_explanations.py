@@ -11,7 +11,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import DecryptionFailed, KeyMissing
 from zaqar.objects import Message, Queue, Scope
 from zaqar.rfc3339_formatting import timestamp
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_inspection_interface import Inspected
 
 

@@ -13,7 +13,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.errors import QueueFull
 from zaqar.objects import Kind, Message, NewMessage, Queue, Scope, random_half
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 
 class Move(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from zaqar.errors import (
 )
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Message, Page, Queue, Scope
-from zaqar.storage.base import SCAN_LIMIT, MessageStore
+from zaqar.storage.abstract_stores import SCAN_LIMIT, MessageStore
 
 #: Entries looked at, at most, to fill one page.
 MOST_SCANNED = 10_000

@@ -17,7 +17,7 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_records import decode, encode
 from zaqar.objects import Kind, Message, Scope
 from zaqar.random_bytes import token_hex
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 
 
 class Payload(msgspec.Struct, omit_defaults=True):

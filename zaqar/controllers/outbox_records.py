@@ -11,7 +11,7 @@ from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.identity import SERVICE_CLIENT
 from zaqar.objects import Message, NewMessage, Scope
 from zaqar.random_bytes import token_hex
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 
 T = TypeVar('T')
 

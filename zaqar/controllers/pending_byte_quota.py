@@ -12,7 +12,7 @@ import hashlib
 from zaqar.controllers.approximate_quota_checks import Resource
 from zaqar.objects import Data, Record
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update
 
 RESOURCE = 'delivery_bytes'

@@ -23,7 +23,7 @@ from zaqar.controllers import outbox_notices, outbox_records
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import PostNotice
 from zaqar.objects import Message, Scope
-from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, PENDING, MessageStore
 
 #: Records, bytes and seconds after which a look ends, and records read at a
 #: time.

@@ -25,7 +25,7 @@ from zaqar.pools.facade_with_virtual_pool import Pools
 from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.pools.pooled_catalogue import PooledCatalogue
 from zaqar.storage import secret_masking
-from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.abstract_stores import OUTBOX, PENDING
 from zaqar.storage.driver_declaration import Driver
 
 LOG = logging.getLogger(__name__)

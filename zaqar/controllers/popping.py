@@ -17,7 +17,7 @@ from zaqar.errors import (
 )
 from zaqar.objects import Claim, Message, Queue, Scope
 from zaqar.random_bytes import token_hex
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.splitting_into_posts import batches
 
 LOG = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ from zaqar.errors import InvalidBody, InvalidRequest, KeyReused, TokenReused
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import NewMessage, Queue, Scope
 from zaqar.random_bytes import token_hex
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.ids_of_repeated_posts import RepeatedIds
 
 

@@ -8,7 +8,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.reserved_metadata import dedup_window
 from zaqar.controllers.server_guarantees_cache import Checked
 from zaqar.objects import Queue, Scope
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 
 class QueueGuarantees(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from zaqar.controllers.message_flow_estimates import Rates
 from zaqar.controllers.result_types import Counted
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Kind, Queue, Record, Scope, Stats
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 LOG = logging.getLogger(__name__)
 

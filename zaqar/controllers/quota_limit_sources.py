@@ -5,7 +5,7 @@ from typing import Protocol
 
 from zaqar.controllers.quota_settings import Limits
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 #: Kind and name of the record with the own limits of a project.
 KIND = 'quota'

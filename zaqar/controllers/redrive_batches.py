@@ -30,7 +30,7 @@ from zaqar.controllers.redrive_records import Redrive, Status
 from zaqar.controllers.redrive_selection import Selection
 from zaqar.errors import QueueFull, QueueGone, StoreUnavailable, ZaqarError
 from zaqar.objects import Act, Claim, Scope, Settlement
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 #: Seconds for which a batch is held, should all notifiers die, and for which
 #: its messages outlive that.

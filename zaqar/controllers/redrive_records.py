@@ -21,7 +21,7 @@ import msgspec
 
 from zaqar.controllers.subscription_records import parent_of
 from zaqar.objects import Record, Scope
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Kind and parent of jobs; kind of redrives that have ended; index of the

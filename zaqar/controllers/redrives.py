@@ -20,7 +20,7 @@ from zaqar.controllers.redrive_selection import Selection
 from zaqar.controllers.result_types import DryRun, StartedRedrive
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.objects import Queue, Record, Scope
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Messages, bytes and seconds after which a dry run ends before the queue

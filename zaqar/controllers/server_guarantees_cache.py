@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_guarantees import Guarantees
 
 #: Seconds for which settings are not read again.

@@ -14,7 +14,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import InvalidParameter, StoreUnavailable
 from zaqar.objects import Message, Queue, Scope
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 #: The marker before the first message of every queue.
 BEGINNING = '0' * 16

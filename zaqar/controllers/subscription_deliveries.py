@@ -26,7 +26,7 @@ from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Queue, Scope, Subscription
 from zaqar.rfc3339_formatting import timestamp
-from zaqar.storage.base import GIVEN_UP, MessageStore
+from zaqar.storage.abstract_stores import GIVEN_UP, MessageStore
 
 #: Attempts of a page, at most.
 MAX_PAGE = 100

@@ -25,7 +25,7 @@ from zaqar.controllers import trust_interface, trusts_to_delete
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.objects import Data, Kind, Record, Scope, Subscription
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import repeat, update
 
 #: Kinds of records.

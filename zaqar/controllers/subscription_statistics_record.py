@@ -14,7 +14,7 @@ from zaqar.controllers.delivery_attempt_history import Key
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
 from zaqar.objects import Data, Record
 from zaqar.rfc3339_formatting import in_seconds
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
 
 #: What is counted: what 2.0 shows, and what later versions add.

@@ -30,7 +30,7 @@ from zaqar.controllers.result_types import Subscribed, SubscriptionPage
 from zaqar.controllers.url_signatures import shown
 from zaqar.errors import Conflict, InvalidRequest
 from zaqar.objects import Queue, Scope, Subscription
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Options that no response shows.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update
 
 #: Kind and parent of the records, one for each server.

@@ -16,7 +16,7 @@ from zaqar.notification.delivery_decision import DeadLetter, Remove
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome
 from zaqar.objects import NewMessage, Subscription
-from zaqar.storage.base import PENDING, MessageStore
+from zaqar.storage.abstract_stores import PENDING, MessageStore
 
 #: Seconds after which the claims of a dead process lapse.
 LEASE = 30

@@ -45,7 +45,7 @@ from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import Subscription
-from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
 
 LOG = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.objects import Act, Message, Settlement
-from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 

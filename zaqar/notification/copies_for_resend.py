@@ -10,7 +10,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.notification.claimed_delivery import ClaimedDelivery, GivenUp
 from zaqar.notification.pending_delivery import is_socket
 from zaqar.objects import NewMessage
-from zaqar.storage.base import GIVEN_UP, MessageStore
+from zaqar.storage.abstract_stores import GIVEN_UP, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
 
 

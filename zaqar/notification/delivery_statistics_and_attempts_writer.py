@@ -22,7 +22,7 @@ from zaqar.controllers.delivery_attempt_history import (
 )
 from zaqar.controllers.subscription_statistics_record import COUNTED
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 LOG = logging.getLogger(__name__)
 

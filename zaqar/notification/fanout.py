@@ -34,7 +34,12 @@ from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.resend_and_replay import Step
 from zaqar.objects import NewMessage, random_half
-from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
+from zaqar.storage.abstract_stores import (
+    GIVEN_UP,
+    OUTBOX,
+    PENDING,
+    MessageStore,
+)
 from zaqar.storage.splitting_into_posts import batches
 
 #: Returns the seconds for which a host has no room for a project, if any.

@@ -25,7 +25,7 @@ from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.outbox_notices import Notice
 from zaqar.notification.due_delivery_counts import DueDeliveries
 from zaqar.objects import Act, Message, Settlement
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 
 #: Deliveries of all projects together that are due and not claimed yet, or not
 #: stored and under way; and those that one fan-out should store.

@@ -45,7 +45,7 @@ from zaqar.notification.referenced_notices import is_long
 from zaqar.notification.resend_and_replay import Step
 from zaqar.objects import Claim, Message, Scope, Subscription
 from zaqar.socket_pushes.push_frames import MAX_CONNECTIONS
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 
 #: What one fan-out may evaluate: about half a second.
 EVALUATED = 4 << 20

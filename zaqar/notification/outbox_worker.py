@@ -37,7 +37,7 @@ from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import PendingByteCounter
 from zaqar.notification.referenced_notices import ReferencedNotices
-from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, PENDING, MessageStore
 from zaqar.storage.store_watch_interface import Watch
 
 LOG = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
 from zaqar.controllers.outbox_records import LIFETIME
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.objects import Message, NewMessage, Scope, Subscription
-from zaqar.storage.base import PENDING, MessageStore
+from zaqar.storage.abstract_stores import PENDING, MessageStore
 from zaqar.webhook_client.receiver_address_guard import port_of
 
 #: Pending deliveries that are read at a time.

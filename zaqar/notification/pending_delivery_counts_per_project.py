@@ -11,7 +11,7 @@ from zaqar.notification.pending_delivery import (
     PendingDelivery,
     stored_messages,
 )
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 #: Maximum number of deliveries that are counted.
 MAX_COUNTED = 20_000

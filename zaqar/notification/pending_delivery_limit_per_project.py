@@ -16,7 +16,7 @@ from zaqar.notification.pending_delivery import (
 )
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.objects import Message
-from zaqar.storage.base import PENDING, MessageStore
+from zaqar.storage.abstract_stores import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from zaqar.notification.pending_delivery import (
     stored_messages,
 )
 from zaqar.objects import Act, Message, Settlement
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 
 LOG = logging.getLogger(__name__)
 

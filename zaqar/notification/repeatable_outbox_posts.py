@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from zaqar.objects import NewMessage
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.splitting_into_posts import batches
 
 

@@ -28,7 +28,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.notification import pending_delivery
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.objects import Message, Page, Queue, Subscription
-from zaqar.storage.base import GIVEN_UP, MessageStore
+from zaqar.storage.abstract_stores import GIVEN_UP, MessageStore
 
 #: Messages that a step of a replay reads at most, and bytes of a delivery.
 PAGE = 50

@@ -16,7 +16,7 @@ from zaqar.controllers import (
     webhook_secret_format,
 )
 from zaqar.options_as_dataclass_fields import Network, networks, option
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 GROUP = 'notification'
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zaqar.controllers import outbox_records
 from zaqar.notification import notifier_metrics, repeatable_outbox_posts
 from zaqar.objects import Message
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from zaqar.pools.open_stores_and_pings import OpenStores
 from zaqar.pools.pool_records import PoolRecords
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.store_opener import PoolOpener
 
 #: Name of the configured message store; no pool can have it.

@@ -16,7 +16,7 @@ from typing import Any
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.loop_greenlets import offload
 from zaqar.pools.pool_records import KIND, Pool, pool_of
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.store_opener import PoolOpener
 
 LOG = logging.getLogger(__name__)

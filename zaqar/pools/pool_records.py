@@ -16,7 +16,7 @@ from typing import Any
 from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.objects import Data, Record
 from zaqar.pools import uri_reservations
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update
 
 KIND = 'pool'

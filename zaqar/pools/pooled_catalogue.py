@@ -23,7 +23,7 @@ from zaqar.pools import flavor_records, pool_selection
 from zaqar.pools.facade_with_virtual_pool import VIRTUAL, Pools
 from zaqar.pools.open_stores_and_pings import PoolMissing
 from zaqar.pools.queue_catalogue import Admit, Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import list_all, repeat
 
 LOG = logging.getLogger(__name__)

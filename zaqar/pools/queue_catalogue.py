@@ -30,7 +30,7 @@ from zaqar.errors import (
 from zaqar.objects import Queue, Record, Scope
 from zaqar.pools import open_stores_and_pings, queue_record_conversion
 from zaqar.pools.queue_record_cache import QueueRecordCache
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Seconds between reads while an announced change is awaited; after them it is

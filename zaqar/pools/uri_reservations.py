@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 
 from zaqar.objects import Data, Record
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
 
 KIND = 'pool_uri'

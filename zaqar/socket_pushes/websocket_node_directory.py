@@ -10,7 +10,7 @@ from typing import Any
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.objects import Data, Record
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
 
 #: Kind of the records, all under one parent.

@@ -8,7 +8,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 
 
 class Capability(enum.StrEnum):

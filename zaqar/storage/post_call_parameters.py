@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of a call of :meth:`zaqar.storage.base.MessageStore.post`.
+"""Parameters of a call of :meth:`zaqar.storage.abstract_stores.MessageStore.post`.
 
 Several of one queue may be stored together; see
 :mod:`zaqar.storage.group_commit`.
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from zaqar.objects import NewMessage
-from zaqar.storage.base import TOKEN_LIFETIME
+from zaqar.storage.abstract_stores import TOKEN_LIFETIME
 
 #: Bytes of a message beside its body.
 _ROW = 300

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Data, Record
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 #: Records read at a time.
 BATCH = 200

@@ -15,7 +15,7 @@ from zaqar.storage import (
     installed_drivers,
     secret_masking,
 )
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.driver_settings import Choice, Plane
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Scope
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_watch_interface import (
     MAX_LOOKED_AT,
     Availability,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import NewMessage, Scope
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.waiting.change_listener import ChangeListener
 from zaqar.waiting.waiters import Waiters
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from zaqar.objects import Act, Claim, Settlement
-from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar_example.entries import Queue, Queues
 
 

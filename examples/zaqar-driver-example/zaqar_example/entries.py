@@ -9,7 +9,7 @@ from typing import Any
 
 from zaqar.errors import QueueGone, StaleMetadata, TokenReused
 from zaqar.objects import Message, NewMessage, Settlement
-from zaqar.storage.base import TOMBSTONE_LIFETIME
+from zaqar.storage.abstract_stores import TOMBSTONE_LIFETIME
 from zaqar_example.wire import Refusal
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages and claims in dictionaries.
 
-``zaqar.storage.base.MessageStore`` describes each call. Callers hold the lock
+``zaqar.storage.abstract_stores.MessageStore`` describes each call. Callers hold the lock
 of the place, so one method runs at a time.
 """
 

@@ -10,7 +10,7 @@ import msgspec
 
 from zaqar.errors import QueueFull
 from zaqar.objects import NewMessage
-from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
+from zaqar.storage.abstract_stores import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.ids_of_repeated_posts import mark
 from zaqar_example.entries import Entry, Queue, Queues
 from zaqar_example.wire import Refusal

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from zaqar.objects import Message, MessageSpan, Page, Stats
-from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.abstract_stores import SCAN_LIMIT
 from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 from zaqar_example.entries import Queue, Queues, live_ones
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records in dictionaries; see ``zaqar.storage.base.ManagementStore``."""
+"""Records in dictionaries; see ``zaqar.storage.abstract_stores.ManagementStore``."""
 
 from __future__ import annotations
 

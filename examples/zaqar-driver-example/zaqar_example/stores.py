@@ -25,14 +25,14 @@ from zaqar.objects import (
     Settlement,
     Stats,
 )
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.ids_of_repeated_posts import repeated
 from zaqar.storage.store_guarantees import Guarantees, Order
 from zaqar.storage.store_watch_interface import Availability
 from zaqar_example.client import Client
 
 
-class MessageStore(base.MessageStore):
+class MessageStore(abstract_stores.MessageStore):
     """Messages and claims in the server's memory."""
 
     # Zaqar refuses messages with a group, which claims here would ignore.
@@ -62,7 +62,7 @@ class MessageStore(base.MessageStore):
         version: int | None = None,
         dedup_window: int = 0,
         fingerprint: str = '',
-        token_lifetime: int = base.TOKEN_LIFETIME,
+        token_lifetime: int = abstract_stores.TOKEN_LIFETIME,
     ) -> Sequence[str]:
         # Making a notice costs time, and few queues have subscribers.
         places: Sequence[int] = range(len(messages))
@@ -269,7 +269,7 @@ class MessageStore(base.MessageStore):
         self._client.close()
 
 
-class ManagementStore(base.ManagementStore):
+class ManagementStore(abstract_stores.ManagementStore):
     """Records in the server's memory. Their data is sent as JSON text."""
 
     def __init__(self, client: Client) -> None:

@@ -23,7 +23,7 @@ from zaqar.socket_pushes.push_client import (
 )
 from zaqar.socket_pushes.signed_push_channel import Key
 from zaqar.socket_pushes.websocket_node_directory import SCHEME, NodeDirectory
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 #: Seconds after which a message for a connection that takes none is given up.
 PATIENCE = 60

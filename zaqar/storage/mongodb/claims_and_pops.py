@@ -19,7 +19,7 @@ from pymongo.errors import OperationFailure
 
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Claim, Message
-from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
     document_layout,

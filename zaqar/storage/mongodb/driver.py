@@ -17,7 +17,7 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.driver_declaration import Capability, Driver
 from zaqar.storage.mongodb import pool_uri_options
 
@@ -37,8 +37,8 @@ _CAPABILITIES = (
 
 def open_management(
     uri: str, options: Mapping[str, Any]
-) -> base.ManagementStore:
-    store: base.ManagementStore = _factory().open_management(
+) -> abstract_stores.ManagementStore:
+    store: abstract_stores.ManagementStore = _factory().open_management(
         uri, options, database=options.get('database') or DATABASE
     )
     return store
@@ -50,9 +50,9 @@ def open_messages(
     *,
     kind: str = 'messages',
     strictly: bool = False,
-) -> base.MessageStore:
+) -> abstract_stores.MessageStore:
     """Open a message store; see :mod:`.store_factory`."""
-    store: base.MessageStore = _factory().open_messages(
+    store: abstract_stores.MessageStore = _factory().open_messages(
         uri,
         options,
         kind=kind,

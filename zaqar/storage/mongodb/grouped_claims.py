@@ -18,7 +18,7 @@ from pymongo.errors import OperationFailure
 
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Claim, Message
-from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar.storage.mongodb import (
     document_layout,
     message_groups,

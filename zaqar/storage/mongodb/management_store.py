@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 
 from zaqar import store_clock
 from zaqar.objects import Data, Record
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
@@ -25,7 +25,7 @@ from zaqar.storage.record_key_check_and_data_encoding import check_key, encode
 _FIELDS = {'name': 1, 'data': 1, 'version': 1}
 
 
-class MongoManagementStore(base.ManagementStore):
+class MongoManagementStore(abstract_stores.ManagementStore):
     """Records of a database, which it owns."""
 
     def __init__(self, database: MongoDatabase) -> None:

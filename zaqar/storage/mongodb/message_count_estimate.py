@@ -4,7 +4,7 @@
 import time
 
 from zaqar.objects import Stats
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.mongodb import document_layout
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.document_layout import Document

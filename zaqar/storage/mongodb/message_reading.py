@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zaqar.objects import Message, Page, Stats
-from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.abstract_stores import SCAN_LIMIT
 from zaqar.storage.message_ids import (
     MAX_SEQ,
     make_marker,

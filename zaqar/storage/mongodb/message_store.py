@@ -15,7 +15,7 @@ from zaqar.objects import (
     Settlement,
     Stats,
 )
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
@@ -44,7 +44,7 @@ from zaqar.storage.store_watch_interface import Availability
 BATCH_TIMEOUT = 0.3
 
 
-class MongoMessageStore(base.MessageStore):
+class MongoMessageStore(abstract_stores.MessageStore):
     """Messages and claims in databases of one deployment.
 
     :param database: owned by this store from now on

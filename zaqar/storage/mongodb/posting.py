@@ -28,7 +28,7 @@ from zaqar.errors import (
     TokenReused,
 )
 from zaqar.storage import duplicate_messages_and_new_ids, ids_of_repeated_posts
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.mongodb import (
     deduplication,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from zaqar.storage.base import TOMBSTONE_LIFETIME
+from zaqar.storage.abstract_stores import TOMBSTONE_LIFETIME
 from zaqar.storage.mongodb import (
     document_layout,
     leases,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.driver_declaration import Capability, Driver
 from zaqar.storage.redis import uri_parsing as uris
 
@@ -126,7 +126,9 @@ MESSAGE_OPTS = _opts('management')
 MANAGEMENT_OPTS = _opts('message')
 
 
-def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
+def open_messages(
+    uri: str, options: Mapping[str, Any]
+) -> abstract_stores.MessageStore:
     client = _open(uri, options)
     from zaqar.storage.redis.message_store import RedisMessageStore
 
@@ -135,7 +137,7 @@ def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
 
 def open_management(
     uri: str, options: Mapping[str, Any]
-) -> base.ManagementStore:
+) -> abstract_stores.ManagementStore:
     client = _open(uri, options)
     from zaqar.storage.redis.management_store import RedisManagementStore
 

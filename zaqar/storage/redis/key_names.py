@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from zaqar.storage.base import TOKEN_LIFETIME
+from zaqar.storage.abstract_stores import TOKEN_LIFETIME
 
 #: Keys of a queue, in the order of ``lua/queue.lua``:
 #: state, messages, all, free, claimed, delayed, waiting (delayed ones by

@@ -11,7 +11,7 @@ from typing import Any
 
 from zaqar import store_clock
 from zaqar.objects import Data, Record
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.record_key_check_and_data_encoding import (
     check_key,
     decode,
@@ -21,7 +21,7 @@ from zaqar.storage.redis import key_names, scripts
 from zaqar.storage.redis.retrying_client import RedisClient
 
 
-class RedisManagementStore(base.ManagementStore):
+class RedisManagementStore(abstract_stores.ManagementStore):
     """Records on a server.
 
     :param client: owned by this store from now on

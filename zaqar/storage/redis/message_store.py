@@ -21,7 +21,7 @@ from zaqar.objects import (
     Settlement,
     Stats,
 )
-from zaqar.storage import base, deletion_errors
+from zaqar.storage import abstract_stores, deletion_errors
 from zaqar.storage.message_ids import is_id, make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
@@ -60,7 +60,7 @@ NO_MESSAGE = '0' * 32
 TOMBSTONE_EXPIRY = 4_500_000
 
 
-class RedisMessageStore(base.MessageStore):
+class RedisMessageStore(abstract_stores.MessageStore):
     """Messages and claims on a server.
 
     :param client: owned by this store from now on
@@ -122,7 +122,7 @@ class RedisMessageStore(base.MessageStore):
             (exclude_client or '').encode(errors='replace'),
             int(include_claimed),
             int(include_delayed),
-            base.SCAN_LIMIT,
+            abstract_stores.SCAN_LIMIT,
             MAX_SKIPPED_BYTES,
         )
         messages = message_codec.decode_all(flat, now)
@@ -203,7 +203,7 @@ class RedisMessageStore(base.MessageStore):
             grace,
             limit,
             max_claims,
-            base.MAX_EXHAUSTED,
+            abstract_stores.MAX_EXHAUSTED,
             MAX_SKIPPED,
             '' if version is None else version,
             *wanted,

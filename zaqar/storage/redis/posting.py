@@ -16,7 +16,7 @@ from zaqar.errors import (
 )
 from zaqar.objects import NewMessage
 from zaqar.storage import ids_of_repeated_posts
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.message_rows import seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
@@ -35,7 +35,7 @@ def lifetime_values(now: int, ttl: int, grace: int) -> dict[str, Any]:
 
 
 class ClaimRequest(msgspec.Struct, frozen=True):
-    """A call of :meth:`zaqar.storage.base.MessageStore.claim`.
+    """A call of :meth:`zaqar.storage.abstract_stores.MessageStore.claim`.
 
     :ivar lifetime: see :func:`lifetime_values`
     :ivar passes_woken: see :class:`.claimable_rows.FreeRows`

@@ -8,7 +8,7 @@ the oldest.
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint, is_one_of
 from zaqar.storage.sqlalchemy.expired_group_heads import reveal

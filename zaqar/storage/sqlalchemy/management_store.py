@@ -12,7 +12,7 @@ from typing import Any
 
 from zaqar import store_clock
 from zaqar.objects import Data, Record
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.record_key_check_and_data_encoding import (
     check_key,
     decode,
@@ -41,7 +41,7 @@ _UPDATE = (
 _DELETE = 'DELETE FROM record WHERE'
 
 
-class SqlManagementStore(base.ManagementStore):
+class SqlManagementStore(abstract_stores.ManagementStore):
     """Records of a database whose tables exist; owns the database."""
 
     def __init__(self, database: SqlDatabase) -> None:

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from zaqar.objects import NewMessage
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall

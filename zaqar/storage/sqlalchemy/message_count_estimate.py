@@ -2,7 +2,7 @@
 """An estimate of how many messages a database holds."""
 
 from zaqar.objects import Stats
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Messages counted, at most.

@@ -66,7 +66,7 @@ _PART = '{}; SET n = ROW_COUNT(); SET total = total + n; SELECT n; '
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A call of :meth:`zaqar.storage.base.MessageStore.delete`."""
+    """A call of :meth:`zaqar.storage.abstract_stores.MessageStore.delete`."""
 
     qid: str
     message_id: str

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.objects import Message, Page
-from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.abstract_stores import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
 from zaqar.storage.sqlalchemy import dialect_clauses, queue_row
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint, is_one_of

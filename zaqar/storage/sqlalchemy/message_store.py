@@ -23,7 +23,7 @@ from zaqar import store_clock
 from zaqar.errors import QueueFull, QueueGone
 from zaqar.objects import Claim, Message, NewMessage, Page, Settlement, Stats
 from zaqar.random_bytes import token_hex
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
@@ -60,7 +60,7 @@ from zaqar.storage.store_inspection_interface import Inspected
 from zaqar.storage.store_watch_interface import Availability, OnChange, Watch
 
 
-class SqlMessageStore(base.MessageStore):
+class SqlMessageStore(abstract_stores.MessageStore):
     """Messages and claims in a database.
 
     :param window: seconds that calls wait for a commit that is under way,

@@ -9,7 +9,7 @@ import secrets
 import threading
 
 from zaqar.objects import NewMessage
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     postgresql_post_announcements,

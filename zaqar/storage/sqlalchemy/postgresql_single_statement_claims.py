@@ -8,7 +8,7 @@ import functools
 from collections.abc import Sequence
 
 from zaqar.objects import Claim
-from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claim_request import ClaimRequest
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.claimable_rows_of_groups import (

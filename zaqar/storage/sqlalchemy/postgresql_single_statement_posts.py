@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.objects import NewMessage
-from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
+from zaqar.storage.abstract_stores import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (

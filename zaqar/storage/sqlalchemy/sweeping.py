@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.storage.base import TOMBSTONE_LIFETIME
+from zaqar.storage.abstract_stores import TOMBSTONE_LIFETIME
 from zaqar.storage.record_key_check_and_data_encoding import encode
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,

@@ -7,7 +7,7 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Capability, Driver
 
 MESSAGE_OPTS = [

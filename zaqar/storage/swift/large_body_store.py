@@ -41,7 +41,7 @@ from zaqar.objects import (
     Settlement,
     random_half,
 )
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.store_guarantees import Guarantees
 from zaqar.storage.store_inspection_interface import Inspected
 from zaqar.storage.swift import body_references
@@ -66,7 +66,7 @@ def _of_rows(name: str) -> Any:
     return call
 
 
-class LargeBodyStore(base.MessageStore):
+class LargeBodyStore(abstract_stores.MessageStore):
     """Messages and claims in another store, large bodies in Swift.
 
     Internal queues are left to the other store altogether: processes without
@@ -78,7 +78,7 @@ class LargeBodyStore(base.MessageStore):
 
     def __init__(
         self,
-        rows: base.MessageStore,
+        rows: abstract_stores.MessageStore,
         client: SwiftClient,
         inline: int = body_references.INLINE,
     ) -> None:
@@ -389,4 +389,4 @@ def _of_others(
 
 
 def _is_internal(qid: str) -> bool:
-    return qid.startswith(base.OUTBOX)
+    return qid.startswith(abstract_stores.OUTBOX)

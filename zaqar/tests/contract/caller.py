@@ -22,7 +22,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.result_types import MessagePage
 from zaqar.objects import Claim, Kind, Message, Scope, Stats
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 
 
 class Caller:

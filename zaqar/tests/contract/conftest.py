@@ -15,7 +15,7 @@ from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.caller_and_services import Context
 from zaqar.identity import Identity
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,
     mongodb_harness,

@@ -18,7 +18,7 @@ from urllib import parse
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.redis.driver import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import (

@@ -18,7 +18,7 @@ import pymongo
 import pytest
 from pymongo import monitoring
 
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.mongodb import (
     database,

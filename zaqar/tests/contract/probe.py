@@ -20,7 +20,7 @@ from zaqar.objects import (
     Settlement,
     Stats,
 )
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_watch_interface import Availability
 
 #: A client, and another.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib import parse
 
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
 from zaqar.storage.swift.driver import DRIVER as SWIFT
 from zaqar.tests.contract import harnesses

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_watch_interface import (
     MAX_FREE,
     MAX_LOOKED_AT,

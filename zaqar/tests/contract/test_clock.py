@@ -11,7 +11,7 @@ import pytest
 
 from zaqar import store_clock
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature, Harness
 from zaqar.tests.contract.probe import Hand, Probe, bodies

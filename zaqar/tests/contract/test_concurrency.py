@@ -13,7 +13,7 @@ import pytest
 
 from zaqar.errors import MessageClaimed, QueueGone, StaleMetadata
 from zaqar.objects import Claim, Message
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 

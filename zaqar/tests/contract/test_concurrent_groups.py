@@ -15,7 +15,7 @@ import pytest
 
 from zaqar.errors import InvalidDeletion, MessageClaimed
 from zaqar.objects import Act, Claim, Message, Settlement
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (

@@ -8,7 +8,7 @@ from functools import partial
 
 from zaqar.controllers.caller_and_services import Context
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import ids, token

@@ -15,7 +15,7 @@ from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.errors import QueueFull
 from zaqar.objects import Act, Message, Settlement
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.probe import Hand, bodies, ids
 

@@ -16,7 +16,7 @@ from zaqar.errors import (
     TokenReused,
 )
 from zaqar.objects import NewMessage
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.ids_of_repeated_posts import RepeatedIds
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature

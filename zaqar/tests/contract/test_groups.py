@@ -14,7 +14,7 @@ from zaqar.errors import InvalidRequest, MessageClaimed
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Act, Message, NewMessage, Settlement
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from zaqar.objects import Act, Message, Settlement
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_guarantees import Order
 from zaqar.tests.contract.probe import Hand, Probe
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.abstract_stores import SCAN_LIMIT
 from zaqar.tests.contract.probe import ALICE, BOB, Hand, Probe, bodies, ids
 
 #: include_claimed, include_delayed and what is seen then.

@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 from zaqar.errors import StaleMetadata, StoreUnavailable
-from zaqar.storage.base import OUTBOX, ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, ManagementStore, MessageStore
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (
     Probe,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zaqar.objects import Record
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.tests.contract.probe import token
 
 #: Names that differ by little, in the order of their UTF-8 bytes.

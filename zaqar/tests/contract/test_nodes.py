@@ -10,7 +10,7 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import NotFound
 from zaqar.objects import Record
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.probe import bodies
 

@@ -14,7 +14,7 @@ import pytest
 
 from zaqar.errors import QueueFull, QueueGone
 from zaqar.objects import NewMessage
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, message, token
 

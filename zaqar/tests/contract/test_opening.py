@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.driver_declaration import Capability
 from zaqar.tests.contract.conftest import settles
 from zaqar.tests.contract.crowd import each

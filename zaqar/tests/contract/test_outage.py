@@ -12,7 +12,7 @@ from zaqar import request_deadline
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.conftest import settles
 from zaqar.tests.contract.crowd import each, starvation, timed

@@ -33,7 +33,7 @@ from zaqar.errors import (
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Message, Scope
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import OUTBOX, ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.probe import Hand, bodies
 

@@ -18,7 +18,7 @@ from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
 from zaqar.objects import NewMessage
 from zaqar.pools import queue_catalogue as catalogues
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies, message, token

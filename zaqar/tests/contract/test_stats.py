@@ -6,7 +6,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from zaqar.objects import MessageSpan, Stats
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.tests.contract.probe import Hand, Probe
 
 

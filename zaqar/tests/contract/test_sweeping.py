@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zaqar.errors import QueueGone
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.tests.contract.harnesses import Feature, Harness
 from zaqar.tests.contract.probe import WEEK, Hand, Probe, bodies
 from zaqar.tests.contract.proxy import Proxy

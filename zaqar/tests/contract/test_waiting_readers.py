@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zaqar.objects import Scope
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_watch_interface import MAX_FREE
 from zaqar.tests.contract.probe import ALICE, BOB, Probe
 from zaqar.waiting.change_listener import ChangeListener

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 from zaqar.storage.store_watch_interface import Watch
 from zaqar.tests.contract.conftest import settles
 from zaqar.tests.contract.crowd import each

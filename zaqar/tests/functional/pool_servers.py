@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 
 from zaqar.objects import NewMessage
 from zaqar.storage import installed_drivers
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.tests.servers import mongodb, redis, sql
 

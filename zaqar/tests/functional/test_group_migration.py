@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.objects import Act, Settlement
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy import driver, migrations
 from zaqar.storage.sqlalchemy.migrations import revision_016_on_mysql
 from zaqar.tests.contract.probe import token

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.storage.base import OUTBOX, PENDING, SCAN_LIMIT
+from zaqar.storage.abstract_stores import OUTBOX, PENDING, SCAN_LIMIT
 from zaqar.tests.contract.crowd import ends_within, starvation
 from zaqar.tests.functional import pool_servers
 from zaqar.tests.functional.pool_servers import PoolServer

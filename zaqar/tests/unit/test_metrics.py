@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from zaqar.metrics import Metrics
-from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.abstract_stores import OUTBOX, PENDING
 from zaqar.tests.recorder import Recorder
 
 #: Builds all that the processes of the service are, by a configuration.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.errors import StoreUnavailable
 from zaqar.socket_pushes import websocket_node_directory
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 
 LOG = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from zaqar.socket_pushes import (
     websocket_node_directory,
 )
 from zaqar.socket_pushes.signed_push_channel import Key
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.large_page_fairness import Job
 from zaqar.transport.websocket import settings as options

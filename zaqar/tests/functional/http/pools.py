@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from zaqar.objects import Scope
-from zaqar.storage import base
+from zaqar.storage import abstract_stores
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import PATCH, Api, MovedClock, Response
@@ -17,7 +17,7 @@ from zaqar.tests.functional.notification.rig import fan_out
 #: Leaves out what waits for subscribers to be told.
 IS_OF_A_CLIENT = tables.message.c.queue_id.not_in(
     sa.select(tables.queue.c.id).where(
-        tables.queue.c.qid.startswith(base.OUTBOX)
+        tables.queue.c.qid.startswith(abstract_stores.OUTBOX)
     )
 )
 

@@ -16,7 +16,7 @@ from zaqar.controllers import (
 from zaqar.controllers.delivery_attempt_history import Attempt, Outcome
 from zaqar.microversion_constants import V2_0, V2_1
 from zaqar.objects import NewMessage, Scope
-from zaqar.storage.base import GIVEN_UP, OUTBOX
+from zaqar.storage.abstract_stores import GIVEN_UP, OUTBOX
 from zaqar.tests.functional.http import subscription_calls
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import MakeApi

@@ -14,7 +14,7 @@ from zaqar.api import microversion_negotiation, operation_table
 from zaqar.api.operation import ADMIN, Operation
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Kind, Scope
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import MakeApi
 

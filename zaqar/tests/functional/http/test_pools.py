@@ -11,7 +11,7 @@ import pytest
 from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import PENDING
+from zaqar.storage.abstract_stores import PENDING
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi

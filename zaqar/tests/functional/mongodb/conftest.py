@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.mongodb import driver
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.servers import mongodb

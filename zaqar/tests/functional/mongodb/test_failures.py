@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
 from zaqar.errors import QueueFull, StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.mongodb import posting
 from zaqar.tests.contract.crowd import ends_within, timed
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token

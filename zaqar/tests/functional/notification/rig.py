@@ -39,7 +39,12 @@ from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
 from zaqar.objects import Message, Scope
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import OUTBOX, PENDING, ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import (
+    OUTBOX,
+    PENDING,
+    ManagementStore,
+    MessageStore,
+)
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'

@@ -19,7 +19,7 @@ from zaqar.microversion_constants import V2_1
 from zaqar.notification import fanout, resend_and_replay
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.objects import Scope
-from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING
+from zaqar.storage.abstract_stores import GIVEN_UP, OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig, fan_out
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn

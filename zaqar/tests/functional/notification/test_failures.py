@@ -27,7 +27,7 @@ from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import NewMessage, Scope
-from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.abstract_stores import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,

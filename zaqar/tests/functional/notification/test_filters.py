@@ -23,7 +23,7 @@ from zaqar.notification.fanout_fairness_between_projects import (
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.objects import Scope
-from zaqar.storage.base import PENDING
+from zaqar.storage.abstract_stores import PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers.receivers import Receiver, answer

@@ -15,7 +15,7 @@ import requests
 
 from benchmarks import notify_soak
 from zaqar.notification.claimed_delivery import LEASE
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,

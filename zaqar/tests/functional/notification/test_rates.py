@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from zaqar.controllers.rate_limits import RateSettings, Throttle
-from zaqar.storage.base import PENDING
+from zaqar.storage.abstract_stores import PENDING
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.servers.receivers import Receiver
 

@@ -30,7 +30,7 @@ from zaqar.notification.referenced_notices import (
 )
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import Message, Scope
-from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.abstract_stores import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,

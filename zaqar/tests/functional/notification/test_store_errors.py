@@ -10,7 +10,7 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.delivery_loop import UNKNOWN_PAUSE
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.tests.functional.notification.conftest import MakeReceiver
 from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.servers.receivers import Receiver, answer

@@ -30,7 +30,7 @@ from zaqar.notification.fanout_fairness_between_projects import (
 from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.objects import Record, Scope
-from zaqar.storage.base import PENDING
+from zaqar.storage.abstract_stores import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,
     mongodb_harness,

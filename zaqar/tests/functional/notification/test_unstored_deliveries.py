@@ -29,7 +29,7 @@ from zaqar.notification.fanout_fairness_between_projects import ProjectShares
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import Scope
-from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.abstract_stores import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.servers.receivers import answer

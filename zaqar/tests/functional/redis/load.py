@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Self, TypeVar
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.tests.contract.probe import Hand, Probe, bodies, token
 
 T = TypeVar('T')

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 from zaqar.tests.contract.probe import token
 from zaqar.tests.functional.redis.conftest import Open

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.redis import server_connections
 from zaqar.tests.contract.crowd import each, ends_within
 from zaqar.tests.contract.probe import Hand, Probe, bodies

@@ -13,7 +13,7 @@ import pytest
 from redis.crc import key_slot
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.redis import pubsub_connection, queue_watch
 from zaqar.storage.store_watch_interface import Watch
 from zaqar.tests.contract.probe import Hand, Probe, deleted, message, token

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy import migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import error_classification, migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import ends_within

@@ -14,7 +14,7 @@ import pymysql
 import pytest
 
 from zaqar.objects import Claim
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     claim_request,
     claimable_rows,

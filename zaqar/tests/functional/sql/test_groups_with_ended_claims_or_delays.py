@@ -3,7 +3,7 @@
 
 import sqlalchemy as sa
 
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.driver import parse
 from zaqar.tests.contract.probe import Hand, Probe, bodies

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 from zaqar.tests.contract.probe import token

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
     dbapi_url_options_and_timeouts,

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy import migrations, postgresql_post_announcements
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.store_watch_interface import Watch

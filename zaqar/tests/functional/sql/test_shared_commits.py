@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from zaqar import request_deadline, store_clock
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Act, Settlement
-from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.abstract_stores import OUTBOX, MessageStore
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues

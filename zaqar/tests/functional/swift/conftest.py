@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.swift import store_factory
 from zaqar.storage.swift.connections import DEADLINE
 from zaqar.tests.contract.probe import Hand, Probe

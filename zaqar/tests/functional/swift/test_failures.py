@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.swift import connections
 from zaqar.tests.contract.crowd import each, ends_within, timed
 from zaqar.tests.contract.probe import Hand, Probe, message

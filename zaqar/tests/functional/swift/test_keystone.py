@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.swift.driver import DRIVER
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.swift.objects import LARGE

@@ -16,7 +16,7 @@ from zaqar.notification.fanout_fairness_between_projects import (
     Read,
 )
 from zaqar.objects import Message
-from zaqar.storage.base import MessageStore
+from zaqar.storage.abstract_stores import MessageStore
 
 
 class _Store:

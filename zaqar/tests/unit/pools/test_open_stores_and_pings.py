@@ -22,7 +22,7 @@ from zaqar.pools import (
     uri_reservations,
 )
 from zaqar.storage import installed_drivers
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.record_updates_and_listing import BATCH
 from zaqar.storage.sqlalchemy.driver import DRIVER

@@ -11,7 +11,7 @@ import pytest
 
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Record
-from zaqar.storage.base import ManagementStore
+from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import ATTEMPTS, repeat, update
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
