@@ -4,7 +4,7 @@
 A driver stores state and decides nothing. Whatever is the same for every
 backend (limits, defaults, lazy creation, dead-letter moves, encryption, names
 and patterns) lives once, in the controllers. The classes in
-:mod:`zaqar.storage.abstract_stores` describe the calls; these rules hold for all of them:
+:mod:`.abstract_stores` describe the calls; these rules hold for all of them:
 
 *Isolation.* Messages are keyed by ``qid``, one incarnation of a queue. An id
 or a claim of another ``qid`` does not exist; a marker of another one is at
@@ -33,14 +33,14 @@ acknowledged before it is as durable as the server's settings can make it.
 *Threads.* Stores are shared by all threads of a process. They are opened
 after the process has forked and hold no transaction between calls.
 
-*Deleted queues.* :meth:`~zaqar.storage.abstract_stores.MessageStore.drop` leaves a
-tombstone for :data:`~zaqar.storage.abstract_stores.TOMBSTONE_LIFETIME` at least. Calls
+*Deleted queues.* :meth:`~.abstract_stores.MessageStore.drop` leaves a
+tombstone for :data:`~.abstract_stores.TOMBSTONE_LIFETIME` at least. Calls
 that change such a ``qid``, or would answer "nothing", raise
 :class:`~zaqar.errors.QueueGone`; a ``qid`` never seen is an empty queue.
 
 *Metadata.* A queue records the oldest version of its metadata that may still
 be used: 0 at first, raised by
-:meth:`~zaqar.storage.abstract_stores.MessageStore.require_version`. A call with an older
+:meth:`~.abstract_stores.MessageStore.require_version`. A call with an older
 ``version`` changes nothing and raises :class:`~zaqar.errors.StaleMetadata`,
 in the same atomic step: no call that began after a change of metadata was
 answered uses the old metadata. A call without a version is not checked. A
@@ -51,7 +51,7 @@ flag is part of what every post reads anyway, so that a post to a queue
 without subscribers costs nothing more. A ``qid`` never seen has the flag set;
 it is cleared after a look at the subscriptions that returned none. A post to
 a queue with the flag adds a notice to the queue
-:data:`~zaqar.storage.abstract_stores.OUTBOX` of the same store. That and all other
+:data:`~.abstract_stores.OUTBOX` of the same store. That and all other
 internal queues, whose names begin like it, are queues like others, except
 that notices may come in any order and are not listed by marker, and that they
 are neither purged nor dropped. No project can reach them: a queue of a

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The abstract stores, the contract of drivers; see also :mod:`zaqar.storage`."""
+"""Abstract stores: the contract of drivers; see also :mod:`zaqar.storage`."""
 
 import abc
 from collections.abc import Callable, Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of a call of :meth:`zaqar.storage.abstract_stores.MessageStore.post`.
+"""Parameters of a call of :meth:`.abstract_stores.MessageStore.post`.
 
 Several of one queue may be stored together; see
 :mod:`zaqar.storage.group_commit`.

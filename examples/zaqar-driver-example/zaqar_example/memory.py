@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages and claims in dictionaries.
 
-``zaqar.storage.abstract_stores.MessageStore`` describes each call. Callers hold the lock
-of the place, so one method runs at a time.
+``zaqar.storage.abstract_stores.MessageStore`` describes each call. Callers
+hold the lock of the place, so one method runs at a time.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records in dictionaries; see ``zaqar.storage.abstract_stores.ManagementStore``."""
+"""Records in dictionaries: ``abstract_stores.ManagementStore``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of :mod:`zaqar.storage.abstract_stores`, as tests any driver can run.
+"""The contract of ``zaqar.storage``, as tests any driver can run.
 
 A driver that lives elsewhere joins with a module of its own, say
 ``my_driver/harness.py``::
