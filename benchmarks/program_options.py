@@ -44,6 +44,19 @@ def add_other_build(
     )
 
 
+def add_guide(to: argparse.ArgumentParser, files: str) -> None:
+    """Let tables be written as the sizing guide has them.
+
+    :param files: their names
+    """
+    to.add_argument(
+        '--guide',
+        type=pathlib.Path,
+        metavar='FOLDER',
+        help=f'also write {files} of the sizing guide to this folder',
+    )
+
+
 def add_stores(
     to: argparse.ArgumentParser, stores: Collection[str], default: str = 'all'
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import pathlib
 import re
 import statistics
@@ -75,6 +76,24 @@ class Table:
 def facts(items: Mapping[str, str]) -> str:
     """Return headings and what stands behind them as a Markdown list."""
     return ''.join(f'- **{key}:** {text}\n' for key, text in items.items())
+
+
+def write_csv(path: pathlib.Path, table: Table) -> None:
+    """Put a table into a CSV file in place of its former rows.
+
+    Those are the ones with the same text in the first column; others stay if
+    the file has the same columns.
+    """
+    mine = {row[0] for row in table.rows}
+    rows: list[Sequence[str]] = []
+    if path.exists():
+        with path.open(newline='') as file:
+            head, *former = csv.reader(file)
+        if head == [*table.head]:
+            rows = [row for row in former if row[0] not in mine]
+    with path.open('w', newline='') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerows([table.head, *rows, *table.rows])
 
 
 def write_section(path: pathlib.Path | None, title: str, *parts: str) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m benchmarks.threads``: how many threads a worker should have.
 
-Servers with each number of workers and threads, each with a database of its
-own on the same store, take turns at each number of connections. Which number
-is best for the store shows at the end: its figures over the best ones, on
-average.
+Servers with each number of workers and threads, and with the event loop of
+workers instead, each with a database of its own on the same store, take turns
+at each number of connections. What is best for the store shows at the end: its
+figures over the best ones, on average.
 """
 
 from __future__ import annotations
@@ -42,6 +42,16 @@ QUEUES = 8
 #: Seconds of a slice that is not counted, to warm up.
 ASIDE = 0.5
 
+#: Instead of a number of threads: a worker as it is by default, whose event
+#: loop answers requests.
+LOOP = 0
+
+#: Stores whose requests it answers.
+LOOP_STORES = ('sqlite', 'redis', 'redis-in-memory')
+
+#: The file of the sizing guide.
+GUIDE = 'threads.csv'
+
 #: Workers and threads.
 Shape = tuple[int, int]
 
@@ -57,8 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Load average at the start': machine.load(),
     }
     print(report.facts(facts))
+    every = options.threads
     for name, chosen in databases.chosen(options.store or STORES):
         parts = [report.facts(facts)]
+        options.threads = [
+            count for count in every if count != LOOP or name in LOOP_STORES
+        ]
         with (
             chosen as source,
             tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
@@ -72,11 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for shape in shapes
             }
             for operation in options.operation:
-                for table in _measure(
+                middles, tables = _measure(
                     source.title, operation, servers, options
-                ):
+                )
+                for table in tables:
                     print(table.text(), flush=True)
                     parts.append(table.markdown())
+                if options.guide:
+                    table = _for_guide(source.title, every, middles, options)
+                    report.write_csv(options.guide / GUIDE, table)
         report.write_section(options.markdown, f'{SECTION}, {name}', *parts)
     return 0
 
@@ -92,10 +110,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help='may be given again (post 1)',
     )
     add('--workers', type=int, nargs='+', default=[1, 2])
-    add('--threads', type=int, nargs='+', default=[1, 2, 4, 8])
+    add(
+        '--threads',
+        type=int,
+        nargs='+',
+        default=[LOOP, 1, 4, 8],
+        help=f'{LOOP} for the event loop of workers (0 1 4 8)',
+    )
     add('--connections', type=int, nargs='+', default=[1, 4, 8, 32])
-    add('--seconds', type=float, default=1.0, help='of a turn (%(default)s)')
-    add('--rounds', type=int, default=5, help='of turns (%(default)s)')
+    add('--seconds', type=float, default=0.6, help='of a turn (%(default)s)')
+    add('--rounds', type=int, default=3, help='of turns (%(default)s)')
+    program_options.add_guide(parser, GUIDE)
     options = parser.parse_args(arguments)
     options.operation = options.operation or ['post 1']
     return options
@@ -109,7 +134,9 @@ def _server(
     workers, threads = shape
     url = source.database()
     rest = target.settings(url)
-    rest += f'[drivers:transport:wsgi]\nthreads = {threads}\n'
+    if threads != LOOP:
+        rest += '[drivers:transport:wsgi]\nloop_requests = 0\n'
+        rest += f'threads = {threads}\n'
     own = folder / f'{workers}-{threads}'
     own.mkdir()
     server = Zaqar(own, rest=rest, workers=workers)
@@ -147,8 +174,8 @@ def _measure(
     name: str,
     servers: Mapping[Shape, Zaqar],
     options: argparse.Namespace,
-) -> Sequence[report.Table]:
-    """Measure an operation; return its tables."""
+) -> tuple[Middles, Sequence[report.Table]]:
+    """Measure an operation; return the middle figures, and its tables."""
     operation = OPERATIONS[name]
     project = f'bench-{name.replace(" ", "-").replace("+", "and")}'
     queues = {
@@ -178,11 +205,50 @@ def _measure(
             for shape in [*servers][:: -1 if number % 2 else 1]:
                 turn(shape, connections, options.seconds)
     middles = {key: one.middles() for key, one in slices.items()}
-    return [
+    return middles, [
         _rates(f'{title}: {name}, by threads', middles, options),
         _over_best(f'{title}: {name}, over the best', middles, options),
         _over_fewest(f'{title}: {name}, over fewer workers', slices, options),
     ]
+
+
+def _for_guide(
+    title: str,
+    threads: Sequence[int],
+    middles: Middles,
+    options: argparse.Namespace,
+) -> report.Table:
+    """Return the rates as they stand in the sizing guide."""
+    head = ['Store', 'Workers', 'Connections']
+    head += [_words(count) for count in threads]
+    rows = [
+        (
+            title,
+            str(workers),
+            str(connections),
+            *(
+                f'{middles[key][0]:,.0f}' if key in middles else ''
+                for key in (
+                    ((workers, count), connections) for count in threads
+                )
+            ),
+        )
+        for workers, connections in itertools.product(
+            options.workers, options.connections
+        )
+    ]
+    return report.Table(title, head, rows)
+
+
+def _short(count: int) -> str:
+    return 'loop' if count == LOOP else str(count)
+
+
+def _words(count: int) -> str:
+    """Return how a number of threads is called."""
+    if count == LOOP:
+        return 'Event loop'
+    return f'{count} thread' + 's' * (count > 1)
 
 
 def _rates(
@@ -190,7 +256,7 @@ def _rates(
 ) -> report.Table:
     head = ['workers', 'connections']
     for what in ('/s', ' p99 ms', ' CPU µs'):
-        head += [f'{count}:{what}' for count in options.threads]
+        head += [f'{_short(count)}:{what}' for count in options.threads]
     rows = []
     for workers, connections in itertools.product(
         options.workers, options.connections
@@ -219,7 +285,7 @@ def _over_best(
     pairs = [*itertools.product(options.workers, options.connections)]
     rows = []
     for threads in options.threads:
-        row = [str(threads)]
+        row = [_short(threads)]
         for figure, best in enumerate((max, min, min)):
             mean = statistics.geometric_mean(
                 middles[(workers, threads), connections][figure]
@@ -257,7 +323,7 @@ def _over_fewest(
             more, options.connections
         )
     ]
-    head = ['workers', 'connections', *map(str, options.threads)]
+    head = ['workers', 'connections', *map(_short, options.threads)]
     return report.Table(title, head, rows)
 
 
