@@ -78,15 +78,17 @@ def facts(items: Mapping[str, str]) -> str:
     return ''.join(f'- **{key}:** {text}\n' for key, text in items.items())
 
 
-def write_csv(path: pathlib.Path, table: Table) -> None:
+def write_csv(path: pathlib.Path, table: Table, *, anew: bool = False) -> None:
     """Put a table into a CSV file in place of its former rows.
 
     Those are the ones with the same text in the first column; others stay if
     the file has the same columns.
+
+    :param anew: whether all former rows go
     """
     mine = {row[0] for row in table.rows}
     rows: list[Sequence[str]] = []
-    if path.exists():
+    if path.exists() and not anew:
         with path.open(newline='') as file:
             head, *former = csv.reader(file)
         if head == [*table.head]:

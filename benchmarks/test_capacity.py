@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import capacity, costs
-from benchmarks.capacity import Load
+from benchmarks import costs, forecasts, needs
 from benchmarks.costs import Cost
 from benchmarks.deployment import (
     API,
@@ -16,6 +15,7 @@ from benchmarks.deployment import (
     STORE,
     Slice,
 )
+from benchmarks.needs import Load
 
 _KNOWN = {
     name: Cost({API: 300e-6, STORE: 50e-6}, 1, 500, 700)
@@ -27,8 +27,8 @@ _KNOWN = {
 
 
 def _counts(load: Load, store_cores: float = 1) -> dict[str, int]:
-    needs = capacity.needs(_KNOWN, load, store_cores)
-    return {need.part: need.count for need in needs}
+    found = needs.of_load(_KNOWN, load, store_cores)
+    return {need.part: need.count for need in found}
 
 
 def test_parts_are_added_until_none_is_too_busy() -> None:
@@ -47,7 +47,7 @@ def test_ten_at_once_cost_less() -> None:
 def test_the_part_that_saturates_first_comes_first() -> None:
     load = Load(1, deliveries=10_000)
 
-    first, *_ = capacity.needs(_KNOWN, load, 16)
+    first, *_ = needs.of_load(_KNOWN, load, 16)
 
     assert first.part == NOTIFIER
     assert first.count == 6
@@ -59,8 +59,8 @@ def test_connections_need_servers() -> None:
 
 def test_records_are_looked_up_once_in_a_while() -> None:
     # 100 queues on 10 workers: each worker each queue every five seconds.
-    few = capacity.record_reads(100_000, 100, 10)
-    many = capacity.record_reads(100_000, 10_000_000, 10)
+    few = needs.record_reads(100_000, 100, 10)
+    many = needs.record_reads(100_000, 10_000_000, 10)
 
     assert few == pytest.approx(200, rel=0.01)
     assert many == pytest.approx(100_000, rel=0.01)
@@ -85,6 +85,6 @@ def test_a_forecast_is_that_of_the_part_with_the_least_room(
     monkeypatch.setattr('os.cpu_count', lambda: cores)
     one = Slice(3000, {API: 330e-6, STORE: 100e-6, CLIENT: 50e-6}, 0)
 
-    expected = capacity.forecast(one, workers, stores, 0.0)
+    expected = forecasts.forecast(one, workers, stores, 0.0)
 
     assert expected == pytest.approx(rate, rel=0.02)
