@@ -142,10 +142,13 @@ def _cost_table(title: str, known: needs.Costs) -> report.Table:
     rows = [
         (
             name,
-            *(f'{cost.cpu.get(part, 0) * 1e6:.0f}' for part in parts),
-            f'{cost.trips:.2f}',
-            f'{cost.store_bytes:,.0f}',
-            f'{cost.client_bytes:,.0f}',
+            *(
+                _unless_none(f'{cost.cpu.get(part, 0) * 1e6:.0f}')
+                for part in parts
+            ),
+            _unless_none(f'{cost.trips:.2f}'),
+            _unless_none(f'{cost.store_bytes:,.0f}'),
+            _unless_none(f'{cost.client_bytes:,.0f}'),
         )
         for name, cost in known.items()
     ]
@@ -153,6 +156,10 @@ def _cost_table(title: str, known: needs.Costs) -> report.Table:
     return report.Table(
         f'{title}; a socket holds {memory:.0f} KiB', head, rows
     )
+
+
+def _unless_none(figure: str) -> str:
+    return figure if figure.strip('0.') else ''
 
 
 def _need_table(

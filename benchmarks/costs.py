@@ -106,7 +106,11 @@ def measured(
             for name, operation in OPERATIONS.items()
         }
     costs = {}
-    with _relayed(source, folder / 'relayed') as (relayed, relay):
+    # Without a notifier: what it asks the store for is no request's.
+    with _relayed(source, folder / 'relayed', embedded=False) as (
+        relayed,
+        relay,
+    ):
         for name, operation in OPERATIONS.items():
             traffic = _single(relayed, relay, operation)
             costs[name] = msgspec.structs.replace(traffic, cpu=cpu[name])

@@ -89,7 +89,8 @@ class _Link:
                 self._traffic.trips += self._was_answered
                 self._traffic.sent += len(data)
                 self._was_answered = False
-            self._far.sendall(data)
+            if not _passed_on(self._far, data):
+                break
         self._far.close()
 
     def _answer(self) -> None:
@@ -97,7 +98,8 @@ class _Link:
             with self._lock:
                 self._traffic.received += len(data)
                 self._was_answered = True
-            self._near.sendall(data)
+            if not _passed_on(self._near, data):
+                break
         self._near.close()
 
 
@@ -105,6 +107,14 @@ def _received(end: socket.socket) -> Iterator[bytes]:
     with contextlib.suppress(OSError):
         while data := end.recv(_CHUNK):
             yield data
+
+
+def _passed_on(end: socket.socket, data: bytes) -> bool:
+    """Send something on; tell whether the end is still there."""
+    with contextlib.suppress(OSError):
+        end.sendall(data)
+        return True
+    return False
 
 
 def _start(work: Callable[[], None]) -> None:
