@@ -18,6 +18,7 @@ _FITTING = re.compile(
     r'GET /v2/queues/[^/]+'
     r'|(GET|POST|DELETE) /v2/(queues|topics)/[^/]+/messages(/[^/]+)?'
     r'|(GET|POST|PATCH|DELETE) /v2/queues/[^/]+/claims(/[^/]+)?'
+    r'|POST /v2/queues/[^/]+/claims/[^/]+/settle'
 )
 
 

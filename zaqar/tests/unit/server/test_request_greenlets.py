@@ -43,6 +43,7 @@ def request(
         'DELETE /v2/topics/t/messages/1',
         'POST /v2/queues/q/claims',
         'PATCH /v2/queues/q/claims/1',
+        'POST /v2/queues/q/claims/1/settle',
     ],
 )
 def test_requests_for_messages_fit(line: str) -> None:
