@@ -57,7 +57,7 @@ from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 from zaqar.waiting import announcing_store
-from zaqar.waiting.waited_queues import WaitedQueues
+from zaqar.waiting.waited_queues_and_listeners import WaitedQueues
 
 # Loaded by those who need them: a worker has no use for their libraries.
 if TYPE_CHECKING:

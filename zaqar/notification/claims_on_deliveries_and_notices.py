@@ -14,7 +14,7 @@ from zaqar.controllers import outbox_records
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import unreadable_outbox_records
-from zaqar.notification.claimed_delivery import (
+from zaqar.notification.claimed_delivery_and_lease import (
     LEASE,
     UNIT,
     ClaimedDelivery,

@@ -7,7 +7,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zaqar.controllers.caller_and_services import Context
-from zaqar.notification.claimed_delivery import ClaimedDelivery, GivenUp
+from zaqar.notification.claimed_delivery_and_lease import (
+    ClaimedDelivery,
+    GivenUp,
+)
 from zaqar.notification.pending_delivery import is_socket
 from zaqar.objects import NewMessage
 from zaqar.storage.abstract_stores import GIVEN_UP, MessageStore

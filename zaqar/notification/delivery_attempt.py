@@ -18,7 +18,10 @@ from zaqar.daemon_threads import DaemonThreads
 from zaqar.keystone.service_catalog import PublicEndpoints
 from zaqar.notification import confirmation_request_content, notifier_metrics
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
-from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
+from zaqar.notification.claimed_delivery_and_lease import (
+    Attempted,
+    ClaimedDelivery,
+)
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )

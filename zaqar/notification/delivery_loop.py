@@ -16,8 +16,7 @@ from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.retry_policy_validation import DEFAULTS
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
-from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.claimed_delivery_settlement import DecisionWriter
+from zaqar.notification.claimed_delivery_and_lease import ClaimedDelivery
 from zaqar.notification.delivery_attempt import Attempts
 from zaqar.notification.delivery_decision import (
     DeadLetter,
@@ -29,6 +28,7 @@ from zaqar.notification.host_queue_and_health import Attempt
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import Verdict
 from zaqar.notification.shared_websocket_deliveries import WebSocketDeliveries
+from zaqar.notification.taken_delivery_decisions import TakenDecisions
 
 LOG = logging.getLogger(__name__)
 
@@ -68,14 +68,14 @@ class DeliveryLoop:
             permits, per_host, self._defer
         )
         self._loop = _new_loop()
-        self._writers: dict[str, DecisionWriter] = {}
+        self._writers: dict[str, TakenDecisions] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._check: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(
             target=self._run, name='deliveries', daemon=True
         )
 
-    def add(self, pool: str, writer: DecisionWriter) -> None:
+    def add(self, pool: str, writer: TakenDecisions) -> None:
         """Have decisions about the deliveries of a pool written."""
         self._writers[pool] = writer
 
@@ -249,7 +249,7 @@ class DeliveryLoop:
         if decision := self._deferred_too_long(job, seconds, policy):
             self._writer(job).give_up(job, subscription, decision)
 
-    def _writer(self, job: ClaimedDelivery) -> DecisionWriter:
+    def _writer(self, job: ClaimedDelivery) -> TakenDecisions:
         return self._writers[job.pool]
 
     def _deferred_too_long(

@@ -27,7 +27,7 @@ from zaqar.notification import (
     repeatable_outbox_posts,
     unreadable_outbox_records,
 )
-from zaqar.notification.claimed_delivery import UNIT
+from zaqar.notification.claimed_delivery_and_lease import UNIT
 from zaqar.notification.fanout_fairness_between_projects import ProjectShares
 from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing

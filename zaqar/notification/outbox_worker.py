@@ -18,11 +18,11 @@ from zaqar.notification import (
     pending_delivery_limit_per_project,
 )
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
-from zaqar.notification.claimed_delivery_settlement import DecisionWriter
 from zaqar.notification.claims_on_deliveries_and_notices import (
     BATCH,
     PendingClaims,
 )
+from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_records import Unreadable
 from zaqar.notification import notifier_metrics
-from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.claimed_delivery_and_lease import LEASE
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     stored_messages,

@@ -19,13 +19,13 @@ from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.notification import notifier_metrics
 from zaqar.notification.cached_subscription_lookup import CACHE_SECONDS
-from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.claimed_delivery_settlement import DecisionWriter
+from zaqar.notification.claimed_delivery_and_lease import ClaimedDelivery
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )
 from zaqar.notification.pending_delivery import Socket, delivery_id
 from zaqar.notification.sender_interface import Outcome, Sender, Verdict
+from zaqar.notification.taken_delivery_decisions import TakenDecisions
 from zaqar.objects import Scope, Subscription
 
 #: Maximum number of queues whose subscriptions are cached.
@@ -60,7 +60,7 @@ class WebSocketDeliveries:
         )
 
     async def deliver(
-        self, job: ClaimedDelivery, writer: DecisionWriter
+        self, job: ClaimedDelivery, writer: TakenDecisions
     ) -> bool | None:
         """Make an attempt, and finish the job.
 
@@ -101,7 +101,7 @@ class WebSocketDeliveries:
             self.split(job, writer)
         return True
 
-    def split(self, job: ClaimedDelivery, writer: DecisionWriter) -> None:
+    def split(self, job: ClaimedDelivery, writer: TakenDecisions) -> None:
         """Let each connection have a pending delivery of its own."""
         for single in job.pending.singles():
             writer.replace(job, single)
@@ -113,7 +113,7 @@ class WebSocketDeliveries:
         sockets: Sequence[Socket],
         result: Sequence[Sequence[Outcome]],
         spent: int,
-        writer: DecisionWriter,
+        writer: TakenDecisions,
     ) -> None:
         """Count what was delivered, and let the rest be attempted again.
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from zaqar.objects import NewMessage
 from zaqar.storage.store_opener import Store
-from zaqar.waiting.waited_queues import WaitedQueues
+from zaqar.waiting.waited_queues_and_listeners import WaitedQueues
 
 
 class _AnnouncingStore:

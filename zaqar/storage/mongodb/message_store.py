@@ -27,7 +27,7 @@ from zaqar.storage.mongodb import (
 from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
 from zaqar.storage.mongodb.claims_and_pops import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
-from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
+from zaqar.storage.mongodb.grouped_claims_and_pops import GroupedClaimer
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_reading import Reader
 from zaqar.storage.mongodb.posting import Poster

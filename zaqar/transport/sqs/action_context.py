@@ -15,7 +15,7 @@ from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.identity import Identity
-from zaqar.transport.sqs import faults, identifiers
+from zaqar.transport.sqs import faults, queue_urls_arns_and_receipts
 from zaqar.transport.sqs.faults import Fault
 
 _ENCODER = msgspec.json.Encoder()
@@ -64,9 +64,9 @@ class ActionContext:
         address = queue_url or self._path_queue
         if not address:
             raise faults.missing('QueueUrl')
-        return self.own(identifiers.of_url(address))
+        return self.own(queue_urls_arns_and_receipts.of_url(address))
 
-    def own(self, queue: identifiers.QueueName) -> str:
+    def own(self, queue: queue_urls_arns_and_receipts.QueueName) -> str:
         """Return the name of a queue.
 
         :raises Fault: it is of another project
@@ -96,10 +96,14 @@ class ActionContext:
         return name
 
     def url(self, name: str) -> str:
-        return identifiers.url(self._endpoint, self.project, name)
+        return queue_urls_arns_and_receipts.url(
+            self._endpoint, self.project, name
+        )
 
     def arn(self, name: str) -> str:
-        return identifiers.arn(self.region, self.project, name)
+        return queue_urls_arns_and_receipts.arn(
+            self.region, self.project, name
+        )
 
     def run(
         self,

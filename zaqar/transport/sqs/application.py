@@ -19,7 +19,7 @@ from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport import caller_identity, sqs_path
 from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.sqs import (
-    callers,
+    caller_by_signature,
     faults,
     json_protocol,
     query_protocol,
@@ -28,7 +28,7 @@ from zaqar.transport.sqs import (
 from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.action_table import ACTIONS
 from zaqar.transport.sqs.batch_checks_and_outcomes import Output
-from zaqar.transport.sqs.callers import Prover
+from zaqar.transport.sqs.caller_by_signature import Prover
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi import (
     header_checks_query_and_body_reading,
@@ -81,7 +81,7 @@ def _prover(conf: cfg.ConfigOpts) -> Prover:
         from zaqar.transport.sqs.keystone_ec2_credentials import Ec2Credentials
 
         return Ec2Credentials.from_conf(conf)
-    return callers.Trusting()
+    return caller_by_signature.Trusting()
 
 
 class Application:
@@ -138,7 +138,9 @@ class Application:
     def _handle(self, environ: Environ, is_json: bool) -> tuple[str, Output]:
         body = self._read(environ)
         signature = signature_v4.read(environ, body)
-        caller = callers.caller(signature, self._prover, self._clock())
+        caller = caller_by_signature.caller(
+            signature, self._prover, self._clock()
+        )
         project = caller.identity.project
         log_context.name_project(project)
         turn: Turn | None = environ.get(TURN)

@@ -10,8 +10,8 @@ from zaqar.errors import InvalidDeletion, MessageClaimed, NotFound
 from zaqar.transport.sqs import (
     batch_checks_and_outcomes,
     faults,
-    identifiers,
     parameter_ranges,
+    queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.action_inputs import (
@@ -22,13 +22,17 @@ from zaqar.transport.sqs.action_inputs import (
 )
 from zaqar.transport.sqs.batch_checks_and_outcomes import Outcome, Output
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.identifiers import Receipt
+from zaqar.transport.sqs.queue_urls_arns_and_receipts import Receipt
 
 
 def delete_message(context: ActionContext, request: DeleteMessage) -> Output:
     """Delete a message, unless somebody else has received it since."""
     queue = context.queue(request.queue_url)
-    _delete(context, queue, identifiers.receipt(request.receipt_handle))
+    _delete(
+        context,
+        queue,
+        queue_urls_arns_and_receipts.receipt(request.receipt_handle),
+    )
     return {}
 
 
@@ -41,7 +45,9 @@ def delete_message_batch(
     receipts: dict[str, Receipt] = {}
     for entry in request.entries:
         with outcome.of(entry.id):
-            receipts[entry.id] = identifiers.receipt(entry.receipt_handle)
+            receipts[entry.id] = queue_urls_arns_and_receipts.receipt(
+                entry.receipt_handle
+            )
     for keys in _by_claim(receipts):
         with outcome.of(*keys):
             ids = {receipts[key].message_id for key in keys}
@@ -59,7 +65,7 @@ def change_message_visibility(
     context: ActionContext, request: ChangeMessageVisibility
 ) -> Output:
     queue = context.queue(request.queue_url)
-    receipt = identifiers.receipt(request.receipt_handle)
+    receipt = queue_urls_arns_and_receipts.receipt(request.receipt_handle)
     change = _change(receipt, request.visibility_timeout)
     held = _settle(context, queue, receipt, {'extend': [change]})
     if not held.get(receipt.message_id):
@@ -78,7 +84,9 @@ def change_message_visibility_batch(
     changes: dict[str, Output] = {}
     for entry in request.entries:
         with outcome.of(entry.id):
-            receipt = identifiers.receipt(entry.receipt_handle)
+            receipt = queue_urls_arns_and_receipts.receipt(
+                entry.receipt_handle
+            )
             if entry.visibility_timeout is None:
                 raise faults.missing('VisibilityTimeout')
             changes[entry.id] = _change(receipt, entry.visibility_timeout)

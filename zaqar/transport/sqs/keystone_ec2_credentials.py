@@ -25,7 +25,7 @@ from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import one_line
 from zaqar.identity import Identity
 from zaqar.keystone import service_session
-from zaqar.transport.sqs import callers, settings
+from zaqar.transport.sqs import caller_by_signature, settings
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.signature_v4 import Scope, Signature
 
@@ -251,7 +251,7 @@ def _identity(
     left = (end - datetime.datetime.now(datetime.UTC)).total_seconds()
     identity = Identity(
         project=project['id'],
-        client=callers.client_id(user['id']),
+        client=caller_by_signature.client_id(user['id']),
         roles=tuple(role['name'].lower() for role in token['roles']),
         values=values,
         token=text,

@@ -9,8 +9,8 @@ from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import (
     action_inputs,
     faults,
-    identifiers,
     parameter_ranges,
+    queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batch_checks_and_outcomes import Output
@@ -46,7 +46,9 @@ def start_message_move_task(
         raise _missing(str(error)) from error
     except (Conflict, InvalidRequest) as error:
         raise Fault('UnsupportedOperation', str(error)) from error
-    return {'TaskHandle': identifiers.token(queue, started.id)}
+    return {
+        'TaskHandle': queue_urls_arns_and_receipts.token(queue, started.id)
+    }
 
 
 def list_message_move_tasks(
@@ -65,7 +67,7 @@ def list_message_move_tasks(
 def cancel_message_move_task(
     context: ActionContext, request: action_inputs.CancelMessageMoveTask
 ) -> Output:
-    parts = identifiers.of_token(request.task_handle, 2)
+    parts = queue_urls_arns_and_receipts.of_token(request.task_handle, 2)
     if parts is None:
         raise _missing('The task handle is not valid.')
     queue, redrive_id = context.checked(parts[0]), parts[1]
@@ -94,14 +96,16 @@ def _shown(context: ActionContext, redrive: Redrive) -> Output:
     if redrive.rate is not None:
         output['MaxNumberOfMessagesPerSecond'] = redrive.rate
     if not redrive.has_ended:
-        output['TaskHandle'] = identifiers.token(redrive.queue, redrive.id)
+        output['TaskHandle'] = queue_urls_arns_and_receipts.token(
+            redrive.queue, redrive.id
+        )
     if redrive.error is not None and redrive.status == 'failed':
         output['FailureReason'] = redrive.error
     return output
 
 
 def _queue(context: ActionContext, name: str, arn: str) -> str:
-    queue = identifiers.of_arn(arn)
+    queue = queue_urls_arns_and_receipts.of_arn(arn)
     if queue is None:
         raise faults.invalid(name, 'it is no resource name of a queue.')
     return context.own(queue)

@@ -9,10 +9,10 @@ from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import (
     action_inputs,
     faults,
-    identifiers,
     parameter_ranges,
     queue_attributes,
     queue_tags,
+    queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.batch_checks_and_outcomes import Output
@@ -54,7 +54,9 @@ def get_queue_url(
     context: ActionContext, request: action_inputs.GetQueueUrl
 ) -> Output:
     owner = request.queue_owner_account or context.project
-    name = context.own(identifiers.QueueName(owner, request.queue_name))
+    name = context.own(
+        queue_urls_arns_and_receipts.QueueName(owner, request.queue_name)
+    )
     context.describe(name)
     return {'QueueUrl': context.url(name)}
 
@@ -202,7 +204,7 @@ def _listed(
     parameter_ranges.QUEUES.check(wanted)
     marker = None
     if request.next_token is not None:
-        parts = identifiers.of_token(request.next_token, 1)
+        parts = queue_urls_arns_and_receipts.of_token(request.next_token, 1)
         if parts is None:
             raise faults.invalid('NextToken', 'it is no token of a page.')
         marker = parts[0]
@@ -223,7 +225,7 @@ def _listed(
     # One that is cut has read a lot: another request reads on, even if this
     # one has not asked for pages.
     if page.is_cut or (wanted is not None and len(page.queues) == limit):
-        output['NextToken'] = identifiers.token(str(marker))
+        output['NextToken'] = queue_urls_arns_and_receipts.token(str(marker))
     return output
 
 

@@ -18,8 +18,8 @@ from zaqar.controllers.result_types import Counted
 from zaqar.controllers.sqs_fifo_queue_rules import Fifo
 from zaqar.transport.sqs import (
     faults,
-    identifiers,
     parameter_ranges,
+    queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.parameter_ranges import Range
@@ -30,7 +30,7 @@ Metadata = dict[str, Any]
 Arn = Callable[[str], str]
 
 #: Returns the name of a queue of the caller.
-Own = Callable[[identifiers.QueueName], str]
+Own = Callable[[queue_urls_arns_and_receipts.QueueName], str]
 
 
 #: Key that AWS manages itself.
@@ -105,7 +105,7 @@ def defaults(name: str, limits: Limits) -> Metadata:
         '_default_message_ttl': min(_RETENTION, limits.max_message_ttl),
         '_default_message_delay': 0,
     }
-    if name.endswith(identifiers.FIFO):
+    if name.endswith(queue_urls_arns_and_receipts.FIFO):
         fields[sqs_fifo_queue_rules.METADATA] = msgspec.to_builtins(Fifo())
     return fields
 
@@ -147,14 +147,14 @@ def check_fifo(name: str, attributes: Mapping[str, str]) -> None:
 
     :raises Fault: they do not
     """
-    is_fifo = name.endswith(identifiers.FIFO)
+    is_fifo = name.endswith(queue_urls_arns_and_receipts.FIFO)
     value = attributes.get('FifoQueue', 'false')
     if is_fifo != _flag('FifoQueue', value):
         raise Fault(
             'InvalidParameterValue',
             f'The name of a FIFO queue, and of no other, ends with '
-            f'{identifiers.FIFO}, and its attribute FifoQueue is '
-            'true.',
+            f'{queue_urls_arns_and_receipts.FIFO}, and its attribute '
+            'FifoQueue is true.',
         )
 
 
@@ -263,7 +263,11 @@ def _allowed(text: str, own: Own) -> Metadata | None:
 
 
 def _target(name: str, text: Any, own: Own) -> str:
-    queue = identifiers.of_arn(text) if isinstance(text, str) else None
+    queue = (
+        queue_urls_arns_and_receipts.of_arn(text)
+        if isinstance(text, str)
+        else None
+    )
     if queue is None:
         raise _refused(name, f'{text} is no resource name of a queue')
     return own(queue)

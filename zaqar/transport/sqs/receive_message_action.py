@@ -15,9 +15,9 @@ from zaqar.controllers.result_types import Claimed
 from zaqar.objects import Message
 from zaqar.transport.sqs import (
     faults,
-    identifiers,
     message_attributes,
     parameter_ranges,
+    queue_urls_arns_and_receipts,
     send_message_actions,
 )
 from zaqar.transport.sqs.action_context import ActionContext
@@ -53,7 +53,9 @@ def receive_message(context: ActionContext, request: ReceiveMessage) -> Output:
         # No claim lives for 0 seconds; it is released below.
         document['ttl'] = max(seconds, 1)
     if attempt := request.receive_request_attempt_id:
-        document['id'] = identifiers.of_attempt(context.project, attempt)
+        document['id'] = queue_urls_arns_and_receipts.of_attempt(
+            context.project, attempt
+        )
     size = request.max_number_of_messages or 1
     claimed: Claimed | None = context.run(
         'claim_create',
@@ -92,7 +94,7 @@ def _received(
     chosen: Collection[str],
 ) -> Output:
     body = body_as_text.text_of(message.body)
-    receipt = identifiers.Receipt(
+    receipt = queue_urls_arns_and_receipts.Receipt(
         message.id, message.claim_count, claimed.claim.id
     )
     output: Output = {

@@ -13,10 +13,10 @@ from zaqar.errors import InvalidRequest, QueueFull
 from zaqar.transport.sqs import (
     batch_checks_and_outcomes,
     faults,
-    identifiers,
     message_attributes,
     parameter_ranges,
     query_protocol,
+    queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
 from zaqar.transport.sqs.action_inputs import (
@@ -127,7 +127,7 @@ def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
         attributes[group_and_attribute_checks.TRACE] = traces[_TRACE]
     document: dict[str, Any] = {'body': body}
     group = request.message_group_id
-    if queue.endswith(identifiers.FIFO):
+    if queue.endswith(queue_urls_arns_and_receipts.FIFO):
         if group is None:
             raise faults.missing('MessageGroupId')
         document['group'] = group
@@ -159,7 +159,7 @@ def _traces(request: NewMessage) -> Attributes:
 
 def _sent(queue: str, draft: Draft, message_id: str) -> Output:
     output = {'MessageId': message_id, **draft.output}
-    if queue.endswith(identifiers.FIFO):
+    if queue.endswith(queue_urls_arns_and_receipts.FIFO):
         output['SequenceNumber'] = sequence_number(message_id)
     return output
 

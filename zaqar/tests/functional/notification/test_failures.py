@@ -22,7 +22,7 @@ from zaqar.notification import (
     pending_delivery_counts_per_project,
     pending_delivery_limit_per_project,
 )
-from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.claimed_delivery_and_lease import LEASE
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from benchmarks import notify_soak
-from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.claimed_delivery_and_lease import LEASE
 from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

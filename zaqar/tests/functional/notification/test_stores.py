@@ -21,7 +21,7 @@ from zaqar.controllers import (
     subscriptions,
 )
 from zaqar.notification import fanout
-from zaqar.notification.claimed_delivery import LEASE
+from zaqar.notification.claimed_delivery_and_lease import LEASE
 from zaqar.notification.fanout import Fanout
 from zaqar.notification.fanout_fairness_between_projects import (
     HOLD,

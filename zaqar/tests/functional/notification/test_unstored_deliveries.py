@@ -15,12 +15,12 @@ from zaqar.controllers import posting, subscriptions
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import fanout, outbox_worker
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
-from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.claimed_delivery_settlement import DecisionWriter
+from zaqar.notification.claimed_delivery_and_lease import ClaimedDelivery
 from zaqar.notification.claims_on_deliveries_and_notices import (
     RENEW,
     PendingClaims,
 )
+from zaqar.notification.delivery_decision_writer import DecisionWriter
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )

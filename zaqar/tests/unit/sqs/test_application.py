@@ -16,7 +16,7 @@ from zaqar.transport.large_page_fairness import Turns
 from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.sqs import signature_v4
 from zaqar.transport.sqs.application import Application
-from zaqar.transport.sqs.callers import Trusting
+from zaqar.transport.sqs.caller_by_signature import Trusting
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)

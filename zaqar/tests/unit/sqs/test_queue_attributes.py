@@ -6,15 +6,15 @@ from __future__ import annotations
 import pytest
 
 from zaqar.transport.sqs import (
-    identifiers,
     parameter_ranges,
     queue_attributes,
+    queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.parameter_ranges import Range
 
 
-def _own(queue: identifiers.QueueName) -> str:
+def _own(queue: queue_urls_arns_and_receipts.QueueName) -> str:
     return queue.name
 
 

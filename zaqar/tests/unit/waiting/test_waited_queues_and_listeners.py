@@ -13,9 +13,9 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import NewMessage, Queue, Scope
 from zaqar.tests.unit.waiting.stores import PATIENCE, Store
-from zaqar.waiting import change_listener, waited_queues
+from zaqar.waiting import change_listener, waited_queues_and_listeners
 from zaqar.waiting.announcing_store import announcing
-from zaqar.waiting.waited_queues import WaitedQueues
+from zaqar.waiting.waited_queues_and_listeners import WaitedQueues
 
 JOBS = Scope('p', 'jobs')
 
@@ -173,7 +173,7 @@ def test_a_queue_that_is_created_meanwhile(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # By this process: it is not looked up for a long time otherwise.
-    monkeypatch.setattr(waited_queues, 'PERIOD', 10 * PATIENCE)
+    monkeypatch.setattr(waited_queues_and_listeners, 'PERIOD', 10 * PATIENCE)
     woken = service.waiting()
     store = Store('others')
     store.put('q1')
@@ -185,7 +185,7 @@ def test_a_queue_that_is_created_meanwhile(
 def test_a_queue_that_is_deleted_and_created_meanwhile(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waited_queues, 'PERIOD', 10 * PATIENCE)
+    monkeypatch.setattr(waited_queues_and_listeners, 'PERIOD', 10 * PATIENCE)
     former, store = Store('others'), Store('others')
     service.put(former)
     woken = service.waiting()
@@ -244,8 +244,8 @@ def test_a_catalogue_that_is_away(service: Service) -> None:
 def test_queues_that_do_not_exist_hold_up_no_others(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waited_queues, 'MOST_LOOKED_UP', 4)
-    monkeypatch.setattr(waited_queues, 'PERIOD', 0.01)
+    monkeypatch.setattr(waited_queues_and_listeners, 'MOST_LOOKED_UP', 4)
+    monkeypatch.setattr(waited_queues_and_listeners, 'PERIOD', 0.01)
     waiters = service.waited.waiters
     former, store = Store('others'), Store('others')
     service.put(former)
@@ -265,7 +265,7 @@ def test_queues_that_do_not_exist_hold_up_no_others(
 def test_queues_that_do_not_exist_are_not_looked_up_at_any_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waited_queues, 'PERIOD', 10 * PATIENCE)
+    monkeypatch.setattr(waited_queues_and_listeners, 'PERIOD', 10 * PATIENCE)
     waiters = service.waited.waiters
     for number in range(10):
         looked_up = service.catalogue.looked_up
@@ -320,7 +320,7 @@ def test_the_end_of_a_wait(service: Service) -> None:
 def test_it_listens_no_longer_than_somebody_may_wait(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waited_queues, 'LINGER', 0.0)
+    monkeypatch.setattr(waited_queues_and_listeners, 'LINGER', 0.0)
     store = Store('others')
     service.put(store)
     service.waiting()
@@ -333,9 +333,9 @@ def test_it_listens_no_longer_than_somebody_may_wait(
 def test_it_forgets_while_others_are_looked_up(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waited_queues, 'MOST_LOOKED_UP', 1)
-    monkeypatch.setattr(waited_queues, 'PERIOD', 0.01)
-    monkeypatch.setattr(waited_queues, 'LINGER', 0.0)
+    monkeypatch.setattr(waited_queues_and_listeners, 'MOST_LOOKED_UP', 1)
+    monkeypatch.setattr(waited_queues_and_listeners, 'PERIOD', 0.01)
+    monkeypatch.setattr(waited_queues_and_listeners, 'LINGER', 0.0)
     store = Store('others')
     service.put(store)
     service.waiting()

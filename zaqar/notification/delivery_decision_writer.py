@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settlement of claimed deliveries, by decisions that are written in batches.
+"""Writes decisions about claimed deliveries, in batches.
 
-Decisions are taken on the event loop, where they only change statistics in
-memory; a thread of the store writes them. What takes the place of a delivery
-is stored before it is deleted, so that a crash in between repeats it and loses
-nothing.
+What takes the place of a delivery is stored before it is deleted, so that a
+crash in between repeats it and loses nothing.
 
 :source: reference/delivery, "Outbox and deliveries"
 """
 
 import logging
-import math
-import threading
-from collections import deque
 from collections.abc import Sequence, Set
 from itertools import islice
 
@@ -20,22 +15,15 @@ from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_records import REQUEUE_SECONDS
 from zaqar.errors import StoreUnavailable, ZaqarError
-from zaqar.notification import dead_letters, notifier_metrics
+from zaqar.notification import dead_letters
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
-from zaqar.notification.claimed_delivery import (
-    Attempted,
+from zaqar.notification.claimed_delivery_and_lease import (
     ClaimedDelivery,
     GivenUp,
 )
 from zaqar.notification.copies_for_resend import keep_given_up
 from zaqar.notification.delivery_attempt import delivery_of
-from zaqar.notification.delivery_decision import (
-    Acknowledge,
-    DeadLetter,
-    Decision,
-    Remove,
-    Retry,
-)
+from zaqar.notification.delivery_decision import Remove
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )
@@ -43,8 +31,10 @@ from zaqar.notification.due_delivery_counts import DueDeliveries
 from zaqar.notification.pending_byte_counter import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
-from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.objects import Subscription
+from zaqar.notification.taken_delivery_decisions import (
+    TakenDecisions,
+    count_outcome,
+)
 from zaqar.storage.abstract_stores import OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches, token_of
 
@@ -58,13 +48,13 @@ MAX_SINGLE = 50
 MAX_FAILED = 2
 
 
-class DecisionWriter:
+class DecisionWriter(TakenDecisions):
     """Writes decisions about the deliveries of one store.
+
+    What is defined here is called by the thread of the store alone.
 
     :param count: see :mod:`.pending_byte_counter`
     :param due: those that may be claimed
-    :ivar changed: set when there is something to write
-    :ivar is_returning: what was not stored is about to be, and due at once
     """
 
     def __init__(
@@ -75,117 +65,11 @@ class DecisionWriter:
         count: Count = count_nothing,
         due: DueDeliveries | None = None,
     ) -> None:
+        super().__init__(ctx.cipher, statistics)
         self._ctx = ctx
         self._subscriptions = subscriptions
-        self._statistics = statistics
         self._count_bytes = count
         self._due = due or DueDeliveries()
-        self._finished: deque[ClaimedDelivery] = deque()
-        self._left: deque[ClaimedDelivery] = deque()
-        self.changed = threading.Event()
-        self.is_returning = False
-
-    # On the event loop.
-
-    def take(
-        self,
-        job: ClaimedDelivery,
-        made: Attempted,
-        decision: Decision,
-        now: int,
-    ) -> bool:
-        """Take the decision about the next message of a job.
-
-        :returns: whether the job continues at once
-        """
-        delivery, key = made.delivery, job.pending.key
-        if isinstance(decision, Acknowledge):
-            _count(delivery, 'delivered')
-            notifier_metrics.record(
-                'latency', (now - delivery.first_at) / 1000, delivery.scheme
-            )
-            if not delivery.confirmation:
-                record = made.as_recorded(now, 'delivered')
-                self._statistics.delivered(key, now, record)
-            job.confirms |= decision.confirms
-        elif isinstance(decision, Retry):
-            _count(delivery, 'retried')
-            record = made.as_recorded(now, 'retried', next_at=decision.at)
-            self._statistics.failed(
-                key, decision.reason, now, record, is_final=False
-            )
-            if decision.at <= now:
-                job.attempt += 1
-                return True
-            later = job.pending.part(job.place, job.place + 1)
-            later.deferrals, later.attempt = 0, job.attempt + 1
-            self.replace(job, later, decision.at)
-        else:
-            job.given_up.append(GivenUp(job.place, made, decision, now))
-        if job.advance():
-            return True
-        self.finish(job)
-        return False
-
-    def defer(
-        self, job: ClaimedDelivery, at: int = 0, *, counts: bool = False
-    ) -> None:
-        """Have the rest of a job stored for later.
-
-        :param at: the moment in milliseconds, if not at once
-        :param counts: it may be given up if that happens for long
-        """
-        later = job.pending.part(job.place)
-        later.deferrals += counts
-        later.attempt = job.attempt
-        self.replace(job, later, at)
-        self.finish(job)
-
-    def replace(
-        self, job: ClaimedDelivery, later: PendingDelivery, at: int = 0
-    ) -> None:
-        """Have something stored in the place of a job, until a moment."""
-        now = job.store.clock.now()
-        # Rounded up: a receiver that asks for a pause gets at least that.
-        delay = math.ceil(max(at - now, 0) / 1000)
-        job.replacements.append(
-            later.to_store(self._ctx.cipher, delay=delay, now=now)
-        )
-        job.left += later.size
-
-    def give_up(
-        self,
-        job: ClaimedDelivery,
-        subscription: Subscription,
-        decision: DeadLetter,
-    ) -> None:
-        """Give up the rest of a job, without further attempts."""
-        now = job.store.clock.now()
-        for place in range(job.place, len(job.pending.messages) or 1):
-            delivery = delivery_of(
-                job.pending, place, job.attempt, subscription
-            )
-            outcome = Outcome(Verdict.REFUSED, decision.reason)
-            last = Attempted(subscription, delivery, outcome)
-            job.given_up.append(GivenUp(place, last, decision, now))
-        self.finish(job)
-
-    def finish(self, job: ClaimedDelivery) -> None:
-        """Have a job deleted, once all that follows from it is written."""
-        job.is_decided = True
-        self._finished.append(job)
-        self.changed.set()
-
-    def leave(self, job: ClaimedDelivery) -> None:
-        """Release a job to any notifier, as it is stored, or to be stored."""
-        if job.is_stored:
-            self._left.append(job)
-            self.changed.set()
-        else:
-            self.defer(job)
-            self.is_returning = True
-
-    # In the thread of the store.
 
     def flush(self, store: MessageStore, notices: ReferencedNotices) -> bool:
         """Write all decisions; those that fail are written next time.
@@ -322,7 +206,7 @@ class DecisionWriter:
         reason = dead_letters.dead_letter(
             self._ctx, subscription, delivery, decision.reason
         )
-        _count(delivery, 'given_up')
+        count_outcome(delivery, 'given_up')
         record = last.as_recorded(
             given_up.at, 'given_up', **given_up.stored_copy
         )
@@ -388,7 +272,3 @@ def _leave_notices(
             store.settle(
                 OUTBOX, lease.claim_id, staying, now=store.clock.now()
             )
-
-
-def _count(delivery: Delivery, outcome: str) -> None:
-    notifier_metrics.record('deliveries', 1, delivery.scheme, outcome)
