@@ -3,7 +3,8 @@
 
 What would block the loop, and with it all others, is done in another thread
 by :func:`offload`, while the greenlet waits. Elsewhere it is done at once:
-whoever calls it need not know where it runs.
+whoever calls it need not know where it runs. Threads are shared by lanes, see
+:mod:`zaqar.offload_lanes`.
 
 No lock of threads may be held by a greenlet that waits. Another one of the
 same loop would wait for it in the loop's only thread, for ever. Hence what
@@ -19,7 +20,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from greenlet import getcurrent, greenlet
@@ -27,6 +27,8 @@ from oslo_context import context
 
 from zaqar.current_request import OF_THREAD, CurrentRequest
 from zaqar.daemon_threads import DaemonThreads
+from zaqar.offload_lanes import OffloadLanes
+from zaqar.stalled_greenlets import StalledGreenlets
 
 LOG = logging.getLogger(__name__)
 
@@ -37,20 +39,23 @@ T = TypeVar('T')
 Work = Callable[[], object]
 
 #: Threads that open connections, at most. They are not those for what blocks:
-#: requests should not wait behind servers that hang.
-_OPENING = 4
+#: requests should not wait behind servers that hang. A server has one of them.
+_OPENING = 32
 
 
 class LoopGreenlet(greenlet):  # type: ignore[misc,unused-ignore]
     """A greenlet that does work again and again.
 
     :ivar hub: what it waits in
+    :ivar on_stall: called once if it waits for what does not answer
     """
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(self._live, hub.main)
         self.hub = hub
+        self.on_stall: Callable[[], None] | None = None
         self._request = CurrentRequest(self)
+        self._stalled_by: object = None
 
     def _live(self, work: Work) -> None:
         try:
@@ -62,6 +67,9 @@ class LoopGreenlet(greenlet):  # type: ignore[misc,unused-ignore]
                     # Neither the greenlet nor the loop must be lost with it.
                     with contextlib.suppress(Exception):
                         LOG.exception('A request failed')
+                if self._stalled_by is not None:
+                    self.hub.stalled.remove(self._stalled_by)
+                    self._stalled_by = None
                 # What it holds is not needed while this rests.
                 work = _nothing
                 work = self.hub.rest(self)
@@ -69,6 +77,22 @@ class LoopGreenlet(greenlet):  # type: ignore[misc,unused-ignore]
             # Whatever ends it, the loop goes on.
             self.hub.forget(self)
             OF_THREAD.request = self.hub.request
+
+    def stall(self, store: object) -> bool:
+        """Note that this waits for a store that does not answer.
+
+        :returns: False if too many do, hence nothing was noted
+        """
+        if self._stalled_by is not None:
+            # One at a time.
+            return True
+        if not self.hub.stalled.add(store):
+            return False
+        self._stalled_by = store
+        on_stall, self.on_stall = self.on_stall, None
+        if on_stall is not None:
+            on_stall()
+        return True
 
     def wait(self, token: object) -> None:
         """Let others run until this is switched to with a token.
@@ -99,18 +123,20 @@ class Hub:
     Created in that thread, outside of any greenlet.
 
     :param loop: the event loop
-    :param blocking: threads for what blocks, at most; of them there must be
-        as many as greenlets, which would else wait for each other
+    :param per_lane: threads of each lane, at most: see
+        :mod:`zaqar.offload_lanes`
     :ivar main: what runs the loop
     :ivar request: what is known there of a request: nothing
+    :ivar stalled: greenlets that wait for what does not answer
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, blocking: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, per_lane: int) -> None:
         self.loop = loop
         self.main = getcurrent()
         self.request = OF_THREAD.request
         self._thread = threading.get_ident()
-        self._blocking = DaemonThreads(blocking, 'offloaded')
+        self.stalled = StalledGreenlets()
+        self._lanes = OffloadLanes(loop, self.call, per_lane)
         self._opening = DaemonThreads(_OPENING, 'opening')
         self._resting: list[LoopGreenlet] = []
 
@@ -156,9 +182,16 @@ class Hub:
         self._opening.submit(function, *arguments)
 
     def run_in_thread(
-        self, function: Callable[..., T], arguments: Any, options: Any
+        self,
+        lane: object,
+        function: Callable[..., T],
+        arguments: Any,
+        options: Any,
     ) -> T:
-        """Call a function in a thread, while the present greenlet waits."""
+        """Call a function in a thread, while the present greenlet waits.
+
+        :param lane: see :func:`offload_to`
+        """
         request = OF_THREAD.request
         logged = context.get_current()
 
@@ -172,11 +205,8 @@ class Hub:
                 OF_THREAD.request = own
 
         of_thread = request.in_thread()
-        future: Future[T] = self._blocking.submit(call)
-        switch = request.greenlet.switch
-        future.add_done_callback(lambda done: self.call(switch, done))
-        request.greenlet.wait(future)
-        return future.result()
+        result: T = self._lanes.run(request.greenlet, lane, call)
+        return result
 
 
 def _nothing() -> None:
@@ -188,12 +218,29 @@ def offload(
 ) -> T:
     """Call a function that may block, and return its result.
 
-    A greenlet waits meanwhile for a thread that does so.
+    A greenlet waits meanwhile for a thread that does so: one of those that its
+    project may have.
+    """
+    return offload_to(
+        OF_THREAD.request.project, function, *arguments, **options
+    )
+
+
+def offload_to(
+    lane: object,
+    function: Callable[P, T],
+    /,
+    *arguments: P.args,
+    **options: P.kwargs,
+) -> T:
+    """Do so by one of the threads that a lane may have.
+
+    :param lane: what is called, if that may hang; equal ones share threads
     """
     one: LoopGreenlet | None = OF_THREAD.request.greenlet
     if one is None:
         return function(*arguments, **options)
-    return one.hub.run_in_thread(function, arguments, options)
+    return one.hub.run_in_thread(lane, function, arguments, options)
 
 
 def offloaded(function: Callable[P, T]) -> Callable[P, T]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from zaqar import request_deadline
-from zaqar.loop_greenlets import offload
+from zaqar.loop_greenlets import offload_to
 
 #: Seconds for which a sample is good. Nothing here tells that a hypervisor
 #: has paused the machine until its clock is set right.
@@ -83,7 +83,7 @@ class Clock:
             <= self._wall() - last.wall - timer + last.timer
             <= STEP
         ):
-            last = offload(self._refreshed, self._sample)
+            last = offload_to(self, self._refreshed, self._sample)
             timer = self._timer()
         return last.server + timer - last.timer
 

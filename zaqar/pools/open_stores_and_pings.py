@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.loop_greenlets import offload
+from zaqar.loop_greenlets import offload_to
 from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.store_opener import PoolOpener
@@ -68,7 +68,7 @@ class OpenStores:
     def get(self, name: str) -> MessageStore:
         slot = self._slot(name)
         if self._timer() >= slot.until:
-            offload(self._renew, name, slot)
+            offload_to(slot, self._renew, name, slot)
         if slot.store is None:
             raise slot.fault()
         return slot.store
@@ -77,7 +77,7 @@ class OpenStores:
         ping = self._slot(name).ping
         if self._timer() < ping.until:
             return bool(ping.succeeded)
-        offload(self._renew_ping, name, ping)
+        offload_to(ping, self._renew_ping, name, ping)
         return bool(ping.succeeded)
 
     def _renew(self, name: str, slot: _Slot) -> None:

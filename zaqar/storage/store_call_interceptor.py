@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from zaqar.loop_greenlets import offload
+from zaqar.loop_greenlets import offload_to
 
 Store = TypeVar('Store')
 
@@ -26,14 +26,22 @@ class _Proxy:
 
 
 def offloaded(store: Store) -> Store:
-    """Return a store whose calls never block the loop of a greenlet."""
-    return through(store, _offload)
+    """Return a store whose calls never block the loop of a greenlet.
+
+    No more of them are under way than a worker has threads for requests: they
+    would wait for connections.
+    """
+    return through(store, functools.partial(_offload, store))
 
 
 def _offload(
-    name: str, method: Callable[..., Any], *arguments: Any, **options: Any
+    store: object,
+    name: str,
+    method: Callable[..., Any],
+    *arguments: Any,
+    **options: Any,
 ) -> Any:
-    return offload(method, *arguments, **options)
+    return offload_to(store, method, *arguments, **options)
 
 
 def through(store: Store, run: Callable[..., Any]) -> Store:

@@ -4,26 +4,32 @@
 import functools
 from collections.abc import Callable
 
-from zaqar.loop_greenlets import Hub
+from zaqar.current_request import OF_THREAD
+from zaqar.loop_greenlets import Hub, LoopGreenlet
 from zaqar.transport.requests_waiting_for_their_turn import RequestLine, Work
 
 
 class LimitedGreenlets:
     """Does work in greenlets; more waits, and projects take turns.
 
-    All is called in the loop.
+    Those that wait for a store which does not answer do not count: see
+    :mod:`zaqar.stalled_greenlets`. All is called in the loop.
 
     :param count: the greenlets
     :ivar hub: what they wait in
     :ivar waiting: what waits for one
-    :ivar under_way: how many are at work
     """
 
     def __init__(self, hub: Hub, count: int) -> None:
         self.hub = hub
         self._count = count
-        self.under_way = 0
+        self._under_way = self._stalled = 0
         self.waiting = RequestLine()
+
+    @property
+    def are_idle(self) -> bool:
+        """Tell whether there is nothing to do."""
+        return not self._under_way and not self._stalled
 
     def put(
         self, work: Work, size: Callable[[], int], owner: Callable[[], str]
@@ -35,26 +41,41 @@ class LimitedGreenlets:
         :param owner: returns whose turn it needs, '' where that is not known
         :returns: False if nothing is done, since too much waits
         """
-        if self.under_way == self._count:
+        if self._under_way == self._count:
             return self.waiting.add(work, size(), owner())
-        self.under_way += 1
+        self._under_way += 1
         self.hub.begin(functools.partial(self._do, work))
         return True
 
     def _do(self, work: Work) -> None:
+        one: LoopGreenlet | None = OF_THREAD.request.greenlet
+        assert one is not None
+        one.on_stall = self._stall
         try:
             work()
         finally:
-            if self.waiting.count:
-                # Not at once: the loop has others to look after.
-                self.hub.loop.call_soon(self._go_on)
+            if one.on_stall is None:
+                self._stalled -= 1
             else:
-                self.under_way -= 1
+                one.on_stall = None
+                self._leave()
+
+    def _stall(self) -> None:
+        self._stalled += 1
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give a place to what waits for one."""
+        if self.waiting.count:
+            # Not at once: the loop has others to look after.
+            self.hub.loop.call_soon(self._go_on)
+        else:
+            self._under_way -= 1
 
     def _go_on(self) -> None:
         """Begin what waits, in the place of what has ended."""
         work = self.waiting.take()
         if work is None:
-            self.under_way -= 1
+            self._under_way -= 1
         else:
             self.hub.begin(functools.partial(self._do, work))

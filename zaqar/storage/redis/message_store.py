@@ -12,7 +12,7 @@ from typing import Any
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
-from zaqar.loop_greenlets import offload
+from zaqar.loop_greenlets import offload_to
 from zaqar.objects import (
     Claim,
     Message,
@@ -174,7 +174,7 @@ class RedisMessageStore(abstract_stores.MessageStore):
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         # By a connection of its own: what is deleted here is lost with the
         # answer, and a shared one would lose those of many.
-        flat = offload(self._run_to_end, scripts.POP, qid, now, limit)
+        flat = offload_to(self, self._run_to_end, scripts.POP, qid, now, limit)
         return message_codec.decode_all(flat, now)
 
     def claim(

@@ -22,7 +22,9 @@ from redis import connection as _connection
 from redis import exceptions
 
 from zaqar.current_request import OF_THREAD
+from zaqar.errors import StoreUnavailable
 from zaqar.loop_greenlets import Hub, LoopGreenlet
+from zaqar.stalled_greenlets import CHECK_INTERVAL, Silence, wake
 from zaqar.storage.redis.server_role import is_replica
 
 LOG = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class PipelinedConnection(asyncio.Protocol):
     :param role: the command that asks for the role of the server, packed;
         empty if that does not matter
     :param role_interval: seconds after which to ask again
+    :param server: whose silence it is if no answer comes
     :ivar is_open: whether commands can be sent
     :ivar is_over: whether none will be sent any more
     """
@@ -83,6 +86,7 @@ class PipelinedConnection(asyncio.Protocol):
         role: bytes,
         role_interval: float,
         monotonic: Callable[[], float] = time.monotonic,
+        server: object = None,
     ) -> None:
         self._hub = hub
         self._connected = connected
@@ -99,6 +103,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._transport: Any = None
         self._is_made = False
         self._heard = -math.inf
+        self._silence = Silence(server or self)
         self._waiting: collections.deque[_Exchange] = collections.deque()
         self._is_timed = False
         self.is_open = self.is_over = False
@@ -162,9 +167,12 @@ class PipelinedConnection(asyncio.Protocol):
         :param count: how many they are
         :raises TimeoutError: the time of the request is over
         :raises RedisError, OSError: the connection broke
-        In both cases the commands may have been executed or not.
+        :raises StoreUnavailable: too many wait, and there are no answers
+        In all cases the commands may have been executed or not.
         """
         now = self._monotonic()
+        if self._silence.is_noticed and self._waiting:
+            self._silence.begin(one, self._quiet_since(), now)
         has_role = now >= self._role_due
         if has_role:
             # In one packet with the rest, hence without a further round trip.
@@ -178,16 +186,19 @@ class PipelinedConnection(asyncio.Protocol):
         self._waiting.append(waiting)
         if not self._is_timed:
             self._is_timed = True
-            self._hub.loop.call_later(self._timeout, self.check)
+            self._hub.loop.call_later(CHECK_INTERVAL, self.check)
         try:
             one.wait(waiting)
         except BaseException:
             # Its answers are read, but nobody waits for them.
             waiting.one = None
             raise
-        if waiting.failure is not None:
+        failure = waiting.failure
+        if isinstance(failure, StoreUnavailable):
+            raise failure
+        if failure is not None:
             # Of each its own: they are raised in several greenlets.
-            raise type(waiting.failure)(str(waiting.failure))
+            raise type(failure)(str(failure))
         return waiting.answers
 
     # What the event loop calls.
@@ -197,6 +208,7 @@ class PipelinedConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._monotonic()
+        self._silence.is_noticed = False
         try:
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not False:
@@ -233,23 +245,28 @@ class PipelinedConnection(asyncio.Protocol):
             if self.is_over and not self._waiting:
                 self._close()
 
+    def _quiet_since(self) -> float:
+        """Return when it was last heard of, or first waited for."""
+        return max(self._waiting[0].since, self._heard)
+
     def check(self, is_last: bool = False) -> None:
         """Break the connection if it is silent; end what takes too long.
 
         :param is_last: whether there was a last look after that
         """
         if not self._waiting:
-            self._is_timed = False
+            self._is_timed = self._silence.is_noticed = False
             return
-        now = self._monotonic()
-        left = max(self._waiting[0].since, self._heard) + self._timeout - now
-        if left > 0:
-            ends = [each.end for each in self._waiting if each.one is not None]
-            first_end = min(ends, default=math.inf)
-            delay = max(min(left, first_end - now), _LAST_LOOK)
-            self._hub.loop.call_later(delay, self.check)
-            if first_end <= now:
+        now, since = self._monotonic(), self._quiet_since()
+        if now - since < self._timeout:
+            self._hub.loop.call_later(CHECK_INTERVAL, self.check)
+            if any(
+                each.end <= now
+                for each in self._waiting
+                if each.one is not None
+            ):
                 self._end_overdue(now)
+            self._silence.check(since, now, self._waiting)
         elif is_last:
             self._break(exceptions.TimeoutError('Timeout reading from server'))
         else:
@@ -262,7 +279,7 @@ class PipelinedConnection(asyncio.Protocol):
             if each.end <= now:
                 each.failure = TimeoutError('The time of the request is over.')
                 # Its answers are read, since those of others are behind them.
-                _wake(each)
+                wake(each)
 
     def _break(self, error: Exception) -> None:
         """Close the connection, and tell all that wait."""
@@ -271,16 +288,10 @@ class PipelinedConnection(asyncio.Protocol):
         while self._waiting:
             first = self._waiting.popleft()
             first.failure = error
-            _wake(first)
+            wake(first)
 
     def _close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
         elif self._opening is None:
             self._connected.disconnect()
-
-
-def _wake(exchange: _Exchange) -> None:
-    one, exchange.one = exchange.one, None
-    if one is not None:
-        one.switch(exchange)

@@ -17,7 +17,7 @@ from redis import exceptions
 
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import one_line
-from zaqar.loop_greenlets import Hub, LoopGreenlet, offload
+from zaqar.loop_greenlets import Hub, LoopGreenlet, offload_to
 from zaqar.storage.redis.server_role import ROLE, is_replica
 from zaqar.storage.redis.uri_parsing import ConnectionSettings
 
@@ -204,7 +204,7 @@ class RedisNode:
                 and time.monotonic() >= self._opening_due
             ):
                 self._begin_to_open(one.hub)
-        return offload(self.exchange, commands, until)
+        return offload_to(self, self.exchange, commands, until)
 
     def _begin_to_open(self, hub: Hub) -> None:
         self._is_opening = True
@@ -247,6 +247,7 @@ class RedisNode:
             connection.socket_timeout,
             _pack(ROLE) if self.needs_primary else b'',
             ROLE_INTERVAL,
+            server=self,
         )
         self._shared = opened
         if home is not self._idle:

@@ -4,7 +4,7 @@
 import threading
 from collections.abc import Callable
 
-from zaqar.loop_greenlets import offload
+from zaqar.loop_greenlets import offload_to
 from zaqar.storage.redis.server_connections import ConnectionLost
 
 
@@ -25,7 +25,7 @@ class SingleFlight:
 
         :raises ConnectionLost: it failed
         """
-        offload(self._run, work, is_done)
+        offload_to(self, self._run, work, is_done)
 
     def _run(
         self, work: Callable[[], None], is_done: Callable[[], bool]
@@ -46,7 +46,7 @@ class SingleFlight:
 
     def try_run(self, work: Callable[[], None]) -> None:
         """Do work unless another thread is at it; ignore a failure."""
-        offload(self._try_run, work)
+        offload_to(self, self._try_run, work)
 
     def _try_run(self, work: Callable[[], None]) -> None:
         if self._lock.acquire(blocking=False):

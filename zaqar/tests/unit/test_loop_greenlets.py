@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 
 import pytest
 from oslo_context import context
 
-from zaqar import loop_greenlets, request_deadline
+from zaqar import loop_greenlets, request_deadline, stalled_greenlets
 from zaqar.current_request import OF_THREAD
 from zaqar.daemon_threads import DaemonThreads
+from zaqar.errors import StoreUnavailable
 from zaqar.loop_greenlets import LoopGreenlet
+from zaqar.stalled_greenlets import StalledGreenlets
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport.wsgi import log_context
@@ -141,3 +144,89 @@ def test_what_no_thread_can_be_started_for_is_not_done_later(
             threads.submit(done.append, 'first')
     threads.submit(done.append, 'second').result(60)
     assert done == ['second']
+
+
+class _Counted:
+    """Work that counts how much of it is under way at a time."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._under_way = self.most = 0
+        self._is_over = False
+
+    def __call__(self) -> None:
+        with self._changed:
+            self._under_way += 1
+            self.most = max(self.most, self._under_way)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._is_over, 60)
+            self._under_way -= 1
+
+    def wait_for(self, count: int) -> None:
+        """Return when so much is under way, and let it end."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._under_way == count, 60)
+            self._is_over = True
+            self._changed.notify_all()
+
+
+def test_a_store_has_so_many_callers(greenlets: Greenlets) -> None:
+    """More would wait for its connections."""
+    calls = _Counted()
+    greenlets.run(
+        *[functools.partial(loop_greenlets.offload_to, 'one', calls)] * 20,
+        functools.partial(
+            loop_greenlets.offload_to, 'other', calls.wait_for, 8
+        ),
+    )
+    assert calls.most == 8
+
+
+def test_stores_that_hang_leave_threads_to_others(
+    greenlets: Greenlets,
+) -> None:
+    event = threading.Event()
+
+    def hang(store: int) -> None:
+        loop_greenlets.offload_to(store, event.wait, 60)
+
+    results = greenlets.run(
+        *(functools.partial(hang, number % 12) for number in range(240)),
+        lambda: (loop_greenlets.offload(int), event.set()),
+    )
+    assert results[-1] == (0, None)
+
+
+def test_a_silent_store_has_half_of_what_others_leave() -> None:
+    stalled = StalledGreenlets()
+    counts = []
+    for store in ('a', 'b', 'c'):
+        counts.append(0)
+        while stalled.add(store):
+            counts[-1] += 1
+    assert counts == [512, 256, 128]
+    for _ in range(512):
+        stalled.remove('a')
+    assert stalled.add('d')
+
+
+def test_too_many_wait_for_a_silent_store_in_vain(
+    greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stalled_greenlets, 'MOST', 4)
+    monkeypatch.setattr(stalled_greenlets, 'REFUSED_AFTER', 0.1)
+    event = threading.Event()
+    refused: list[Exception] = []
+
+    def wait() -> bool:
+        try:
+            return loop_greenlets.offload_to('store', event.wait, 60)
+        except StoreUnavailable as error:
+            refused.append(error)
+            if len(refused) == 3:
+                event.set()
+            raise
+
+    results = greenlets.run(*[wait] * 5)
+    assert sum(result is True for result in results) == 2
+    assert len(refused) == 3

@@ -30,8 +30,9 @@ from zaqar.tests.servers.redis import Redis
 from zaqar.tests.servers.zaqar import Zaqar, pause, resume
 from zaqar.transport.wsgi import application_call, request_environ
 
-#: More than threads, fewer than what is under way at a time.
-CLIENTS = 24
+#: More than threads, fewer than what is under way at a time, and more than
+#: that.
+CLIENTS, CROWD = 24, 48
 
 LOOP = '[drivers:transport:wsgi]\nloop_requests = 32\n'
 
@@ -58,10 +59,12 @@ def serving(own_server: Start, tmp_path: pathlib.Path) -> Iterator[Any]:
     server.stop()
 
 
-def _post(server: Zaqar, body: str) -> requests.Response:
+def _post(
+    server: Zaqar, body: str, project: str = 'demo'
+) -> requests.Response:
     return requests.post(
         f'{server.url}/v2/queues/orders/messages',
-        headers=HEADERS,
+        headers={**HEADERS, 'X-Project-ID': project},
         json={'messages': [{'body': body}]},
         timeout=30,
     )
@@ -105,27 +108,64 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed(
     assert len(stored) == len({*stored})
 
 
+@pytest.fixture
+def pooled(
+    own_server: Start, server: Redis, tmp_path: pathlib.Path
+) -> Iterator[tuple[Redis, Zaqar]]:
+    """A Redis with the queues of one project, and a server on another."""
+    redis = own_server()
+    zaqar = Zaqar(
+        tmp_path,
+        general='pooling = true\nadmin_mode = true',
+        rest=settings(f'{server.url}?dbid=903') + LOOP,
+    ).start()
+    for name, uri in {
+        'silent': redis.url,
+        'sound': f'{server.url}?dbid=904',
+    }.items():
+        for path, body in {
+            f'pools/{name}': {'uri': uri, 'weight': 10},
+            f'flavors/{name}': {'pool_list': [name]},
+            'queues/orders': {'_flavor': name},
+        }.items():
+            answer = requests.put(
+                f'{zaqar.url}/v2/{path}',
+                headers=_of(name),
+                json=body,
+                timeout=30,
+            )
+            assert answer.status_code == 201
+    yield redis, zaqar
+    zaqar.stop()
+
+
+def _of(project: str) -> dict[str, str]:
+    return {**HEADERS, 'X-Project-ID': project, 'X-Roles': 'admin'}
+
+
 def test_a_silent_redis_keeps_nobody_waiting_but_who_needs_it(
-    serving: tuple[Redis, Zaqar],
+    pooled: tuple[Redis, Zaqar],
 ) -> None:
-    redis, server = serving
-    assert _post(server, 'first').status_code == 201
+    redis, server = pooled
+    assert _post(server, 'first', 'silent').status_code == 201
+    assert _post(server, 'first', 'sound').status_code == 201
     pause(redis.process.child.pid)
     try:
-        with concurrent.futures.ThreadPoolExecutor(CLIENTS) as threads:
+        with concurrent.futures.ThreadPoolExecutor(CROWD) as threads:
             answers = [
-                threads.submit(_post, server, str(number))
-                for number in range(CLIENTS)
+                threads.submit(_post, server, str(number), 'silent')
+                for number in range(CROWD)
             ]
-            # While all of them wait for it, the loop has time for others.
+            # While all of them wait for it, others have places.
             while not all(answer.done() for answer in answers):
-                versions = requests.get(server.url, timeout=30)
-                assert versions.elapsed.total_seconds() < 1.5
-            for answer in answers:
-                assert answer.result().status_code == 503
+                answer = _post(server, 'other', 'sound')
+                assert answer.status_code == 201
+                assert answer.elapsed.total_seconds() < 1.5
+            for each in answers:
+                assert each.result().status_code == 503
     finally:
         resume(redis.process.child.pid)
-    assert _post(server, 'again').status_code == 201
+    assert _post(server, 'again', 'silent').status_code == 201
 
 
 class _WatchedLock:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from zaqar.errors import InvalidBody
-from zaqar.loop_greenlets import offload
+from zaqar.loop_greenlets import offload, offload_to
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport import requests_fit_for_a_loop
@@ -97,7 +98,9 @@ class Answers:
         self.done: list[str] = []
         self.under_way = self.most = 0
 
-    def put(self, *names: str, wait: bool = True) -> None:
+    def put(
+        self, *names: str, wait: bool = True, until_idle: bool = True
+    ) -> None:
         """Have requests answered, each of the project that it begins with."""
 
         def put() -> None:
@@ -109,7 +112,9 @@ class Answers:
                 )
 
         self._greenlets.loop.call_soon(put)
-        while len(self.done) < len(names) or not self.all.are_idle:
+        while len(self.done) < len(names) or not (
+            self.all.are_idle or not until_idle
+        ):
             self._greenlets.run(lambda: None)
 
     def _work(self, name: str, *, wait: bool) -> Callable[[], None]:
@@ -153,6 +158,32 @@ def test_a_failure_makes_room_for_the_next(
     answers.put('a', 'b', wait=False)
     assert answers.done == ['a', 'b']
     assert 'A request failed' in caplog.text
+
+
+def test_who_waits_for_a_silent_store_takes_no_place(
+    greenlets: Greenlets,
+) -> None:
+    answers = Answers(greenlets)
+    event = threading.Event()
+    ended: list[str] = []
+
+    def wait() -> None:
+        offload_to('store', event.wait, 60)
+        ended.append('waited')
+
+    def put() -> None:
+        for _ in range(5):
+            assert answers.all.put(wait, owner=lambda: 'x', request=request())
+
+    greenlets.loop.call_soon(put)
+    answers.put('a0', 'b0', until_idle=False)
+    assert sorted(answers.done) == ['a0', 'b0']
+    assert ended == []
+    # They count as work that is under way, nevertheless.
+    assert not answers.all.are_idle
+    event.set()
+    answers.put('c0')
+    assert len(ended) == 5
 
 
 def test_threads_have_the_rest(greenlets: Greenlets) -> None:

@@ -17,7 +17,9 @@ import pytest
 from redis import connection as client_library
 from redis import exceptions
 
+from zaqar import stalled_greenlets
 from zaqar.current_request import OF_THREAD
+from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis.pipelined_connection import PipelinedConnection
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
@@ -225,6 +227,45 @@ def test_a_request_whose_time_is_over_goes_on_alone(
     late, own = greenlets.run(hurry, lambda: _exchange(pipelined))
     assert isinstance(late, TimeoutError)
     assert own == [b'own']
+    other.close()
+
+
+def test_who_waits_for_a_silent_server_is_known_to(
+    greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stalled_greenlets, 'MOST', 4)
+    pipelined, other, now = _scripted(greenlets)
+    greenlets.loop.call_soon(pipelined.open)
+    _spin(greenlets)
+    stalled: list[int] = []
+
+    def wait(number: int) -> list[Any]:
+        one = OF_THREAD.request.greenlet
+        assert one is not None
+        one.on_stall = functools.partial(stalled.append, number)
+        return _exchange(pipelined)
+
+    def pass_time() -> None:
+        now[0] = 0.1
+        pipelined.check()
+        # The loop may not have looked for answers meanwhile.
+        assert stalled == []
+        pipelined.check()
+        assert stalled == [0, 1]
+        now[0] = 0.9
+        pipelined.check()
+        # The third is refused, of more than may wait.
+        now[0] = 1.0
+        pipelined.check()
+        assert stalled == [0, 1]
+        greenlets.loop.call_soon(pipelined.data_received, b'+a\r\n+b\r\n')
+
+    greenlets.loop.call_soon(greenlets.loop.call_soon, pass_time)
+    works = [functools.partial(wait, number) for number in range(3)]
+    first, second, third = greenlets.run(*works)
+    assert [first, second] == [[b'a'], [b'b']]
+    assert isinstance(third, StoreUnavailable)
+    pipelined.data_received(b'+c\r\n')
     other.close()
 
 

@@ -174,7 +174,7 @@ def serve(
     threads: RequestThreads | RequestGreenlets
     threads = RequestThreads(settings.threads)
     if waits_in_greenlets and settings.loop_requests:
-        hub = Hub(loop, settings.loop_requests)
+        hub = Hub(loop, settings.threads)
         threads = RequestGreenlets(hub, settings.loop_requests, threads)
         call_in_loop = hub.call
     writer = AnswerWriter(call_in_loop)

@@ -76,7 +76,7 @@ class RequestGreenlets:
     @property
     def are_idle(self) -> bool:
         """Tell whether there is nothing to do."""
-        return not self._greenlets.under_way and self._threads.are_idle
+        return self._greenlets.are_idle and self._threads.are_idle
 
     def start(self) -> None:
         self._threads.start()
