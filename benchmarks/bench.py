@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f'{name} is skipped: {reason}')
     facts['Load average at the end'] = machine.load()
     parts = [report.facts(facts), *(table.markdown() for table in tables)]
-    report.write_section(options.markdown, SECTION, *parts)
+    section = program_options.section(SECTION, options.store)
+    report.write_section(options.markdown, section, *parts)
     return 0
 
 

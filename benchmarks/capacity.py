@@ -47,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     facts = {
         **machine.description(),
+        'Settings': f'{options.connections} connections, {options.rounds} '
+        f'turns of {options.seconds:g} s each'
+        + f', {options.share:.0%} of a core for each worker'
+        * bool(options.check and options.share),
         'Load average at the start': machine.load(),
     }
     print(report.facts(facts))
@@ -80,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table.text())
     parts = [report.facts(facts), *(one.markdown() for one in tables)]
     section = f'{SECTION}, {options.store}'
-    section += ': forecasts' if options.check else ''
+    if options.check:
+        section += ': forecasts'
+        section += ', a share for each worker' if options.share else ''
     report.write_section(options.markdown, section, *parts)
     return code
 

@@ -230,7 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(table.text(), flush=True)
             parts.append(table.markdown())
     over = '' if options.over == 'http' else f' over {options.over}'
-    report.write_section(options.markdown, f'{SECTION}{over}', *parts)
+    section = program_options.section(f'{SECTION}{over}', options.store)
+    report.write_section(options.markdown, section, *parts)
     return int(failed)
 
 

@@ -122,7 +122,7 @@ class Existing(Source):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.title = _hidden(url)
+        self.title = hidden(url)
 
     def database(self) -> str:
         return self._url
@@ -204,12 +204,12 @@ def chosen(
     :param words: URLs and keys of :data:`OWN`; empty for :data:`DEFAULT`
     """
     return [
-        (word, OWN[word]()) if word in OWN else (_hidden(word), existing(word))
+        (word, OWN[word]()) if word in OWN else (hidden(word), existing(word))
         for word in words or DEFAULT
     ]
 
 
-def _hidden(url: str) -> str:
+def hidden(url: str) -> str:
     """Return a URL without its password."""
     scheme, mark, rest = url.partition('://')
     who, at, where = rest.rpartition('@')

@@ -159,7 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(table.text())
     report.write_section(
-        options.markdown, SECTION, report.facts(facts), table.markdown()
+        options.markdown,
+        program_options.section(SECTION, options.store),
+        report.facts(facts),
+        table.markdown(),
     )
     return int(any(row[-1] for row in table.rows))
 

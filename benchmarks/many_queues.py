@@ -238,7 +238,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.rows += _measure(source, options)
     print(table.text())
     report.write_section(
-        options.markdown, SECTION, report.facts(facts), table.markdown()
+        options.markdown,
+        program_options.section(SECTION, options.store or ()),
+        report.facts(facts),
+        table.markdown(),
     )
     return int(any(row[-1] for row in table.rows))
 

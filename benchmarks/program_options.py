@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from benchmarks import builds, databases
 
@@ -55,6 +55,16 @@ def add_guide(to: argparse.ArgumentParser, files: str) -> None:
         metavar='FOLDER',
         help=f'also write {files} of the sizing guide to this folder',
     )
+
+
+def section(title: str, stores: Sequence[str]) -> str:
+    """Return the section of the results: one of its own for chosen stores.
+
+    :param stores: that were chosen, none if all are measured
+    """
+    if not stores:
+        return title
+    return f'{title}, {", ".join(map(databases.hidden, stores))}'
 
 
 def add_stores(

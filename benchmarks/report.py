@@ -101,6 +101,9 @@ def write_csv(path: pathlib.Path, table: Table, *, anew: bool = False) -> None:
 def write_section(path: pathlib.Path | None, title: str, *parts: str) -> None:
     """Put a section into a Markdown file in place of its former self.
 
+    A new one comes after the others of the same program, whose titles are the
+    same up to a comma.
+
     :param path: None for no file
     """
     if path is None:
@@ -114,5 +117,14 @@ def write_section(path: pathlib.Path | None, title: str, *parts: str) -> None:
             sections[index] = new
             break
     else:
-        sections.append(new)
+        alike = f'## {title.partition(",")[0]}'
+        places = [
+            index
+            for index, section in enumerate(sections, 1)
+            if section.partition('\n')[0].partition(',')[0] == alike
+        ]
+        place = places[-1] if places else len(sections)
+        # The last one of the file may end without a blank line.
+        sections[place - 1] = sections[place - 1].rstrip() + '\n\n'
+        sections.insert(place, new)
     path.write_text(''.join(sections).rstrip() + '\n')

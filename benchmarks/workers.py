@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table.text(), flush=True)
         parts.append(table.markdown())
         code = code or int(any(row[-1] for row in table.rows))
-    report.write_section(options.markdown, SECTION, *parts)
+    section = program_options.section(SECTION, options.store)
+    report.write_section(options.markdown, section, *parts)
     return code
 
 
