@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from zaqar.storage.sqlalchemy import (
-    locks_and_first_messages_of_groups,
+    group_locks,
+    next_free_messages_of_groups,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
@@ -75,10 +76,8 @@ def release(
     queue_id = 0
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
-        queue_id, left = (
-            locks_and_first_messages_of_groups.lock_those_of_claim(
-                session, queue, values
-            )
+        queue_id, left = group_locks.lock_those_of_claim(
+            session, queue, values
         )
     freed = session.run(
         f'UPDATE message{_by_claim(session)} '
@@ -90,6 +89,6 @@ def release(
         f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
         values,
     )
-    locks_and_first_messages_of_groups.go_on(session, queue_id, left, now)
+    next_free_messages_of_groups.go_on(session, queue_id, left, now)
     if not freed and not deleted:
         queue_row.check_gone(session, qid, takes_groups=takes_groups)

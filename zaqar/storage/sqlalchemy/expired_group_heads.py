@@ -2,15 +2,16 @@
 """Groups whose first messages have expired.
 
 Of such a group nothing is free until what is now the first of it is shown; see
-:mod:`.locks_and_first_messages_of_groups`. Posts, claims and pops see to that,
-and sweeps.
+:mod:`.next_free_messages_of_groups`. Posts, claims and pops see to that, and
+sweeps.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from zaqar.storage.sqlalchemy import (
-    locks_and_first_messages_of_groups,
+    group_locks,
+    next_free_messages_of_groups,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.dialect_clauses import (
@@ -70,7 +71,7 @@ def pass_over(
     hint = index_hint(dialect, 'PRIMARY') if dialect == 'mysql' else ''
     for chunk in chunks(sorted(seqs)):
         session.run(
-            f'UPDATE message{hint} {locks_and_first_messages_of_groups.HIDE} '
+            f'UPDATE message{hint} {next_free_messages_of_groups.HIDE} '
             'WHERE queue_id = :id '
             f'AND {is_one_of(dialect, "seq", "s", len(chunk))} '
             f'AND state + 0 <> {IN_GROUP} AND expires_at + 0 <= :now',
@@ -82,7 +83,7 @@ def pass_over(
         for some in chunks(claims):
             session.run(
                 f'UPDATE message{hint} '
-                f'{locks_and_first_messages_of_groups.HIDE} '
+                f'{next_free_messages_of_groups.HIDE} '
                 'WHERE queue_id = :id '
                 f'AND claim_id IN ({placeholders("c", len(some))}) '
                 f'AND group_key IN ({placeholders("k", len(keys))}) '
@@ -94,9 +95,7 @@ def pass_over(
                     **placeholder_values('k', keys),
                 },
             )
-    return locks_and_first_messages_of_groups.go_on(
-        session, queue_id, left, now
-    )
+    return next_free_messages_of_groups.go_on(session, queue_id, left, now)
 
 
 def mend(session: SqlSession, queue: queue_row.QueueRow, now: int) -> None:
@@ -104,9 +103,7 @@ def mend(session: SqlSession, queue: queue_row.QueueRow, now: int) -> None:
 
     :param queue: locked, as it was when they were
     """
-    locked = locks_and_first_messages_of_groups.lock(
-        session, queue.id, queue.bereft
-    )
+    locked = group_locks.lock(session, queue.id, queue.bereft)
     left = {key: queue.bereft[key] for key in locked}
     pass_over(session, queue.id, left, now)
 
@@ -154,9 +151,7 @@ def reveal(session: SqlSession, values: Mapping[str, Any]) -> bool:
     :returns: whether there are any
     """
     dead = dead_first(session, QUEUE, values)
-    locked = locks_and_first_messages_of_groups.lock(
-        session, dead.queue_id, dead.left, skip=True
-    )
+    locked = group_locks.lock(session, dead.queue_id, dead.left, skip=True)
     pass_over(
         session,
         dead.queue_id,

@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 from zaqar.storage.sqlalchemy import dialect_clauses
 from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
-from zaqar.storage.sqlalchemy.locks_and_first_messages_of_groups import (
+from zaqar.storage.sqlalchemy.group_locks import lock
+from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE
+from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
+from zaqar.storage.sqlalchemy.next_free_messages_of_groups import (
     HIDE,
     change,
     go_on,
-    lock,
 )
-from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE
-from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,

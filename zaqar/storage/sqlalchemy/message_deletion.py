@@ -10,8 +10,9 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import (
-    locks_and_first_messages_of_groups,
+    group_locks,
     message_reading,
+    next_free_messages_of_groups,
     queue_count_subtraction,
     queue_row,
 )
@@ -257,7 +258,7 @@ def _find(
         queue_row.lock_if_counted(session, qid)
         rows = message_reading.find(session, qid, ids, now)
         if rows:
-            locks_and_first_messages_of_groups.lock(
+            group_locks.lock(
                 session, queue_id_of(rows[0]), map(group_of, rows)
             )
     rows = message_reading.find(session, qid, ids, now, lock=True)
@@ -278,10 +279,10 @@ def _remove(
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
-    locks_and_first_messages_of_groups.go_on(
+    next_free_messages_of_groups.go_on(
         session,
         queue_id,
-        locks_and_first_messages_of_groups.holders(rows),
+        next_free_messages_of_groups.holders(rows),
         now,
     )
     queue_count_subtraction.subtract_live(session, queue_id, count)

@@ -13,7 +13,7 @@ from zaqar.storage.sqlalchemy.statement_execution import Row
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
 #: Behind another one in a group; see
-#: :mod:`zaqar.storage.sqlalchemy.locks_and_first_messages_of_groups`.
+#: :mod:`zaqar.storage.sqlalchemy.next_free_messages_of_groups`.
 IN_GROUP = 3
 
 #: Bit of ``claim_count``: the message was exhausted when it was claimed.

@@ -7,7 +7,8 @@ from zaqar.objects import Message
 from zaqar.storage.sqlalchemy import (
     claimable_rows_of_groups,
     expired_group_heads,
-    locks_and_first_messages_of_groups,
+    group_locks,
+    next_free_messages_of_groups,
     queue_count_subtraction,
     queue_row,
 )
@@ -54,12 +55,12 @@ def pop(
         and expired_group_heads.reveal(session, values)
     ):
         rows = claimable_rows_of_groups.select_all(session, wanted).rows
-    left = locks_and_first_messages_of_groups.holders(rows)
+    left = next_free_messages_of_groups.holders(rows)
     if rows and left:
         if not takes_groups:
             raise GroupedQueueError
         # One whose first row is locked may be about to get further messages.
-        locked = locks_and_first_messages_of_groups.lock(
+        locked = group_locks.lock(
             session, queue_id_of(rows[0]), left, skip=True
         )
         rows = [row for row in rows if group_of(row) in {None, *locked}]
@@ -69,7 +70,7 @@ def pop(
         return []
     queue_id = queue_id_of(rows[0])
     _delete_free(session, queue_id, rows, now)
-    locks_and_first_messages_of_groups.go_on(session, queue_id, left, now)
+    next_free_messages_of_groups.go_on(session, queue_id, left, now)
     queue_count_subtraction.subtract_live(session, queue_id, len(rows))
     return [message(row, now) for row in rows]
 

@@ -17,7 +17,7 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     deduplication,
     expired_group_heads,
-    locks_and_first_messages_of_groups,
+    group_locks,
     outbox_notice_posting,
     postgresql_post_announcements,
     queue_message_limit,
@@ -134,7 +134,7 @@ def _place_in_groups(
         return
     if not queue.grouped:
         session.later(_SET_GROUPED, {'qid': qid})
-    firsts = locks_and_first_messages_of_groups.lock(session, queue.id, keys)
+    firsts = group_locks.lock(session, queue.id, keys)
     hidden = {
         first.key for first in firsts.values() if first.state == IN_GROUP
     }

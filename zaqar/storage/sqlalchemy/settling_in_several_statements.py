@@ -12,7 +12,8 @@ from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
-    locks_and_first_messages_of_groups,
+    group_locks,
+    next_free_messages_of_groups,
     queue_count_subtraction,
     queue_row,
 )
@@ -82,9 +83,7 @@ def settle(
     left: Mapping[str, Collection[str]] = {}
     if takes_groups:
         queue_row.lock_if_counted(session, qid)
-        _, left = locks_and_first_messages_of_groups.lock_those_of_claim(
-            session, QUEUE, values
-        )
+        _, left = group_locks.lock_those_of_claim(session, QUEUE, values)
     queue = QUEUE if takes_groups else UNGROUPED
     sql = _held(session.dialect, queue)
     rows, counted = session.several(
@@ -121,7 +120,7 @@ def settle(
         _apply(session, item, sorted(seqs), values)
     end = max(ends.values())
     session.later(_END_CLAIM, {**values, 'end': end})
-    locks_and_first_messages_of_groups.go_on(session, rows[0][0], left, now)
+    next_free_messages_of_groups.go_on(session, rows[0][0], left, now)
     # The row of the queue last: posts lock it first.
     for (queue_id,) in counted if deleted else ():
         queue_count_subtraction.subtract_by_key(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from zaqar.storage.message_ids import MAX_SEQ
 from zaqar.storage.sqlalchemy import (
-    locks_and_first_messages_of_groups,
+    group_locks,
     queue_row,
 )
 from zaqar.storage.sqlalchemy.dialect_clauses import (
@@ -127,9 +127,7 @@ def heal(
     Those that others work on are left for another time.
     """
     if not queue_row.lock_unless_locked(session, [queue_id]):
-        locked = locks_and_first_messages_of_groups.lock(
-            session, queue_id, keys, skip=True
-        )
+        locked = group_locks.lock(session, queue_id, keys, skip=True)
         search(session, queue_id, locked, now)
 
 

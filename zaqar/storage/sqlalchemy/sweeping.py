@@ -12,7 +12,7 @@ from zaqar.storage.record_key_check_and_data_encoding import encode
 from zaqar.storage.sqlalchemy import (
     dialect_clauses,
     expired_group_heads,
-    locks_and_first_messages_of_groups,
+    group_locks,
     queue_count_subtraction,
     queue_row,
 )
@@ -181,11 +181,7 @@ def _remove_expired(
     busy = queue_row.lock_unless_locked(session, grouped)
     rows = [row for row in rows if row[0] not in busy]
     locked = {
-        queue_id: {
-            *locks_and_first_messages_of_groups.lock(
-                session, queue_id, keys, skip=True
-            )
-        }
+        queue_id: {*group_locks.lock(session, queue_id, keys, skip=True)}
         for queue_id, keys in first.items()
         if queue_id not in busy
     }

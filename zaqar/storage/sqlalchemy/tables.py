@@ -97,7 +97,7 @@ record = sa.Table(
 #: queue. ``waited_until`` is only used on PostgreSQL, see
 #: :mod:`zaqar.storage.sqlalchemy.postgresql_post_announcements`, and as a
 #: number that changes on Galera, see
-#: :mod:`zaqar.storage.sqlalchemy.locks_and_first_messages_of_groups`.
+#: :mod:`zaqar.storage.sqlalchemy.group_locks`.
 #: ``grouped`` is 1 from the first message with a group on.
 queue = sa.Table(
     'message_queue',
@@ -127,7 +127,7 @@ queue = sa.Table(
 
 #: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``;
 #: 3 behind another one in a group; see
-#: :mod:`zaqar.storage.sqlalchemy.locks_and_first_messages_of_groups`.
+#: :mod:`zaqar.storage.sqlalchemy.next_free_messages_of_groups`.
 #: ``public_id`` is the id that a dead letter keeps. ``claim_id`` names a claim
 #: only where one holds the message, or its group; see
 #: :data:`~.message_rows.ROOM_FOR_CLAIM`. ``reason`` is UTF-8, and may hold
