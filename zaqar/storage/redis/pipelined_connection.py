@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A connection to Redis that the greenlets of an event loop share.
 
-Each writes its commands at once and waits; the loop sends together what has
-come in one of its rounds, and answers come in the order of the commands.
+What has come in one round of the loop is sent together, in one system call,
+and with ``appendfsync always`` the server syncs its log once for all of it.
+Answers come in the order of the commands.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from redis import connection as _connection
 from redis import exceptions
 
 from zaqar.current_request import OF_THREAD
-from zaqar.errors import StoreUnavailable
+from zaqar.errors import StoreUnavailable, one_line
 from zaqar.loop_greenlets import Hub, LoopGreenlet
 from zaqar.stalled_greenlets import CHECK_INTERVAL, Silence, wake
 from zaqar.storage.redis.server_role import is_replica
@@ -36,13 +37,17 @@ _redis: Any = _connection
 #: the loop may have had no time to read them.
 _LAST_LOOK = 0.05
 
+#: Exchanges that are sent together, at most: the server should have something
+#: to do while the loop prepares more.
+MOST_TOGETHER = 8
+
 
 class _Exchange:
     """Commands that are sent and not answered yet.
 
     :ivar one: who waits; None if it has gone on
     :ivar left: how many answers are to come
-    :ivar since: when they were sent, monotonic
+    :ivar since: when they were to be sent, monotonic
     :ivar end: when its request waits no longer, monotonic
     :ivar has_role: whether the next one tells the role of the server
     :ivar failure: why there are no more
@@ -104,6 +109,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._is_made = False
         self._heard = -math.inf
         self._silence = Silence(server or self)
+        self._unsent: list[bytes] = []
         self._waiting: collections.deque[_Exchange] = collections.deque()
         self._is_timed = False
         self.is_open = self.is_over = False
@@ -178,8 +184,12 @@ class PipelinedConnection(asyncio.Protocol):
             # In one packet with the rest, hence without a further round trip.
             # The answer holds for whatever is sent behind it.
             packed, count = self._role + packed, count + 1
-        # First, since what fails here is not waited for.
-        self._transport.write(packed)
+        unsent = self._unsent
+        unsent.append(packed)
+        if len(unsent) == 1:
+            self._hub.loop.call_soon(self._send)
+        elif len(unsent) >= MOST_TOGETHER:
+            self._send()
         if has_role:
             self._role_due = now + self._role_interval
         waiting = _Exchange(one, count, now, has_role=has_role)
@@ -200,6 +210,20 @@ class PipelinedConnection(asyncio.Protocol):
             # Of each its own: they are raised in several greenlets.
             raise type(failure)(str(failure))
         return waiting.answers
+
+    def _send(self) -> None:
+        """Send what has gathered."""
+        unsent = self._unsent
+        if not unsent:
+            return
+        packed = b''.join(unsent)
+        unsent.clear()
+        try:
+            self._transport.write(packed)
+        except Exception as error:
+            # Not at once: a greenlet must not make others go on.
+            lost = exceptions.ConnectionError(one_line(error))
+            self._hub.loop.call_soon(self._break, lost)
 
     # What the event loop calls.
 
@@ -284,6 +308,7 @@ class PipelinedConnection(asyncio.Protocol):
     def _break(self, error: Exception) -> None:
         """Close the connection, and tell all that wait."""
         self.retire()
+        self._unsent.clear()
         self._close()
         while self._waiting:
             first = self._waiting.popleft()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import math
@@ -20,7 +21,10 @@ from redis import exceptions
 from zaqar import stalled_greenlets
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis.pipelined_connection import PipelinedConnection
+from zaqar.storage.redis.pipelined_connection import (
+    MOST_TOGETHER,
+    PipelinedConnection,
+)
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 
@@ -114,6 +118,28 @@ def test_each_gets_the_answers_to_its_own_commands(side: Side) -> None:
 def test_what_waits_together_is_sent_together(side: Side) -> None:
     side.run('a', 'b', 'c')
     assert side.server.received == [[b'a', b'b', b'c']]
+
+
+def test_what_gathers_is_sent_when_it_is_much(greenlets: Greenlets) -> None:
+    pipelined, other, _ = _scripted(greenlets)
+    greenlets.loop.call_soon(pipelined.open)
+    _spin(greenlets)
+    received = []
+
+    def look() -> None:
+        with contextlib.suppress(BlockingIOError):
+            received.append(other.recv(100, socket.MSG_DONTWAIT))
+
+    begin = greenlets.hub.begin
+    for count in (MOST_TOGETHER - 1, 1, 1):
+        for _ in range(count):
+            begin(functools.partial(_exchange, pipelined))
+        look()
+    assert received == [b'x' * MOST_TOGETHER]
+    _spin(greenlets)
+    look()
+    assert received[1:] == [b'x']
+    other.close()
 
 
 def test_an_error_is_an_answer(side: Side) -> None:
@@ -336,6 +362,6 @@ def test_what_cannot_be_sent_is_not_waited_for(
     side.pipelined.close_soon()
     _spin(side.greenlets)
     (failed,) = side.run(['a'])
-    assert isinstance(failed, RuntimeError)
+    assert isinstance(failed, exceptions.ConnectionError)
     side.pipelined.data_received(b'+a\r\n')
     assert not caplog.records
