@@ -8,7 +8,7 @@ import uuid
 import pytest
 from oslo_context import context
 
-from zaqar.transport.wsgi import log_context
+from zaqar.transport import log_context
 
 GLOBAL = f'req-{uuid.UUID(int=1)}'
 

@@ -17,7 +17,7 @@ from zaqar.loop_greenlets import LoopGreenlet
 from zaqar.stalled_greenlets import StalledGreenlets
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
-from zaqar.transport.wsgi import log_context
+from zaqar.transport import log_context
 
 
 def test_what_blocks_keeps_no_other_waiting(greenlets: Greenlets) -> None:

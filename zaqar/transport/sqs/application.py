@@ -16,7 +16,7 @@ from zaqar.api.operation import Body
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.errors import InvalidRequest, ZaqarError
-from zaqar.transport import caller_identity, sqs_path
+from zaqar.transport import caller_identity, log_context, sqs_path
 from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.sqs import (
     caller_by_signature,
@@ -30,10 +30,7 @@ from zaqar.transport.sqs.action_table import ACTIONS
 from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 from zaqar.transport.sqs.caller_by_signature import Prover
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.wsgi import (
-    header_checks_query_and_body_reading,
-    log_context,
-)
+from zaqar.transport.wsgi import header_checks_query_and_body_reading
 from zaqar.transport.wsgi.middleware import GLOBAL_ID_KEY
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads

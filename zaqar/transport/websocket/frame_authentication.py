@@ -183,6 +183,11 @@ class Authenticator:
             raise refused
 
 
+def latin(value: str) -> str:
+    """Return a text as WSGI passes it."""
+    return value if value.isascii() else value.encode().decode('latin-1')
+
+
 def _check_required(headers: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if name.lower() not in headers:
@@ -192,14 +197,10 @@ def _check_required(headers: Mapping[str, Any], *names: str) -> None:
 def _environ(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return headers that are strings as in a WSGI environment."""
     return {
-        f'HTTP_{name.upper().replace("-", "_")}': _latin(value)
+        f'HTTP_{name.upper().replace("-", "_")}': latin(value)
         for name, value in headers.items()
         if isinstance(value, str) and _NAME.fullmatch(name)
     }
-
-
-def _latin(value: str) -> str:
-    return value if value.isascii() else value.encode().decode('latin-1')
 
 
 def _texts(value: Any) -> list[str]:

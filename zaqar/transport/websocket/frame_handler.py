@@ -87,7 +87,7 @@ class FrameHandler:
         request_id = session.next_request()
         try:
             reply = self._reply(session, frame, turn, encoding, echo, answer)
-            answer.project = session.logged.project_id or ''
+            answer.project = session.caller
             if turn.is_missed:
                 answer.frame = frame
                 return answer
@@ -180,5 +180,5 @@ def _authenticate(
     session: Session, headers: Headers, answer: FrameAnswer
 ) -> response_views.Reply:
     session.authenticate(headers, answer)
-    session.logged.project_id = session.project
+    session.name(session.project or '')
     return 200, {'message': 'Authenticated.'}

@@ -10,7 +10,6 @@ streams.
 from collections.abc import Mapping
 
 from msgspec import structs
-from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
 from zaqar.api.operation import Operation
@@ -19,8 +18,9 @@ from zaqar.controllers.websocket_connection_quota import Place
 from zaqar.errors import InvalidRequest, NotFound, ZaqarError
 from zaqar.identity import Identity
 from zaqar.microversion_constants import Version
+from zaqar.transport import log_context
 from zaqar.transport.token_validation import Credentials
-from zaqar.transport.websocket import frame_parsing
+from zaqar.transport.websocket import frame_authentication, frame_parsing
 from zaqar.transport.websocket.answer_envelope import Echo
 from zaqar.transport.websocket.frame_and_answer_types import (
     FrameAnswer,
@@ -48,7 +48,7 @@ class TooManyStreams(ZaqarError, status=403, title='Too many streams'):
 class Session:
     """The state that the frames of one connection share.
 
-    :ivar logged: context of log entries
+    :ivar caller: the project of the present frame, '' if unknown
     :ivar streams: of the connection, by their ids; the loop removes those that
         the server ends
     :ivar place: of the connection among those of its project
@@ -63,7 +63,7 @@ class Session:
         place: Place | None = None,
     ) -> None:
         self.place = place or Place()
-        self.logged = context.RequestContext(overwrite=False)
+        self.caller = ''
         self._authenticator = authenticator
         self._address = address
         self._credentials: Credentials | None = None
@@ -82,14 +82,20 @@ class Session:
         return self._credentials.project if self._credentials else None
 
     def next_request(self) -> str:
-        """Give logs of this thread the id of a new request; return it."""
+        """Give logs of the present frame the id of a new request; return it.
+
+        The frame before may have been answered in another thread or greenlet.
+        """
         self._count += 1
         request_id = f'{self._id}-{self._count:012x}'
-        self.logged.request_id = request_id
-        self.logged.project_id = None
-        # Another thread, perhaps, than for the last frame.
-        self.logged.update_store()
+        self.caller = ''
+        log_context.begin_with(request_id)
         return request_id
+
+    def name(self, project: str) -> None:
+        """Note the project of the present frame, and let logs show it."""
+        self.caller = project
+        log_context.name_project(frame_authentication.latin(project))
 
     def parse(
         self, data: bytes, encoding: FrameCodec, echo: Echo
@@ -149,7 +155,7 @@ class Session:
         identity = self._identity(headers, row, values)
         if row.member and stream is None:
             raise NotFound('The connection has no such stream.')
-        self.logged.project_id = identity.project
+        self.name(identity.project)
         if self.place.project is None:
             # Without a token its first frame tells whose connection it is.
             self.place.take(identity.project)

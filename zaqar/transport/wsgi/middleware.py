@@ -11,7 +11,7 @@ from oslo_middleware import cors, healthcheck
 from zaqar.api import microversion_negotiation
 from zaqar.controllers import idempotency_key
 from zaqar.errors import InvalidRequest
-from zaqar.transport.wsgi import log_context
+from zaqar.transport import log_context
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     error_response,

@@ -10,7 +10,8 @@ goes through all of them.
 import functools
 from collections.abc import Iterable
 
-from zaqar.transport.wsgi import log_context, microversion_headers, middleware
+from zaqar.transport import log_context
+from zaqar.transport.wsgi import microversion_headers, middleware
 from zaqar.transport.wsgi.middleware import GLOBAL_ID_KEY, REQUEST_ID_KEY
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 

@@ -18,7 +18,7 @@ from zaqar.transport.websocket.frame_handler import FrameHandler
 class Session:
     """A session all of whose frames ask for a page of a project."""
 
-    logged = types.SimpleNamespace(project_id='p')
+    caller = 'p'
 
     def next_request(self) -> str:
         return 'req-1'

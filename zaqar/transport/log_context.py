@@ -78,11 +78,19 @@ def begin(global_id: str, project: str = '') -> str:
     request.request_id = request_id
     request.global_id = global_id
     request.project = project
-    # Over WebSocket, it may have answered a frame meanwhile.
+    # A library may have replaced it meanwhile.
     _OWN.context.update_store()
     return request_id
 
 
+def begin_with(request_id: str) -> None:
+    """Let entries of this thread be those of a new request with an id."""
+    request = OF_THREAD.request
+    request.request_id = request_id
+    request.global_id = request.project = ''
+    _OWN.context.update_store()
+
+
 def name_project(project: str) -> None:
-    """Let them name the project, too."""
+    """Let them name the project, too, as WSGI passes it."""
     OF_THREAD.request.project = project
