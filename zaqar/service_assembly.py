@@ -207,6 +207,7 @@ class Service:
             self._longest(_can_wait),
             functools.partial(self.metrics.record, 'connections'),
             self._profiling.frame if self._profiling.enabled else None,
+            waits_in_greenlets=self.waits_in_greenlets,
         )
 
     @property

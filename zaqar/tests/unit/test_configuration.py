@@ -192,6 +192,7 @@ _LISTENERS = [
         ('max_unacknowledged', 'i', 1000, 500),
         ('max_stream_age', 'i', 3600, 1),
         ('worker_threads', 'i', 16, 1),
+        ('loop_requests', 'i', 32, 0),
         ('ping_interval', 'f', 30),
         ('ping_timeout', 'f', 60),
         ('max_unauthenticated_per_peer', 'i', 100),

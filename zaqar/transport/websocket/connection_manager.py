@@ -10,6 +10,7 @@ from typing import Any
 
 from zaqar.transport.large_page_fairness import Job
 from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.websocket import frame_greenlets
 from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
@@ -24,6 +25,7 @@ from zaqar.transport.websocket.followed_queues_of_connection import (
     ConnectionStreams,
 )
 from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
+from zaqar.transport.websocket.frame_greenlets import FrameGreenlets
 from zaqar.transport.websocket.frame_handler import FrameHandler
 from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
@@ -74,6 +76,8 @@ class Connections:
         #: Both are set before any connection is accepted.
         self.http: HttpRequests | None = None
         self.feeds: QueueFeeds | None = None
+        #: Answer what is fit for them, if the stores are.
+        self.greenlets: FrameGreenlets | None = None
         #: Whether a connection has to prove who it is.
         self.proves: bool = handler.authenticator.proves
         self.admission = Admission(settings, self.proves)
@@ -104,7 +108,12 @@ class Connections:
     @property
     def is_quiet(self) -> bool:
         """Tell whether no work is left."""
-        return not self._by_id and self._cleanup.is_done
+        greenlets = self.greenlets
+        return (
+            not self._by_id
+            and self._cleanup.is_done
+            and (greenlets is None or greenlets.are_idle)
+        )
 
     def refusal(
         self, connection: OpenConnection, headers: Mapping[str, str]
@@ -246,7 +255,13 @@ class Connections:
             frame.turn is not None
             or len(connection.postponed) < MOST_POSTPONED
         )
-        self.workers.submit(
+        greenlets = self.greenlets
+        submit = (
+            self.workers.submit
+            if greenlets is None or not frame_greenlets.fits(frame)
+            else greenlets.submit
+        )
+        submit(
             functools.partial(self.handler.answer, connection.session, frame),
             functools.partial(self.answered, connection),
             connection.project or connection.peer,

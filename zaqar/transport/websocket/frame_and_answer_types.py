@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from zaqar.controllers.streams import StreamStart
 from zaqar.objects import Scope
 from zaqar.transport.request_turn_and_wait import Turn
@@ -16,12 +18,14 @@ class Frame:
     """A data frame: JSON in a text one, MessagePack in a binary one.
 
     :ivar may_wait: whether it may be postponed
+    :ivar members: of its object, if they are decoded already
     """
 
     data: bytes
     is_binary: bool = False
     turn: Turn | None = None
     may_wait: bool = True
+    members: Mapping[str, msgspec.Raw] | None = None
 
     def size(self) -> int:
         """Return the bytes that it holds."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handling of frames: decode, authenticate, dispatch, encode the answer.
 
-Runs on a thread, one frame of a connection at a time.
+Runs on a thread, or in a greenlet, one frame of a connection at a time.
 
 :source: reference/websocket, "Frames", "Actions"
 """
@@ -114,7 +114,7 @@ class FrameHandler:
         answer: FrameAnswer,
     ) -> response_views.Reply:
         try:
-            parsed = session.parse(frame.data, encoding, echo)
+            parsed = session.parse(frame, encoding, echo)
             if parsed.row is None:
                 echo.body, echo.headers = {}, {}
                 return _authenticate(session, parsed.headers, answer)

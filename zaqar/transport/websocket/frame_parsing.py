@@ -62,7 +62,7 @@ class ParsedFrame:
 
 
 def parse(
-    data: bytes,
+    members: websocket_frame_arguments.Members,
     encoding: FrameCodec,
     echo: answer_envelope.Echo,
     cached: Headers | None,
@@ -70,12 +70,12 @@ def parse(
 ) -> ParsedFrame:
     """Decode a frame, and note what its answer repeats.
 
+    :param members: of its object
     :param cached: the headers of the frame before
     :param default: the version if they name none
     :raises InvalidRequest: it is malformed
     :raises NotAcceptable: its version is not supported
     """
-    members = encoding.members(data)
     raw = members.get('action')
     action = None if raw is None else encoding.value(raw)
     echo.action = answer_envelope.action_shown(action)

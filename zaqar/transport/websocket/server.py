@@ -17,6 +17,7 @@ from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
 from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.errors import ConfigurationError
+from zaqar.loop_greenlets import Hub
 from zaqar.notification.settings import socket_secrets
 from zaqar.socket_pushes import (
     signed_push_channel,
@@ -32,6 +33,7 @@ from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.event_stream import Streams
 from zaqar.transport.websocket.frame_authentication import Authenticator
+from zaqar.transport.websocket.frame_greenlets import FrameGreenlets
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
 from zaqar.transport.websocket.message_pushes import MessagePushes
 from zaqar.transport.websocket.node_registration import NodeRegistration
@@ -66,6 +68,7 @@ class Server:
     :param longest: bytes of the longest body of those
     :param watch: called with the number of connections when it changes
     :param trace: runs actions in a trace
+    :param waits_in_greenlets: whether the loop may answer frames itself
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Server:
         longest: int,
         watch: Callable[[int], None] | None = None,
         trace: Trace | None = None,
+        *,
+        waits_in_greenlets: bool = False,
     ) -> None:
         limits = dispatcher.limits
         self._store = store
@@ -106,6 +111,7 @@ class Server:
         self._connections: Connections | None = None
         self._feeds: QueueFeeds | None = None
         self._watch = watch
+        self._waits_in_greenlets = waits_in_greenlets
 
     def facts(self) -> Mapping[str, int]:
         connections = len(self._connections) if self._connections else 0
@@ -160,6 +166,9 @@ class Server:
         connections = self._connections = Connections(
             self._handler, self._settings, workers, loop, self._watch
         )
+        count = self._settings.loop_requests
+        if self._waits_in_greenlets and count:
+            connections.greenlets = FrameGreenlets(Hub(loop, count), count)
         feeds = QueueFeeds(
             self._waiters,
             workers,

@@ -23,6 +23,7 @@ from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import frame_authentication, frame_parsing
 from zaqar.transport.websocket.answer_envelope import Echo
 from zaqar.transport.websocket.frame_and_answer_types import (
+    Frame,
     FrameAnswer,
     OwnedStream,
     OwnedSubscription,
@@ -98,17 +99,22 @@ class Session:
         log_context.name_project(frame_authentication.latin(project))
 
     def parse(
-        self, data: bytes, encoding: FrameCodec, echo: Echo
+        self, frame: Frame, encoding: FrameCodec, echo: Echo
     ) -> ParsedFrame:
         """Decode a frame, and note what its answer repeats.
 
         :raises InvalidRequest: it is malformed
         """
-        frame = frame_parsing.parse(
-            data, encoding, echo, self._headers, self._version
+        members, frame.members = frame.members, None
+        parsed = frame_parsing.parse(
+            encoding.members(frame.data) if members is None else members,
+            encoding,
+            echo,
+            self._headers,
+            self._version,
         )
-        self._headers = frame.headers
-        return frame
+        self._headers = parsed.headers
+        return parsed
 
     def authenticate(self, headers: Headers, answer: FrameAnswer) -> None:
         """Take the credentials of a token, and the default version.

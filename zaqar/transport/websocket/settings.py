@@ -163,8 +163,16 @@ class Settings:
     worker_threads: int = option(
         16,
         'Number of threads that process requests, which is the number of '
-        'requests of all connections that are processed concurrently.',
+        'requests of all connections that are processed concurrently, besides '
+        'loop_requests.',
         min=1,
+    )
+    loop_requests: int = option(
+        32,
+        'Requests that the event loop of the server processes concurrently, '
+        'without a thread; see the option of this name for HTTP. 0 leaves all '
+        'requests to threads.',
+        min=0,
     )
     node_id: str = option(
         None,

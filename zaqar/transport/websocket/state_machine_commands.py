@@ -13,7 +13,7 @@ from zaqar.transport.websocket.frame_and_answer_types import (
 
 @dataclass(slots=True)
 class HandleFrame:
-    """Handle a frame, on another thread."""
+    """Handle a frame, on another thread or in a greenlet."""
 
     frame: Frame
 

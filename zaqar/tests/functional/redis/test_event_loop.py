@@ -9,6 +9,7 @@ import json
 import pathlib
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import requests
 from oslo_config import cfg
 
 from zaqar import service_assembly
+from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.current_request import OF_THREAD
 from zaqar.loop_greenlets import LoopGreenlet
 from zaqar.storage.redis.server_connections import RedisNode
@@ -24,10 +26,14 @@ from zaqar.tests.contract.probe import Probe
 from zaqar.tests.functional.redis.conftest import DURABLE
 from zaqar.tests.functional.redis.test_access import settings
 from zaqar.tests.functional.redis.test_service import HEADERS, Start
+from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.tests.servers.redis import Redis
 from zaqar.tests.servers.zaqar import Zaqar, pause, resume
+from zaqar.transport.websocket.frame_and_answer_types import Frame
+from zaqar.transport.websocket.frame_authentication import Authenticator
+from zaqar.transport.websocket.frame_handler import FrameHandler
 from zaqar.transport.wsgi import application_call, request_environ
 
 #: More than threads, fewer than what is under way at a time, and more than
@@ -168,6 +174,47 @@ def test_a_silent_redis_keeps_nobody_waiting_but_who_needs_it(
     assert _post(server, 'again', 'silent').status_code == 201
 
 
+def test_frames_of_many_connections_keep_their_order(
+    serving: tuple[Redis, Zaqar],
+) -> None:
+    """Binary and text frames, a wait, and what threads answer between."""
+    _, server = serving
+    project = uuid.uuid4().hex
+    new = {'OpenStack-API-Version': 'messaging 2.1'}
+    waiting = Talk(server.socket_url, project)
+    waiting.send(
+        'claim_create',
+        {'queue_name': 'waited', 'wait': 20},
+        {**new, 'request_id': 1},
+    )
+    talks = [
+        Talk(server.socket_url, project, is_binary=bool(number % 2))
+        for number in range(CLIENTS)
+    ]
+    for talk in talks:
+        for action in ('message_post', 'queue_list', 'message_list'):
+            body: dict[str, Any] = {}
+            if action != 'queue_list':
+                body['queue_name'] = 'orders'
+            if action == 'message_post':
+                body['messages'] = [{'body': 1, 'ttl': 60}]
+            talk.send(action, body)
+    for talk in talks:
+        said = [talk.said() for _ in range(3)]
+        assert [one.status for one in said] == [201, 200, 200]
+        assert [one.request['action'] for one in said] == [
+            *('message_post', 'queue_list', 'message_list'),
+        ]
+    posted = talks[0].ask(
+        'message_post', queue_name='waited', messages=[{'body': 7, 'ttl': 60}]
+    )
+    assert posted.status == 201
+    claimed = waiting.said()
+    assert [one['body'] for one in claimed.body['messages']] == [7]
+    for talk in (*talks, waiting):
+        talk.cut()
+
+
 class _WatchedLock:
     """A lock that knows which greenlet holds it."""
 
@@ -245,6 +292,30 @@ def _asking(app: Any, headers: dict[str, str]) -> Ask:
     return ask
 
 
+def _framing(service: service_assembly.Service) -> Callable[..., Any]:
+    """Return what answers frames, each on a new connection."""
+    dispatcher = service.dispatcher
+    handler = FrameHandler(
+        dispatcher,
+        Authenticator.from_conf(
+            service.conf, dispatcher.limits, dispatcher.signer
+        ),
+        sockets=Sockets(
+            dispatcher.quotas, service.catalogue.management, 'node'
+        ),
+    )
+
+    def ask(action: str, **body: Any) -> Any:
+        session = handler.session(str(uuid.uuid4()))
+        document = {'action': action, 'headers': HEADERS, 'body': body}
+        answer = handler.answer(session, Frame(json.dumps(document).encode()))
+        said = json.loads(answer.data)
+        assert said['headers']['status'] < 300, said
+        return said['body']
+
+    return ask
+
+
 def test_no_greenlet_holds_a_lock_while_it_waits(
     server: Redis,
     tmp_path: pathlib.Path,
@@ -273,6 +344,7 @@ def test_no_greenlet_holds_a_lock_while_it_waits(
                 'X-Roles': 'admin',
             },
         )
+        frame = _framing(service)
         pool = {'uri': f'{server.url}?dbid=902', 'weight': 10}
         assert ask('PUT', '/v2/pools/one', pool)[0] == 201
 
@@ -287,6 +359,10 @@ def test_no_greenlet_holds_a_lock_while_it_waits(
             assert status == 201
             for message in claim['messages']:
                 assert ask('DELETE', message['href'])[0] == 204
+            name = f'f{number // 2}'
+            frame('message_post', queue_name=name, messages=body['messages'])
+            frame('message_list', queue_name=name, echo=True)
+            frame('claim_create', queue_name=name, limit=2, ttl=60, grace=60)
 
         results = greenlets.run(
             *(lambda number=number: work(number) for number in range(8))
