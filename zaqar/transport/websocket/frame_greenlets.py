@@ -70,7 +70,7 @@ class FrameGreenlets:
     @property
     def are_idle(self) -> bool:
         """Tell whether there is nothing to do."""
-        return not (self._greenlets.under_way or self._ended)
+        return self._greenlets.are_idle and not self._ended
 
     def submit(self, work: Work, done: Done, owner: str) -> None:
         """Have work done; its result is given to ``done``, on the loop.

@@ -168,7 +168,8 @@ class Server:
         )
         count = self._settings.loop_requests
         if self._waits_in_greenlets and count:
-            connections.greenlets = FrameGreenlets(Hub(loop, count), count)
+            hub = Hub(loop, self._settings.worker_threads)
+            connections.greenlets = FrameGreenlets(hub, count)
         feeds = QueueFeeds(
             self._waiters,
             workers,
