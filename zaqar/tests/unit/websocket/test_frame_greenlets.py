@@ -29,7 +29,7 @@ def fits(document: Any, *, is_binary: bool) -> bool:
 def test_frames_fit_as_their_http_requests_do(is_binary: bool) -> None:
     fit = {'queue_get', 'message_post', 'message_get_many', 'claim_create'}
     unfit = {'queue_create', 'queue_list', 'authenticate', 'message_stream'}
-    unfit |= {'subscription_create', 'claim_settle', 'no such'}
+    unfit |= {'subscription_create', 'no such'}
     for action in fit | unfit:
         document = {'action': action, 'headers': {}, 'body': {}}
         assert fits(document, is_binary=is_binary) is (action in fit)
