@@ -27,7 +27,7 @@ from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
     exact_quota_checks,
     health,
-    pending_byte_quota,
+    pending_byte_usage,
     redrive_records,
     stored_byte_usage,
     subscription_records,
@@ -117,7 +117,7 @@ class Service:
             )
             resources = [
                 stored_byte_usage.resource(self.catalogue),
-                pending_byte_quota.resource(self.catalogue),
+                pending_byte_usage.resource(self.catalogue),
             ]
             self._usage = ApproximateUsage(self._quotas, resources)
         self.internal = Context(

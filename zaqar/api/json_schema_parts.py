@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers import group_and_attribute_checks
+from zaqar.controllers import message_group_and_attribute_checks
 from zaqar.microversion_constants import V2_1, Version
 
 Schema = Mapping[str, Any]
@@ -70,18 +70,20 @@ MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
 
 VISIBLE_TEXT: Schema = {
     'type': 'string',
-    'pattern': f'^{group_and_attribute_checks.TEXT.pattern}$',
+    'pattern': f'^{message_group_and_attribute_checks.TEXT.pattern}$',
     'description': '1 to 128 printable ASCII characters without blanks.',
 }
 ATTRIBUTES: Schema = {
     'type': 'object',
-    'maxProperties': group_and_attribute_checks.MAX_ATTRIBUTES
-    + len(group_and_attribute_checks.NOT_COUNTED),
+    'maxProperties': message_group_and_attribute_checks.MAX_ATTRIBUTES
+    + len(message_group_and_attribute_checks.NOT_COUNTED),
     'additionalProperties': obj(
         {
             'type': {
                 'type': 'string',
-                'pattern': f'^{group_and_attribute_checks.TYPE.pattern}$',
+                'pattern': (
+                    f'^{message_group_and_attribute_checks.TYPE.pattern}$'
+                ),
             },
             'value': {'type': 'string', 'minLength': 1},
         }

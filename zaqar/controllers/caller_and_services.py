@@ -14,7 +14,9 @@ from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.message_flow_estimates import MessageFlowEstimates
-from zaqar.controllers.pending_delivery_counts import PendingDeliveryCounts
+from zaqar.controllers.pending_delivery_counts_by_subscription import (
+    PendingDeliveryCounts,
+)
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.server_guarantees_cache import ServerGuaranteesCache

@@ -9,11 +9,11 @@ import msgspec
 
 from zaqar.controllers import (
     body_checksum,
-    group_and_attribute_checks,
     idempotency_key,
     message_delays,
     message_extras_codec,
-    pending_byte_quota,
+    message_group_and_attribute_checks,
+    pending_byte_usage,
     post_notices,
     queue_existence_check,
     rate_limits,
@@ -191,7 +191,7 @@ def _count(
     stored = {stored_byte_usage.RESOURCE: size}
     if draft.clear is not draft.stored:
         size = sum(len(item.body) for item in draft.clear)
-    pending = {pending_byte_quota.RESOURCE: size}
+    pending = {pending_byte_usage.RESOURCE: size}
     counted = ctx.usage.take(
         project,
         stored,
@@ -280,13 +280,17 @@ def _new_message(
     ttl = _ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, ctx)
     group = dedup_id = None
     if item.group is not msgspec.UNSET:
-        group = group_and_attribute_checks.group(
+        group = message_group_and_attribute_checks.group(
             item.group, item.delay, item.deliver_at
         )
     if item.dedup_id is not msgspec.UNSET:
-        dedup_id = group_and_attribute_checks.text('dedup_id', item.dedup_id)
+        dedup_id = message_group_and_attribute_checks.text(
+            'dedup_id', item.dedup_id
+        )
     if item.attributes is not msgspec.UNSET:
-        attributes = group_and_attribute_checks.attributes(item.attributes)
+        attributes = message_group_and_attribute_checks.attributes(
+            item.attributes
+        )
         extras = message_extras_codec.encode(Extras(attributes=attributes))
     return NewMessage(
         body=body,

@@ -8,7 +8,7 @@ import msgspec
 
 from zaqar import control_character_patterns
 from zaqar.controllers import (
-    pending_byte_quota,
+    pending_byte_usage,
     quota_limit_sources,
     stored_byte_usage,
     subscription_expiry_and_count_records,
@@ -130,7 +130,7 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         'message_bytes': stored_byte_usage.held(ctx.catalogue, project)
         if ctx.usage is not None
         else None,
-        'delivery_bytes': pending_byte_quota.pending(ctx.catalogue, project)
+        'delivery_bytes': pending_byte_usage.pending(ctx.catalogue, project)
         if ctx.usage is not None
         else None,
         'sockets': websocket_connection_quota.recorded(store).get(project, 0),

@@ -19,7 +19,10 @@ from zaqar.controllers.api_limits_and_defaults import page_size
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.delivery_attempt_history import OUTCOMES, Attempt
 from zaqar.controllers.outbox_notices import ReplayRequest, ResendRequest
-from zaqar.controllers.pending_delivery_counts import Counts, Waiting
+from zaqar.controllers.pending_delivery_counts_by_subscription import (
+    Counts,
+    Waiting,
+)
 from zaqar.controllers.result_types import AttemptPage
 from zaqar.controllers.subscription_statistics_record import FILTERED
 from zaqar.errors import Conflict, InvalidRequest, NotFound

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from zaqar.controllers import pending_byte_quota
+from zaqar.controllers import pending_byte_usage
 from zaqar.controllers.caller_and_services import Context
 from zaqar.errors import StoreUnavailable
 
@@ -75,12 +75,12 @@ class PendingByteCounter:
             empty, self._empty = self._empty, set()
         try:
             while empty:
-                pending_byte_quota.reset(self._store, next(iter(empty)))
+                pending_byte_usage.reset(self._store, next(iter(empty)))
                 empty.pop()
             while changes:
                 (pool, project), change = next(iter(changes.items()))
                 if change:
-                    pending_byte_quota.add(self._store, pool, project, change)
+                    pending_byte_usage.add(self._store, pool, project, change)
                 del changes[pool, project]
         except StoreUnavailable:
             LOG.warning('Pending bytes cannot be written; retrying later')

@@ -17,7 +17,7 @@ from zaqar.storage.mongodb import (
     message_groups,
     update_documents_for_claims_and_settling,
 )
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     MongoDatabase,
     in_time,
 )

@@ -26,7 +26,7 @@ from zaqar.storage.mongodb import (
     update_documents_for_claims_and_settling,
 )
 from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     CHUNK,
     MongoDatabase,
 )

@@ -13,7 +13,10 @@ from pymongo.client_session import ClientSession
 
 from zaqar.storage import duplicate_messages_and_new_ids
 from zaqar.storage.mongodb import document_layout
-from zaqar.storage.mongodb.database import CHUNK, in_time
+from zaqar.storage.mongodb.database_commands_and_transactions import (
+    CHUNK,
+    in_time,
+)
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 from zaqar.storage.post_call_parameters import PostCall

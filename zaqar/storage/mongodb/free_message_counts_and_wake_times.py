@@ -4,7 +4,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from zaqar.storage.mongodb import document_layout, message_groups
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.database_commands_and_transactions import (
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.store_watch_interface import MAX_FREE, Availability
 

@@ -31,7 +31,7 @@ from zaqar.storage.mongodb.claims_and_pops import (
     POP_TTL,
     Claimer,
 )
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     CHUNK,
     MongoDatabase,
     in_time,

@@ -17,7 +17,9 @@ from pymongo.errors import OperationFailure
 from zaqar import store_clock
 from zaqar.objects import Data, Record
 from zaqar.storage import abstract_stores
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.database_commands_and_transactions import (
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.document_layout import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.record_key_check_and_data_encoding import check_key, encode

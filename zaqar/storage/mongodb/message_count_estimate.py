@@ -6,7 +6,9 @@ import time
 from zaqar.objects import Stats
 from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.mongodb import document_layout
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.database_commands_and_transactions import (
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.document_layout import Document
 
 #: Seconds after which counting stops.

@@ -10,7 +10,7 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.claims_and_pops import Claimer
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     MongoDatabase,
     in_time,
 )

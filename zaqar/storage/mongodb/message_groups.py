@@ -30,7 +30,7 @@ from pymongo.client_session import ClientSession
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.mongodb import document_layout
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     CHUNK,
     Documents,
     MongoDatabase,

@@ -23,7 +23,7 @@ from zaqar.storage.mongodb import (
     message_groups,
     queue_statistics,
 )
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     Documents,
     MongoDatabase,
 )

@@ -26,7 +26,9 @@ from zaqar.storage.mongodb import (
 )
 from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
 from zaqar.storage.mongodb.claims_and_pops import Claimer
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.database_commands_and_transactions import (
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.grouped_claims_and_pops import GroupedClaimer
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_reading import Reader

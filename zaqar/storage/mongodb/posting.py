@@ -35,7 +35,7 @@ from zaqar.storage.mongodb import (
     document_layout,
     message_groups,
 )
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     CHUNK,
     MongoDatabase,
     in_time,

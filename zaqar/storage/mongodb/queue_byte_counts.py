@@ -21,7 +21,7 @@ import pymongo
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.mongodb import document_layout
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     CHUNK,
     MongoDatabase,
 )

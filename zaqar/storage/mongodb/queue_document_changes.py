@@ -12,7 +12,7 @@ from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 
 from zaqar.errors import QueueGone
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     Documents,
     MongoDatabase,
     in_time,

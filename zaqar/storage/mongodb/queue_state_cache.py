@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import QueueGone
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     Documents,
     MongoDatabase,
 )

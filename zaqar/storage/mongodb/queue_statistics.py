@@ -7,7 +7,7 @@ from msgspec import structs
 
 from zaqar.objects import MessageSpan, Stats
 from zaqar.storage.mongodb import document_layout, message_groups
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     Documents,
     MongoDatabase,
 )

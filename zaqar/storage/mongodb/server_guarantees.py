@@ -4,7 +4,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.database_commands_and_transactions import (
+    MongoDatabase,
+)
 from zaqar.storage.store_guarantees import (
     LAST_SECOND,
     Guarantees,

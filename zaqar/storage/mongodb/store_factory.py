@@ -9,7 +9,9 @@ from zaqar.storage.mongodb import (
     sessions_and_abandoned_transactions,
 )
 from zaqar.storage.mongodb.client_settings import ClientSettings
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.database_commands_and_transactions import (
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.management_store import MongoManagementStore
 from zaqar.storage.mongodb.message_store import MongoMessageStore
 

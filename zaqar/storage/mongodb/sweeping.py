@@ -13,7 +13,7 @@ from zaqar.storage.mongodb import (
     message_groups,
     queue_byte_counts,
 )
-from zaqar.storage.mongodb.database import (
+from zaqar.storage.mongodb.database_commands_and_transactions import (
     CHUNK,
     Documents,
     MongoDatabase,

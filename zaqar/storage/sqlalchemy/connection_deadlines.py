@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from zaqar import request_deadline
-from zaqar.storage.sqlalchemy.pymysql_results import with_fast_results
+from zaqar.storage.sqlalchemy.fast_pymysql_results import with_fast_results
 
 #: Shortest wait, in seconds; PyMySQL takes 0 for "for ever".
 SHORTEST = 0.1

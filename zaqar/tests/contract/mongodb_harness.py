@@ -21,7 +21,7 @@ from pymongo import monitoring
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.mongodb import (
-    database,
+    database_commands_and_transactions,
     driver,
     message_count_estimate,
     posting,
@@ -148,8 +148,12 @@ class MongoDB(harnesses.Harness):
             # longer than a post may count.
             patch.setattr(posting, 'SLOW_COUNT', 10.0)
             patch.setattr(message_count_estimate, 'MAX_DURATION', 20.0)
-            patch.setattr(database, 'COMMAND_TIMEOUT', 20.0)
-            patch.setattr(database, 'STEP_TIMEOUT', 35.0)
+            patch.setattr(
+                database_commands_and_transactions, 'COMMAND_TIMEOUT', 20.0
+            )
+            patch.setattr(
+                database_commands_and_transactions, 'STEP_TIMEOUT', 35.0
+            )
             patch.setattr(sessions_and_abandoned_transactions, 'TIMEOUT', 10.0)
 
     def database(self) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zaqar.controllers.group_and_attribute_checks import NOT_COUNTED
+from zaqar.controllers.message_group_and_attribute_checks import NOT_COUNTED
 from zaqar.transport.sqs import faults
 from zaqar.transport.sqs.action_inputs import Value
 

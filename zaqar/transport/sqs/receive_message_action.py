@@ -6,8 +6,8 @@ from typing import Any
 
 from zaqar.controllers import (
     body_as_text,
-    group_and_attribute_checks,
     message_extras_codec,
+    message_group_and_attribute_checks,
 )
 from zaqar.controllers.message_attributes import read_attributes
 from zaqar.controllers.message_extras_codec import Extras
@@ -145,8 +145,8 @@ def _system_attributes(
             message.id
         )
     for name, key in (
-        ('AWSTraceHeader', group_and_attribute_checks.TRACE),
-        ('MessageGroupId', group_and_attribute_checks.FAIR_GROUP),
+        ('AWSTraceHeader', message_group_and_attribute_checks.TRACE),
+        ('MessageGroupId', message_group_and_attribute_checks.FAIR_GROUP),
     ):
         if key in own:
             shown[name] = own[key]['value']

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import group_and_attribute_checks
+from zaqar.controllers import message_group_and_attribute_checks
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidRequest, QueueFull
 from zaqar.transport.sqs import (
@@ -124,7 +124,7 @@ def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
         output['MD5OfMessageSystemAttributes'] = message_attributes.checksum(
             traces
         )
-        attributes[group_and_attribute_checks.TRACE] = traces[_TRACE]
+        attributes[message_group_and_attribute_checks.TRACE] = traces[_TRACE]
     document: dict[str, Any] = {'body': body}
     group = request.message_group_id
     if queue.endswith(queue_urls_arns_and_receipts.FIFO):
@@ -132,7 +132,7 @@ def _draft(context: ActionContext, queue: str, request: NewMessage) -> Draft:
             raise faults.missing('MessageGroupId')
         document['group'] = group
     elif group is not None:
-        attributes[group_and_attribute_checks.FAIR_GROUP] = {
+        attributes[message_group_and_attribute_checks.FAIR_GROUP] = {
             'type': 'String',
             'value': group,
         }

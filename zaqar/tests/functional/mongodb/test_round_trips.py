@@ -11,7 +11,7 @@ import pytest
 from pymongo import monitoring
 
 from zaqar.storage.mongodb import (
-    database,
+    database_commands_and_transactions,
     free_message_counts_and_wake_times,
     queue_document_changes,
     queue_state_cache,
@@ -149,8 +149,12 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     The test server needs most of the time of a step on a busy machine.
     """
-    monkeypatch.setattr(database, 'STEP_TIMEOUT', 60.0)
-    monkeypatch.setattr(database, 'COMMAND_TIMEOUT', 60.0)
+    monkeypatch.setattr(
+        database_commands_and_transactions, 'STEP_TIMEOUT', 60.0
+    )
+    monkeypatch.setattr(
+        database_commands_and_transactions, 'COMMAND_TIMEOUT', 60.0
+    )
     monkeypatch.setattr(queue_state_cache, 'CACHE_TTL', 600.0)
     monkeypatch.setattr(queue_document_changes, 'CACHE_TTL', 0.0)
     yield

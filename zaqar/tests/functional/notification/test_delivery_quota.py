@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from zaqar.controllers import pending_byte_quota, posting
+from zaqar.controllers import pending_byte_usage, posting
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_settings import QuotaSettings
@@ -27,11 +27,11 @@ QUOTAS = Quotas(QuotaSettings(delivery_bytes=3000))
 
 
 def _pending(rig: Rig) -> int:
-    return pending_byte_quota.pending(rig.catalogue, 'p')
+    return pending_byte_usage.pending(rig.catalogue, 'p')
 
 
 def _usage(quotas: Quotas, rig: Rig) -> ApproximateUsage:
-    resources = [pending_byte_quota.resource(rig.catalogue)]
+    resources = [pending_byte_usage.resource(rig.catalogue)]
     return ApproximateUsage(quotas, resources)
 
 
@@ -39,13 +39,13 @@ def _usage(quotas: Quotas, rig: Rig) -> ApproximateUsage:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Changes of counts that are written."""
     made: list[Any] = []
-    add = pending_byte_quota.add
+    add = pending_byte_usage.add
 
     def noted(*args: Any) -> None:
         made.append(args[2:])
         add(*args)
 
-    monkeypatch.setattr(pending_byte_quota, 'add', noted)
+    monkeypatch.setattr(pending_byte_usage, 'add', noted)
     return made
 
 
@@ -92,7 +92,7 @@ def test_eight_posts_at_once_exceed_it_by_one_for_each_process(
 ) -> None:
     rig = make_rig(running=False, quotas=QUOTAS)
     rig.subscribe('http://localhost/a')
-    pending_byte_quota.add(rig.management, '', 'p', 2000)
+    pending_byte_usage.add(rig.management, '', 'p', 2000)
     usages = [_usage(QUOTAS, rig) for _ in range(2)]
     body = msgspec.Raw(b'"%b"' % (b'x' * 998))
 
@@ -120,7 +120,7 @@ def test_what_a_dead_notifier_has_not_written_is_put_right(
 ) -> None:
     monkeypatch.setattr(pending_byte_counter, 'INTERVAL', 0.0)
     rig = make_rig(running=False, quotas=QUOTAS)
-    pending_byte_quota.add(rig.management, '', 'p', 5000)
+    pending_byte_usage.add(rig.management, '', 'p', 5000)
     assert _pending(rig) == 5000
     rig.start()
     rig.until(lambda: _pending(rig) == 0)

@@ -12,7 +12,9 @@ import pytest
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
-database = pytest.importorskip('zaqar.storage.mongodb.database')
+database = pytest.importorskip(
+    'zaqar.storage.mongodb.database_commands_and_transactions'
+)
 errors = pytest.importorskip('pymongo.errors')
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from zaqar.storage.sqlalchemy.pymysql_results import with_fast_results
+from zaqar.storage.sqlalchemy.fast_pymysql_results import with_fast_results
 from zaqar.tests.servers.sql import SqlServer
 
 #: Around the lengths that are written in one, two, three and eight bytes.

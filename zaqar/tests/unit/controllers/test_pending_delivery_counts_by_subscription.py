@@ -7,7 +7,9 @@ import threading
 from typing import Any
 
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.pending_delivery_counts import PendingDeliveryCounts
+from zaqar.controllers.pending_delivery_counts_by_subscription import (
+    PendingDeliveryCounts,
+)
 from zaqar.objects import Page
 from zaqar.storage.sqlalchemy.driver import DRIVER
 

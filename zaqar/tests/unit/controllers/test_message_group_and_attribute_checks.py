@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zaqar.controllers import (
-    group_and_attribute_checks,
     idempotency_key,
     message_attributes,
     message_extras_codec,
+    message_group_and_attribute_checks,
 )
 from zaqar.controllers.message_extras_codec import DeadLetter, Extras
 from zaqar.controllers.posting import Post, PostedMessage
@@ -50,7 +50,7 @@ def raw(value: Any) -> msgspec.Raw:
 @settings(deadline=None)
 def test_any_value_is_read_or_refused(value: Any) -> None:
     try:
-        encoded = group_and_attribute_checks.attributes(raw(value))
+        encoded = message_group_and_attribute_checks.attributes(raw(value))
     except InvalidBody:
         pass
     else:
@@ -60,7 +60,7 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
             for name, inner in value.items()
         }
     try:
-        text = group_and_attribute_checks.text('group', raw(value))
+        text = message_group_and_attribute_checks.text('group', raw(value))
     except InvalidBody:
         return
     assert text == value
@@ -71,8 +71,10 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
 @pytest.mark.parametrize('text', [b'"\\ud800"', b'{"a": "\\ud800"}'])
 def test_half_a_surrogate_pair_is_refused(text: bytes) -> None:
     for read in (
-        group_and_attribute_checks.attributes,
-        lambda member: group_and_attribute_checks.text('group', member),
+        message_group_and_attribute_checks.attributes,
+        lambda member: message_group_and_attribute_checks.text(
+            'group', member
+        ),
     ):
         with pytest.raises(InvalidBody):
             read(msgspec.Raw(text))
@@ -91,7 +93,7 @@ def test_half_a_surrogate_pair_is_refused(text: bytes) -> None:
 def test_long_texts_are_refused_in_no_time(value: Any) -> None:
     start = time.process_time()
     with pytest.raises(InvalidBody):
-        group_and_attribute_checks.attributes(raw(value))
+        message_group_and_attribute_checks.attributes(raw(value))
     assert time.process_time() - start < 1
 
 
