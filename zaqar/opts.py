@@ -7,19 +7,19 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
 
-from zaqar import metrics, osprofiler_tracing, state_path
+from zaqar import expired_data_sweeper, metrics, osprofiler_tracing, state_path
 from zaqar.api import optional_features, oslo_policy_registration
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import (
     api_limits_and_defaults,
-    body_encryption,
+    message_encryption,
     pipeline_and_confirmation_settings,
     quota_settings,
     rate_limits,
     url_signatures,
 )
 from zaqar.notification import settings as notification
-from zaqar.pools import expiry_sweeper, pool_selection
+from zaqar.pools import pool_selection
 from zaqar.storage import (
     driver_settings,
     installed_drivers,
@@ -59,7 +59,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
             api_limits_and_defaults.GROUP,
             [
                 *api_limits_and_defaults.OPTS[api_limits_and_defaults.GROUP],
-                *body_encryption.OPTS,
+                *message_encryption.OPTS,
             ],
         ),
         (
@@ -86,7 +86,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         ),
         (notification.GROUP, notification.OPTS),
         *(_of_trustee() if of_plugins else ()),
-        (expiry_sweeper.GROUP, expiry_sweeper.OPTS),
+        (expired_data_sweeper.GROUP, expired_data_sweeper.OPTS),
         (
             pool_selection.GROUP,
             [*pool_selection.OPTS, *store_opener.POOL_OPTS],

@@ -34,17 +34,17 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
-from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.quota_limit_sources import RecordedLimits
 from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
+from zaqar.expired_data_sweeper import Pace, Sweeper
 from zaqar.notification import settings as notification
 from zaqar.osprofiler_tracing import Profiling
 from zaqar.pools import facade_with_virtual_pool, pool_selection
-from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.pools.queue_moves_between_pools import MovingCatalogue
 from zaqar.state_path import state_path

@@ -16,8 +16,8 @@ from zaqar import config_loading
 from zaqar.api import optional_features
 from zaqar.cmd import command_line_words_and_manual
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
+from zaqar.expired_data_sweeper import PAUSE, Pace
 from zaqar.pools import facade_with_virtual_pool
-from zaqar.pools.expiry_sweeper import PAUSE, Pace
 from zaqar.storage import store_opener
 from zaqar.storage.abstract_stores import MessageStore
 

@@ -17,7 +17,7 @@ from zaqar.api import (
 )
 from zaqar.cmd import command_line_words_and_manual, upgrade_faults
 from zaqar.cmd.upgrade_faults import Unseen
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.transport import caller_identity

@@ -31,7 +31,7 @@ def _page(items: str) -> Any:
 class Limits:
     """Limits, defaults and switches, by the names of their options.
 
-    :ivar can_encrypt: whether there is a key; see :mod:`.body_encryption`
+    :ivar can_encrypt: whether there is a key; see :mod:`.message_encryption`
     """
 
     default_message_ttl: int = option(

@@ -11,8 +11,8 @@ from msgspec import structs
 
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
-from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.message_flow_estimates import MessageFlowEstimates
 from zaqar.controllers.pending_delivery_counts_by_subscription import (
     PendingDeliveryCounts,

@@ -10,8 +10,8 @@ the move, and the store recognizes the token.
 from msgspec import structs
 
 from zaqar.controllers import message_moves
-from zaqar.controllers.body_encryption import UNREADABLE
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.message_encryption import UNREADABLE
 from zaqar.controllers.message_moves import Move
 from zaqar.objects import Claim, Message, Queue, Scope
 

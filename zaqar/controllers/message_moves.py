@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras_codec, post_notices, posting
-from zaqar.controllers.body_encryption import is_encrypted
+from zaqar.controllers import message_extras_codec, notices_of_posts, posting
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.message_encryption import is_encrypted
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.errors import QueueFull
 from zaqar.objects import Kind, Message, NewMessage, Queue, Scope, random_half
@@ -139,7 +139,7 @@ def post(
             now=store.clock.now(),
             token=token,
             limit=most,
-            notice=post_notices.of_post(
+            notice=notices_of_posts.of_post(
                 ctx, queue, [move.new for move in moves]
             ),
             version=queue.version,

@@ -208,7 +208,7 @@ def _full_page(
     The page is empty only at the end of the queue, since clients stop at an
     empty page.
 
-    :param readable: as :meth:`.body_encryption.Cipher.decrypt_readable`
+    :param readable: as :meth:`.message_encryption.Cipher.decrypt_readable`
     :raises KeyMissing: all messages, or too many, cannot be decrypted here
     :returns: a page whose ``resume`` is where the next one begins, None
         only for an empty page

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.outbox_records import decode, encode
 from zaqar.objects import Kind, Message, Scope
 from zaqar.random_bytes import token_hex

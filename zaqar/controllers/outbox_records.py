@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from zaqar.controllers import surrogate_tolerant_json
-from zaqar.controllers.body_encryption import UNREADABLE, Cipher
+from zaqar.controllers.message_encryption import UNREADABLE, Cipher
 from zaqar.identity import SERVICE_CLIENT
 from zaqar.objects import Message, NewMessage, Scope
 from zaqar.random_bytes import token_hex

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers import outbox_notices, outbox_records
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.outbox_notices import PostNotice
 from zaqar.objects import Message, Scope
 from zaqar.storage.abstract_stores import OUTBOX, PENDING, MessageStore

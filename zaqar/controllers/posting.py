@@ -13,8 +13,8 @@ from zaqar.controllers import (
     message_delays,
     message_extras_codec,
     message_group_and_attribute_checks,
+    notices_of_posts,
     pending_byte_usage,
-    post_notices,
     queue_existence_check,
     rate_limits,
     sqs_fifo_queue_rules,
@@ -134,7 +134,7 @@ def post(
             draft.stored,
             now=store.clock.now(),
             limit=most,
-            notice=post_notices.of_post(
+            notice=notices_of_posts.of_post(
                 ctx, queue, draft.clear, notices if counted else None
             ),
             version=queue.version,
@@ -197,7 +197,7 @@ def _count(
         stored,
         pending,
         now,
-        lambda: post_notices.are_sent(ctx, scope),
+        lambda: notices_of_posts.are_sent(ctx, scope),
     )
     if counted is not stored:
         # Nothing where there turned out to be no subscribers, though the store

@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from zaqar.controllers import message_moves
-from zaqar.controllers.body_encryption import UNREADABLE
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.leased_redrive_record import LeasedJob, Lost
+from zaqar.controllers.message_encryption import UNREADABLE
 from zaqar.controllers.message_moves import Move
 from zaqar.controllers.redrive_records import Redrive, Status
 from zaqar.controllers.redrive_selection import Selection

@@ -2,7 +2,7 @@
 """Which messages a redrive moves, and where each of them goes."""
 
 from zaqar.controllers import message_extras_codec
-from zaqar.controllers.body_encryption import UNREADABLE, Cipher
+from zaqar.controllers.message_encryption import UNREADABLE, Cipher
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.redrive_filter_parsing import compiled
 from zaqar.controllers.redrive_records import Redrive

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zaqar import request_deadline
-from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.errors import InvalidParameter, StoreUnavailable
 from zaqar.objects import Message, Queue, Scope
 from zaqar.pools.queue_catalogue import Catalogue

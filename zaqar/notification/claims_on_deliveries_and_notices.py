@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zaqar.controllers import outbox_records
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import unreadable_outbox_records
 from zaqar.notification.claimed_delivery_and_lease import (

@@ -24,7 +24,7 @@ from zaqar.controllers import (
     outbox_notices,
     outbox_records,
 )
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
 from zaqar.controllers.outbox_records import LIFETIME
 from zaqar.controllers.subscription_validation import SOCKET

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 from collections.abc import Mapping
 
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.outbox_records import Unreadable
 from zaqar.notification.pending_delivery import (
     PendingDelivery,

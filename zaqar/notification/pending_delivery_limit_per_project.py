@@ -6,7 +6,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.outbox_records import Unreadable
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery_and_lease import LEASE

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from zaqar.controllers import outbox_notices
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
     Notice,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from zaqar.controllers import body_encryption
+from zaqar.controllers import message_encryption
 from zaqar.controllers.body_filter import Filter
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.outbox_notices import (
@@ -155,7 +155,8 @@ def _replay(
     messages = messages[: request.left]
     done.contents = ' '.join(message.id for message in messages)
     first.sealed = bool(queue.metadata.get('_enable_encrypt_messages')) or any(
-        body_encryption.is_encrypted(message.body) for message in page.messages
+        message_encryption.is_encrypted(message.body)
+        for message in page.messages
     )
     delays = bool(default_delay(queue.metadata, ctx.limits))
     done.deliveries.extend(

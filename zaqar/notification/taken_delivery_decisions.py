@@ -9,7 +9,7 @@ import math
 import threading
 from collections import deque
 
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.notification import notifier_metrics
 from zaqar.notification.claimed_delivery_and_lease import (
     Attempted,

@@ -15,9 +15,9 @@ from zaqar.controllers import (
     message_extras_codec,
     redrives,
 )
-from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.leased_redrive_record import LEASE
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.redrive_batches import DELETED, UNAVAILABLE, Run

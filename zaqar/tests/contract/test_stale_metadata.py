@@ -12,8 +12,8 @@ from msgspec import structs
 
 from zaqar.controllers import queues
 from zaqar.controllers.api_limits_and_defaults import Limits
-from zaqar.controllers.body_encryption import Cipher, is_encrypted
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.message_encryption import Cipher, is_encrypted
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
 from zaqar.objects import NewMessage
 from zaqar.pools import queue_catalogue as catalogues

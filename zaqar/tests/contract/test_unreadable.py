@@ -8,8 +8,8 @@ from msgspec import structs
 
 from zaqar.controllers import claims_skipping_undecryptable_messages
 from zaqar.controllers.api_limits_and_defaults import Limits
-from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.errors import KeyMissing
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.probe import Hand, bodies

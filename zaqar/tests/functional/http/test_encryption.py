@@ -9,7 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.controllers import claims_skipping_undecryptable_messages
-from zaqar.controllers.body_encryption import UNREADABLE, Cipher, is_encrypted
+from zaqar.controllers.message_encryption import (
+    UNREADABLE,
+    Cipher,
+    is_encrypted,
+)
 from zaqar.errors import ConfigurationError, DecryptionFailed, KeyMissing
 from zaqar.microversion_constants import V2_1
 from zaqar.objects import Kind, Scope

@@ -23,9 +23,9 @@ from zaqar.controllers import (
     subscriptions,
 )
 from zaqar.controllers.api_limits_and_defaults import Limits
-from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.trust_interface import Trusts

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from zaqar.controllers import posting, queues, subscriptions
-from zaqar.controllers.body_encryption import is_encrypted
+from zaqar.controllers.message_encryption import is_encrypted
 from zaqar.notification import cached_subscription_lookup
 from zaqar.objects import Kind, Scope
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig

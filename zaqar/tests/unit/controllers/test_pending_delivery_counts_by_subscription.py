@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.pending_delivery_counts_by_subscription import (
     PendingDeliveryCounts,
 )

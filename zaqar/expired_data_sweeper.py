@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sweeper, which removes what has expired or was deleted.
+"""The sweeper of all stores, which removes what has expired or was deleted.
 
 All of that is invisible already; this frees its room. Every process runs a
 sweeper, and stores let one of them work at a time.
