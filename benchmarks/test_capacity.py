@@ -88,3 +88,11 @@ def test_a_forecast_is_that_of_the_part_with_the_least_room(
     expected = forecasts.forecast(one, workers, stores, 0.0)
 
     assert expected == pytest.approx(rate, rel=0.02)
+
+
+def test_a_worker_with_a_share_of_a_core_gets_no_more() -> None:
+    one = Slice(600, {API: 330e-6, STORE: 100e-6, CLIENT: 50e-6}, 0)
+
+    limits = forecasts.limits(one, 2, 1, 0.0, is_whole=False)
+
+    assert limits[API] == pytest.approx(1200)
