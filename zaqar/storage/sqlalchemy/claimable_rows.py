@@ -28,11 +28,8 @@ from zaqar.storage.sqlalchemy.groups_with_ended_claims_or_delays import (
 )
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, group_of, seq_of
 from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
-    placeholder_values,
-)
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import placeholder_values
 
 #: The two conditions for free rows. ``wake_at > 0`` is for engines whose index
 #: holds all rows.

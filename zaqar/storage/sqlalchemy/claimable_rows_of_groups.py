@@ -21,11 +21,8 @@ from zaqar.storage.sqlalchemy.message_rows import (
     rest_of,
     seq_of,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
-    placeholder_values,
-)
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import placeholder_values
 
 #: Those behind the first message of a group. An expression, so that PostgreSQL
 #: reads none of other groups.

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from zaqar.errors import TokenReused
 from zaqar.storage import duplicate_messages_and_new_ids, ids_of_repeated_posts
 from zaqar.storage.post_call_parameters import PostCall
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     placeholder_values,
     placeholders,
 )

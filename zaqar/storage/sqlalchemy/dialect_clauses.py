@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clauses that dialects of SQL write in different ways."""
 
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
-    placeholders,
-)
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import placeholders
 
 
 def insert_ignoring(dialect: str, insert: str) -> str:

@@ -22,9 +22,9 @@ from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     CHUNK,
-    SqlSession,
     chunks,
     placeholder_values,
     placeholders,

@@ -22,8 +22,8 @@ from zaqar.storage.sqlalchemy.next_free_messages_of_groups import (
     change,
     go_on,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     placeholder_values,
     placeholders,
 )

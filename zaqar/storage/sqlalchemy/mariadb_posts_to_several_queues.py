@@ -21,8 +21,8 @@ from zaqar.storage.sqlalchemy.message_rows import (
     new_row,
 )
 from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     placeholder_values,
     placeholders,
 )

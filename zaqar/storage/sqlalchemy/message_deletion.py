@@ -26,11 +26,8 @@ from zaqar.storage.sqlalchemy.message_rows import (
 )
 from zaqar.storage.sqlalchemy.message_sql_fragments import QUEUE
 from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
-    placeholder_values,
-)
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import placeholder_values
 
 _DELETE = (
     '{delete} WHERE queue_id = {queue} AND seq = :seq '

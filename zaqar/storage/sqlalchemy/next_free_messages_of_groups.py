@@ -28,9 +28,8 @@ from zaqar.storage.sqlalchemy.message_rows import (
     group_of,
     hold_of,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     chunks,
     placeholder_values,
     placeholders,

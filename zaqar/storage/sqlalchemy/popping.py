@@ -22,11 +22,8 @@ from zaqar.storage.sqlalchemy.message_rows import (
 )
 from zaqar.storage.sqlalchemy.message_sql_fragments import STILL_FREE
 from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
-    placeholder_values,
-)
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import placeholder_values
 
 
 def pop(

@@ -32,11 +32,8 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     order,
 )
 from zaqar.storage.sqlalchemy.queue_row import GroupedQueueError
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
-    compact,
-)
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import compact
 from zaqar.storage.sqlalchemy.stored_claims import repeated_claim
 
 _QUEUE = '(SELECT id FROM q)'

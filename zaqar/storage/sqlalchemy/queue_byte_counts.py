@@ -8,8 +8,8 @@ from zaqar.storage.sqlalchemy import (
     queue_message_limit,
     queue_row,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     placeholder_values,
     placeholders,
 )

@@ -16,8 +16,8 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
     UNGROUPED,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     placeholder_values,
     placeholders,
 )

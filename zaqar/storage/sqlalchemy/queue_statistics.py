@@ -17,9 +17,8 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
     WOKEN,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     placeholder_values,
     placeholders,
 )

@@ -13,8 +13,8 @@ from zaqar.objects import Act, Settlement
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import queue_count_subtraction
 from zaqar.storage.sqlalchemy.dialect_clauses import delete_from, index_hint
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     compact,
     placeholder_values,
 )

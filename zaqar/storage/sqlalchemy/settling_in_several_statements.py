@@ -31,10 +31,8 @@ from zaqar.storage.sqlalchemy.message_sql_fragments import (
     QUEUE,
     UNGROUPED,
 )
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
-    placeholder_values,
-)
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import placeholder_values
 
 _HELD = (
     'SELECT m.queue_id, m.seq, m.rnd, m.public_id, m.wake_at '

@@ -15,7 +15,8 @@ from zaqar.storage.message_ids import is_id
 from zaqar.storage.sqlalchemy import queue_count_subtraction, queue_row
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.settling_in_several_statements import UNCOUNTED
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import compact
 
 _QUEUE = """
 WITH q AS (

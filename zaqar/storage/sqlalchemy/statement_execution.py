@@ -5,96 +5,20 @@ The hot path is SQL text, translated once per engine, on the database driver's
 own cursor: SQLAlchemy's expression layer takes longer than SQLite itself.
 """
 
-import functools
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import itemgetter
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from zaqar.storage.sqlalchemy.statement_parameters import (
+    USUAL,
+    names,
+    pyformat,
+    question_marks,
+)
 from zaqar.storage.sqlalchemy.transaction_and_statement_retries import (
     ConflictError,
 )
 
 Row = tuple[Any, ...]
-
-T = TypeVar('T')
-
-#: Keys of one statement, where there may be many.
-CHUNK = 200
-
-#: ``:name``, but neither ``::type`` nor a colon within a word.
-_PARAMETER = re.compile(r'(?<![:\w]):(\w+)')
-
-
-#: Characters of the longest text whose translation is cached: shared calls
-#: make many different ones, of up to 60,000. psycopg caches up to 4096.
-_USUAL = 6000
-
-
-def pyformat(sql: str) -> str:
-    """Translate ``:name`` parameters for drivers that want ``%(name)s``."""
-    return (_cached if len(sql) <= _USUAL else _translated)(sql)
-
-
-def _translated(sql: str) -> str:
-    return _PARAMETER.sub(r'%(\1)s', sql.replace('%', '%%'))
-
-
-_cached = functools.lru_cache(maxsize=1024)(_translated)
-
-
-def _in_order(sql: str) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
-    """Translate parameters for SQLite, whose driver is slow to find names.
-
-    They get no numbers, either: Python before 3.12.4 takes these for names,
-    and warns of each with every statement.
-
-    :returns: also what makes the values of the parameters a sequence
-    """
-    names = _PARAMETER.findall(sql)
-    text = _PARAMETER.sub('?', sql)
-    if len(names) > 1:
-        return text, itemgetter(*names)
-    return text, lambda values: [values[name] for name in names]
-
-
-_cached_in_order = functools.lru_cache(maxsize=1024)(_in_order)
-
-
-def _for_sqlite(sql: str) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
-    return (_cached_in_order if len(sql) <= _USUAL else _in_order)(sql)
-
-
-@functools.lru_cache(maxsize=1024)
-def _names(sql: str) -> tuple[str, ...]:
-    """Return the parameters of a statement, each once."""
-    return tuple(dict.fromkeys(_PARAMETER.findall(sql)))
-
-
-def compact(sql: str) -> str:
-    """Return SQL that was written in several lines in one, as caches count.
-
-    :param sql: without blanks in literals
-    """
-    return ' '.join(sql.split())
-
-
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield what one statement takes at a time."""
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
-
-
-@functools.lru_cache(maxsize=2048)
-def placeholders(name: str, count: int) -> str:
-    """Return the parameters ``:name0, :name1, ...``."""
-    return ', '.join(f':{name}{index}' for index in range(count))
-
-
-def placeholder_values(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Return the values of :func:`placeholders`."""
-    return {f'{name}{index}': value for index, value in enumerate(values)}
-
 
 #: Characters after which statements that were put off are sent by themselves:
 #: MySQL takes packets of a limited size.
@@ -202,7 +126,7 @@ class SqlSession:
         if self._translate:
             self._cursor.executemany(pyformat(sql), params)
         else:
-            text, sequence = _for_sqlite(sql)
+            text, sequence = question_marks(sql)
             self._cursor.executemany(text, map(sequence, params))
 
     def in_order(self, sql: str, values: Sequence[Any]) -> Any:
@@ -277,9 +201,9 @@ class SqlSession:
 
     def text(self, sql: str, params: Mapping[str, Any]) -> str:
         """Return SQL with its values (MySQL)."""
-        if len(sql) <= _USUAL:
+        if len(sql) <= USUAL:
             # Whoever passes more, for several statements, pays nothing.
-            params = {name: params[name] for name in _names(sql)}
+            params = {name: params[name] for name in names(sql)}
         text: str = self._cursor.mogrify(pyformat(sql), params)
         return text
 
@@ -323,5 +247,5 @@ class SqlSession:
         elif self._translate:
             self._cursor.execute(pyformat(sql), params)
         else:
-            text, sequence = _for_sqlite(sql)
+            text, sequence = question_marks(sql)
             self._cursor.execute(text, sequence(params))

@@ -18,9 +18,8 @@ from zaqar.storage.sqlalchemy import (
 )
 from zaqar.storage.sqlalchemy.dialect_clauses import delete_from
 from zaqar.storage.sqlalchemy.message_rows import IN_GROUP
-from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
-    SqlSession,
+from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
+from zaqar.storage.sqlalchemy.statement_parameters import (
     placeholder_values,
     placeholders,
 )

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from zaqar.storage.sqlalchemy import statement_execution
+from zaqar.storage.sqlalchemy import (
+    statement_execution,
+    statement_parameters,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.sqlalchemy.transaction_and_statement_retries import (
     ConflictError,
@@ -132,7 +135,7 @@ def test_translations_of_long_texts_are_not_remembered() -> None:
     try:
         for number in range(200):
             sql = f'SELECT :a, {number:060000}'
-            assert statement_execution.pyformat(sql).startswith(
+            assert statement_parameters.pyformat(sql).startswith(
                 'SELECT %(a)s, '
             )
         held, _ = tracemalloc.get_traced_memory()
