@@ -148,6 +148,13 @@ def management(harness: Harness, uri: str) -> Iterator[ManagementStore]:
     store.close()
 
 
+@pytest.fixture(scope='module', autouse=True)
+def forgotten(harness: Harness, uri: str) -> Iterator[None]:
+    """Leave nothing that slows down the next module."""
+    yield
+    harness.forget(uri)
+
+
 @pytest.fixture(autouse=True)
 def given_back(harness: Harness, uri: str) -> Iterator[None]:
     """Check that a test leaves no connection borrowed, nothing open."""

@@ -93,6 +93,10 @@ class Harness(abc.ABC):
         """Let calls take longer, where the server is slow."""
         return
 
+    def forget(self, uri: str) -> None:
+        """Remove all messages, where the server is the slower for them."""
+        return
+
     def open_messages(self, uri: str) -> MessageStore:
         """Open a message store."""
         return self.driver.open_messages(uri, self.options)
