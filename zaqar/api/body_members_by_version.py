@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -51,6 +51,11 @@ class NewerMembers:
 
     absent: Mapping[Version, Absent | None]
     items: Mapping[str, NewerMembers]
+    _pairs: Sequence[tuple[str, NewerMembers]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # For every request: without a call.
+        object.__setattr__(self, '_pairs', tuple(self.items.items()))
 
     def unset(
         self, documents: Collection[msgspec.Struct], version: Version
@@ -62,7 +67,7 @@ class NewerMembers:
                 if absent.values(document) != absent.unset:
                     for name in absent.names:
                         setattr(document, name, msgspec.UNSET)
-        for name, newer in self.items.items():
+        for name, newer in self._pairs:
             for document in documents:
                 array: Any = getattr(document, name)
                 newer.unset(array or (), version)
