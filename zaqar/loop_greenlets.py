@@ -32,6 +32,7 @@ from zaqar.stalled_greenlets import StalledGreenlets
 
 LOG = logging.getLogger(__name__)
 
+A = TypeVar('A')
 P = ParamSpec('P')
 T = TypeVar('T')
 
@@ -207,6 +208,33 @@ class Hub:
         of_thread = request.in_thread()
         result: T = self._lanes.run(request.greenlet, lane, call)
         return result
+
+
+class _Unable:
+    """Stands for a greenlet while what it does may not wait."""
+
+    @property
+    def hub(self) -> Hub:
+        raise RuntimeError('What is being done may not wait.')
+
+
+_UNABLE = _Unable()
+
+
+def run_without_waiting(
+    request: CurrentRequest, function: Callable[[A], T], argument: A
+) -> T:
+    """Call a function for a request, whose greenlet waits for it.
+
+    :raises RuntimeError: it has tried to wait itself, by mistake
+    """
+    own, OF_THREAD.request = OF_THREAD.request, request
+    one, request.greenlet = request.greenlet, _UNABLE
+    try:
+        return function(argument)
+    finally:
+        request.greenlet = one
+        OF_THREAD.request = own
 
 
 def _nothing() -> None:

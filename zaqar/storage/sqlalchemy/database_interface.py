@@ -19,11 +19,14 @@ class SqlDatabase(abc.ABC):
     :ivar is_galera: whether it is a node of a Galera cluster, as far as is
         known; named locks are those of one node then
     :ivar takes_compounds: whether it is MariaDB, as far as is known
+    :ivar waits_in_greenlets: whether greenlets of an event loop may call it;
+        see :class:`zaqar.storage.base.Store`
     """
 
     dialect: str
     is_galera = False
     takes_compounds = False
+    waits_in_greenlets = False
 
     def read(
         self,

@@ -46,6 +46,7 @@ class SqlManagementStore(abstract_stores.ManagementStore):
 
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database
+        self.waits_in_greenlets = database.waits_in_greenlets
         self._is_mysql = database.dialect == 'mysql'
         is_sqlite = database.dialect == 'sqlite'
         # On a server one statement commits by itself, in one round trip.

@@ -71,6 +71,7 @@ class SqlMessageStore(abstract_stores.MessageStore):
 
     def __init__(self, database: SqlDatabase, window: float) -> None:
         self._database = database
+        self.waits_in_greenlets = database.waits_in_greenlets
         self._dialect = database.dialect
         is_sqlite = database.dialect == 'sqlite'
         self.clock = store_clock.Clock(None if is_sqlite else database.now)

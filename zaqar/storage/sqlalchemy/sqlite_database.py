@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLite, the embedded database.
 
-One connection of the process writes (:mod:`.sqlite_writer`). Reads have
-connections of their own, which never wait for it.
-Several processes of one machine may share the file; a network file system
-will lose data.
+One connection of the process writes (:mod:`.sqlite_write_connection`). Reads
+have others (:mod:`.sqlite_readers`), which never wait for it. Several
+processes of one machine may share the file; a network file system will lose
+data.
 """
 
 import logging
@@ -16,15 +16,23 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from zaqar import store_clock
+from zaqar.current_request import OF_THREAD
 from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.loop_greenlets import Hub, LoopGreenlet, offload_to
 from zaqar.storage.sqlalchemy import sqlite_creation
 from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
+from zaqar.storage.sqlalchemy.slow_call_pause import SlowCallPause
+from zaqar.storage.sqlalchemy.sqlite_readers import Readers
 from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
-from zaqar.storage.sqlalchemy.sqlite_writer import (
+from zaqar.storage.sqlalchemy.sqlite_write_connection import (
     BUSY_TIMEOUT,
-    SqliteWriter,
+    WriteConnection,
     unavailable,
 )
+from zaqar.storage.sqlalchemy.sqlite_writes_of_greenlets import (
+    WritesOfGreenlets,
+)
+from zaqar.storage.sqlalchemy.sqlite_writes_of_threads import WritesOfThreads
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.store_watch_interface import OnChange, Watch
 
@@ -54,6 +62,7 @@ class SqliteDatabase(SqlDatabase):
     """
 
     dialect = 'sqlite'
+    waits_in_greenlets = True
 
     def __init__(self, path: str, synchronous: str) -> None:
         self._path = _checked_path(path)
@@ -62,25 +71,34 @@ class SqliteDatabase(SqlDatabase):
         self._has_room_until = 0.0
         self._synchronous = synchronous
         self._create()
-        self._writer = SqliteWriter(self._connect())
-        #: Those that no thread uses; as many as ever read at a time.
-        self._readers: list[SqlSession] = []
+        self._pause = SlowCallPause()
+        self._readers = Readers(self._path, self._connect, self._pause)
+        self._connection = WriteConnection(self._connect())
+        self._writes = WritesOfThreads(self._connection)
+        self._writes_of_loops: dict[Hub, WritesOfGreenlets] = {}
 
     def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
+        one: LoopGreenlet | None = OF_THREAD.request.greenlet
         try:
-            return self._writer.run(work) if commit else self._read(work)
+            if one is None:
+                run = self._writes.run if commit else self._readers.run
+                return run(work)
+            if self._pause.is_on:
+                return offload_to(self._path, self._run, work, commit=commit)
+            if commit:
+                return self._writes_of(one.hub).run(one, work)
+            return self._readers.run_in_loop(work)
         except sqlite3.OperationalError as error:
             raise unavailable(error) from error
 
-    def _read(self, work: Callable[[SqlSession], T]) -> T:
-        try:
-            reader = self._readers.pop()
-        except IndexError:
-            reader = self._open_reader()
-        try:
-            return work(reader)
-        finally:
-            self._readers.append(reader)
+    def _writes_of(self, hub: Hub) -> WritesOfGreenlets:
+        writes = self._writes_of_loops.get(hub)
+        if writes is None:
+            writes = WritesOfGreenlets(
+                hub, self._path, self._connection, self._pause
+            )
+            self._writes_of_loops[hub] = writes
+        return writes
 
     def check_room(self) -> None:
         now = time.monotonic()
@@ -108,14 +126,14 @@ class SqliteDatabase(SqlDatabase):
         return store_clock.wall_ms()
 
     def close(self) -> None:
-        self._writer.close()
-        while self._readers:
-            self._readers.pop().close()
-
-    def _open_reader(self) -> SqlSession:
-        connection = self._connect()
-        connection.execute('PRAGMA query_only = ON')
-        return SqlSession(connection.cursor(), 'sqlite')
+        # What is being written is written.
+        if self._connection.turns.take_within(BUSY_TIMEOUT):
+            self._connection.close()
+            self._connection.turns.give_back()
+        while self._writes_of_loops:
+            _, writes = self._writes_of_loops.popitem()
+            writes.close()
+        self._readers.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -316,7 +316,9 @@ def _framing(service: service_assembly.Service) -> Callable[..., Any]:
     return ask
 
 
+@pytest.mark.parametrize('kind', ['redis', 'sqlite'])
 def test_no_greenlet_holds_a_lock_while_it_waits(
+    kind: str,
     server: Redis,
     tmp_path: pathlib.Path,
     greenlets: Greenlets,
@@ -325,11 +327,15 @@ def test_no_greenlet_holds_a_lock_while_it_waits(
     """Another one of the loop would wait for it in the only thread."""
     places = _held_while_waiting(monkeypatch)
     file = tmp_path / 'zaqar.conf'
-    # Both stores and a pool are on this server.
-    uri = f'{server.url}?dbid=901'
+    # Both stores and a pool are on this server, or in files.
+    uris = [f'{server.url}?dbid={number}' for number in (901, 902)]
+    stores = settings(uris[0])
+    if kind == 'sqlite':
+        uris = [f'sqlite:///{tmp_path}/{name}' for name in 'ab']
+        stores = f'[pooling:catalog]\nsqlite_path = {tmp_path}\n'
     file.write_text(
         f'[DEFAULT]\nstate_path = {tmp_path}\nadmin_mode = true\n'
-        f'pooling = true\n{settings(uri)}{LIMITED}'
+        f'pooling = true\n{stores}{LIMITED}'
     )
     conf = cfg.ConfigOpts()
     conf([f'--config-file={file}'], project='zaqar')
@@ -345,7 +351,7 @@ def test_no_greenlet_holds_a_lock_while_it_waits(
             },
         )
         frame = _framing(service)
-        pool = {'uri': f'{server.url}?dbid=902', 'weight': 10}
+        pool = {'uri': uris[1], 'weight': 10}
         assert ask('PUT', '/v2/pools/one', pool)[0] == 201
 
         def work(number: int) -> None:

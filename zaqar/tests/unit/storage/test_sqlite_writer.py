@@ -13,7 +13,8 @@ import pytest
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.sqlalchemy.sqlite_writer import SqliteWriter
+from zaqar.storage.sqlalchemy.sqlite_write_connection import WriteConnection
+from zaqar.storage.sqlalchemy.sqlite_writes_of_threads import WritesOfThreads
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Seconds that no test should have to wait.
@@ -31,11 +32,11 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def writer(path: pathlib.Path) -> SqliteWriter:
+def writer(path: pathlib.Path) -> WritesOfThreads:
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False
     )
-    return SqliteWriter(connection)
+    return WritesOfThreads(WriteConnection(connection))
 
 
 def _insert(name: str) -> Callable[[SqlSession], int]:
@@ -52,7 +53,7 @@ def _names(path: pathlib.Path) -> list[str]:
 
 
 def test_a_write_returns_when_another_thread_has_committed_it(
-    writer: SqliteWriter, path: pathlib.Path
+    writer: WritesOfThreads, path: pathlib.Path
 ) -> None:
     gates = [threading.Event() for _ in range(3)]
     begun = [threading.Event() for _ in gates]
@@ -90,7 +91,7 @@ def test_a_write_returns_when_another_thread_has_committed_it(
 
 
 def test_a_failure_undoes_only_its_own_write(
-    writer: SqliteWriter, path: pathlib.Path
+    writer: WritesOfThreads, path: pathlib.Path
 ) -> None:
     gate = threading.Event()
 
@@ -115,7 +116,7 @@ def test_a_failure_undoes_only_its_own_write(
 
 @pytest.mark.parametrize('kind', [ValueError, SystemExit])
 def test_a_failure_undoes_a_write_that_is_alone(
-    writer: SqliteWriter, path: pathlib.Path, kind: type[BaseException]
+    writer: WritesOfThreads, path: pathlib.Path, kind: type[BaseException]
 ) -> None:
     def fail(session: SqlSession) -> None:
         _insert('a')(session)
@@ -129,7 +130,9 @@ def test_a_failure_undoes_a_write_that_is_alone(
 
 
 def test_the_error_of_a_disk_is_logged(
-    writer: SqliteWriter, path: pathlib.Path, caplog: pytest.LogCaptureFixture
+    writer: WritesOfThreads,
+    path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(session: SqlSession) -> None:
         _insert('a')(session)
@@ -147,7 +150,7 @@ def test_the_error_of_a_disk_is_logged(
 
 
 def test_a_late_write_fails_alone(
-    writer: SqliteWriter, path: pathlib.Path
+    writer: WritesOfThreads, path: pathlib.Path
 ) -> None:
     rival = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False

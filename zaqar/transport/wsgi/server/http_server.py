@@ -3,9 +3,9 @@
 
 The loop reads and writes all connections, in the main thread of a worker. A
 complete request is answered there in a greenlet, if it waits for nothing but
-Redis, or handed to a thread once, and the answers that are there are written
-together: to hand something from one thread to another costs more than to parse
-it.
+Redis or SQLite, or handed to a thread once, and the answers that are there are
+written together: to hand something from one thread to another costs more than
+to parse it.
 
 The supervisor listens, and every worker accepts from that one socket, so that
 a worker that dies takes no connections of the backlog with it.
@@ -68,10 +68,10 @@ OPTS = [
         default=32,
         min=0,
         help='Requests that the event loop of each worker processes '
-        'concurrently, without a thread. Applies where both stores are Redis '
-        'without TLS and wait_replicas, and hiredis is installed, to requests '
-        'for messages, claims and single queues; threads have the others. 0 '
-        'leaves all requests to threads.',
+        'concurrently, without a thread. Applies where both stores are '
+        'SQLite, or Redis without TLS and wait_replicas if hiredis is '
+        'installed, to requests for messages, claims and single queues; '
+        'threads have the others. 0 leaves all requests to threads.',
     ),
     cfg.IntOpt(
         'backlog',

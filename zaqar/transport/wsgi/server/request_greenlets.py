@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Greenlets of the event loop that answer requests; threads have the others.
 
-A request that waits for nothing but Redis is begun, continued and ended in the
-loop's own thread. To hand it to another one and its answer back costs more
-than to answer it, since both threads need the interpreter.
+A request that waits for nothing but Redis or SQLite is begun, continued and
+ended in the loop's own thread. To hand it to another one and its answer back
+costs more than to answer it, since both threads need the interpreter.
 """
 
 from collections.abc import Callable

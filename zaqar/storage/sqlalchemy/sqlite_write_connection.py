@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connection that writes to an SQLite file, one of each process.
+
+Threads (:mod:`.sqlite_writes_of_threads`) and greenlets
+(:mod:`.sqlite_writes_of_greenlets`) take turns to use it.
+"""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from zaqar.errors import StoreUnavailable
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds to wait for another process's transaction.
+BUSY_TIMEOUT = 4.5
+
+
+class TurnTaking:
+    """Lets one user at a time have something, in the order of their coming.
+
+    An event loop, which may not block, is called when it is its turn.
+    """
+
+    def __init__(self) -> None:
+        #: Nobody calls anything that waits while holding it.
+        self._mutex = threading.Lock()
+        self._is_taken = False
+        self._waiting: deque[Callable[[], object]] = deque()
+
+    def take(self, call: Callable[[], object]) -> bool:
+        """Take it now, or have a function called once it is taken for us.
+
+        :param call: raises RuntimeError if its loop has ended
+        :returns: whether it is ours now
+        """
+        with self._mutex:
+            if self._is_taken:
+                self._waiting.append(call)
+                return False
+            self._is_taken = True
+            return True
+
+    def take_within(self, seconds: float) -> bool:
+        """Wait for it in a thread; tell whether it is ours."""
+        turn = threading.Lock()
+        turn.acquire()
+        call = turn.release
+        if self.take(call) or turn.acquire(timeout=seconds):
+            return True
+        with self._mutex:
+            if call in self._waiting:
+                self._waiting.remove(call)
+                return False
+        # It has become ours meanwhile.
+        return True
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        while True:
+            with self._mutex:
+                if not self._waiting:
+                    self._is_taken = False
+                    return
+                call = self._waiting.popleft()
+            with contextlib.suppress(RuntimeError):
+                call()
+                return
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What work in a shared transaction came to."""
+
+    result: Any
+    error: Exception | None = None
+
+
+class WriteConnection:
+    """A connection and its transaction.
+
+    :param connection: that may be used in several threads
+    :ivar turns: those of its users; all else here is for who has it
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        # SQLite itself would sleep longer each time, up to 100 ms.
+        connection.execute('PRAGMA busy_timeout = 0')
+        # Read the schema now, not while others wait for a transaction's end.
+        connection.execute('SELECT 1 FROM sqlite_schema').fetchone()
+        self._cursor = connection.cursor()
+        self._session = SqlSession(self._cursor, 'sqlite')
+        self._changes = 0
+        self.turns = TurnTaking()
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether a row was changed since the transaction was begun."""
+        return self._connection.total_changes != self._changes
+
+    def begin(self) -> bool:
+        """Begin a transaction, unless another process writes.
+
+        :returns: whether it is begun
+        """
+        try:
+            self._cursor.execute('BEGIN IMMEDIATE')
+        except sqlite3.OperationalError as error:
+            if is_busy(error):
+                return False
+            raise
+        self._changes = self._connection.total_changes
+        return True
+
+    def perform(self, work: Callable[[SqlSession], Any]) -> Outcome:
+        """Do work that is the whole transaction, and commit it."""
+        return self._perform(work, 'ROLLBACK', 'COMMIT')
+
+    def perform_with_others(
+        self, work: Callable[[SqlSession], Any]
+    ) -> Outcome:
+        """Do work in a savepoint: a failure undoes only it."""
+        self._cursor.execute('SAVEPOINT work')
+        return self._perform(work, 'ROLLBACK TO work', 'RELEASE work')
+
+    def commit(self) -> None:
+        self._cursor.execute('COMMIT')
+
+    def undo(self) -> None:
+        """End a transaction that is still open."""
+        if self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._cursor.execute('ROLLBACK')
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _perform(
+        self, work: Callable[[SqlSession], Any], undo: str, end: str
+    ) -> Outcome:
+        try:
+            outcome = Outcome(work(self._session))
+        except Exception as error:
+            if not self._connection.in_transaction:
+                # SQLite has undone it itself, as it does if a disk fails.
+                raise
+            self._cursor.execute(undo)
+            return Outcome(None, error)
+        self._cursor.execute(end)
+        return outcome
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another process is writing."""
+    # Extended codes have further bits.
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """Log that it is locked for too long, full, broken or gone."""
+    LOG.error('SQLite: %s', error)
+    return StoreUnavailable()
