@@ -12,7 +12,7 @@ from zaqar.controllers import (
     flavors,
     metadata_json_patch,
     queue_existence_check,
-    queue_stats,
+    queue_statistics,
     reserved_metadata,
     subscription_records,
 )
@@ -108,7 +108,9 @@ def list_(
         management.count(kind, ctx.identity.project) if with_count else None,
         marker=scan.resume(lines),
         bytes_decoded=scan.bytes_decoded,
-        counts=queue_stats.of_page(ctx, kind, chosen) if with_stats else None,
+        counts=queue_statistics.of_page(ctx, kind, chosen)
+        if with_stats
+        else None,
         is_cut=scan.is_cut,
     )
 

@@ -24,7 +24,7 @@ from zaqar.api.operation_declarations import claims, messages, subscriptions
 from zaqar.api.policy_base_rules import MEMBER, READER, STACK_USER, any_of
 from zaqar.controllers import (
     queue_guarantees,
-    queue_stats,
+    queue_statistics,
     queues,
     signed_url_creation,
 )
@@ -221,7 +221,7 @@ OPERATIONS = (
         name='queue_get_stats',
         http='GET /v2/queues/{queue_name}/stats',
         rule=_STATS,
-        handler=queue_stats.show,
+        handler=queue_statistics.show,
         summary='Count the messages of a queue.',
         error_message='Queue stats could not be read',
         responses={200: response_schemas.STATS},

@@ -15,7 +15,7 @@ from zaqar.controllers import (
     claims,
     message_reading_and_deletion,
     posting,
-    queue_stats,
+    queue_statistics,
     queues,
 )
 from zaqar.controllers.caller_and_services import Context
@@ -164,7 +164,7 @@ class Caller:
 
     def stats(self) -> Stats:
         """Count."""
-        return queue_stats.show(self.ctx, scope=self.scope).stats
+        return queue_statistics.show(self.ctx, scope=self.scope).stats
 
     def purge(self) -> None:
         """Empty the queue."""
