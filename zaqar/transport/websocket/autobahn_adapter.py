@@ -334,7 +334,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         machine = self.connection.machine
         most = self.connections.settings.max_frame_size
         at, end = 0, len(data)
-        while machine.reads and self.state == self.STATE_OPEN:
+        while at < end and machine.reads and self.state == self.STATE_OPEN:
             taken = rfc6455_fast_path.take(data, at, end, most)
             if taken is None:
                 break

@@ -272,7 +272,9 @@ class Connections:
     ) -> None:
         """Handle the answer to a frame, or queue the frame for its turn."""
         turn, frame = answer.turn, answer.frame
-        if frame is None or (turn is not None and turn.is_postponed):
+        if connection.passed_on and (
+            frame is None or (turn is not None and turn.is_postponed)
+        ):
             self._come_back(connection)
         if turn is not None and frame is not None:
             if turn.is_postponed:

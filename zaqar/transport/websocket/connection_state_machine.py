@@ -65,6 +65,10 @@ class State(enum.Enum):
     LOST = 'lost'
 
 
+#: States in which answers are sent.
+_SERVED = (State.OPEN, State.DRAINING)
+
+
 class ClientSocket(Protocol):
     """The socket of a connection, as the state machine uses it."""
 
@@ -103,6 +107,7 @@ class Connection:
 
     :ivar pushes_binary: the type of frames for pushes
     :ivar is_proved: whether a token or a signature has been accepted
+    :ivar reads: whether the server reads what the client sends
     :param max_missed: pings that may stay unanswered, 0 for any number
     """
 
@@ -117,7 +122,7 @@ class Connection:
         self._weight = 0
         self._works = False
         self._postponed = 0
-        self._reads = True
+        self.reads = True
         self._is_blocked = False
         self._subscriptions: list[OwnedSubscription] = []
 
@@ -128,11 +133,7 @@ class Connection:
     @property
     def is_served(self) -> bool:
         """Tell whether answers are sent."""
-        return self.state in (State.OPEN, State.DRAINING)
-
-    @property
-    def reads(self) -> bool:
-        return self._reads
+        return self.state in _SERVED
 
     @property
     def is_working(self) -> bool:
@@ -153,7 +154,7 @@ class Connection:
     def answered(self, answer: FrameAnswer) -> list[Command]:
         """Handle the answer to the frame that was handled."""
         self._works = False
-        if not self.is_served:
+        if self.state not in _SERVED:
             created = answer.subscription
             return [Forget((created,))] if created else []
         commands = self._noted(answer)
@@ -185,15 +186,21 @@ class Connection:
     def proceed(self) -> list[Command]:
         """Start with the next frame, and resume reading, if possible."""
         commands: list[Command] = []
-        if not self.is_served:
+        if self.state not in _SERVED:
             return commands
         if self._waiting and not (self._works or self._is_blocked):
             frame = self._waiting.popleft()
             self._weight -= len(frame.data)
             self._works = True
             commands.append(HandleFrame(frame))
-        has_room = len(self._waiting) < DEEP and self._weight < HEAVY
-        return commands + self._reading(has_room and not self._is_blocked)
+        reads = (
+            len(self._waiting) < DEEP
+            and self._weight < HEAVY
+            and not self._is_blocked
+        )
+        if reads is not self.reads:
+            commands += self._reading(reads)
+        return commands
 
     def pushed(self, write: Write) -> tuple[Pushed, list[Command]]:
         if self.state is not State.OPEN:
@@ -237,7 +244,7 @@ class Connection:
 
     def tick(self) -> list[Command]:
         """Send a ping, or give up; called once per interval."""
-        if self.state is not State.OPEN or not self._reads:
+        if self.state is not State.OPEN or not self.reads:
             # Whom we do not listen to cannot answer.
             return []
         if self._max_missed and self._missed >= self._max_missed:
@@ -269,9 +276,9 @@ class Connection:
         return self._forget(self._subscriptions)
 
     def _reading(self, on: bool) -> list[Command]:
-        if on is self._reads:
+        if on is self.reads:
             return []
-        self._reads = on
+        self.reads = on
         return [Reading(on)]
 
     def _noted(self, answer: FrameAnswer) -> list[Command]:

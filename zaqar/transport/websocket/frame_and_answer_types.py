@@ -18,14 +18,14 @@ class Frame:
     """A data frame: JSON in a text one, MessagePack in a binary one.
 
     :ivar may_wait: whether it may be postponed
-    :ivar members: of its object, if they are decoded already
+    :ivar opened: its members and action, if they are decoded already
     """
 
     data: bytes
     is_binary: bool = False
     turn: Turn | None = None
     may_wait: bool = True
-    members: Mapping[str, msgspec.Raw] | None = None
+    opened: tuple[Mapping[str, msgspec.Raw], Any] | None = None
 
     def size(self) -> int:
         """Return the bytes that it holds."""

@@ -21,7 +21,7 @@ from zaqar.transport.requests_fit_for_a_loop import (
     MOST_OBJECTS,
     is_fit,
 )
-from zaqar.transport.websocket import frame_codecs
+from zaqar.transport.websocket import frame_codecs, frame_parsing
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.worker_threads import Done, Work
 
@@ -38,7 +38,7 @@ _ACTIONS = frozenset(
 def fits(frame: Frame) -> bool:
     """Tell whether the loop may answer a frame itself.
 
-    Its members are decoded for that, and are noted.
+    What is decoded for that is noted.
     """
     data, is_binary = frame.data, frame.is_binary
     if len(data) > LONGEST_BODY or (
@@ -46,13 +46,13 @@ def fits(frame: Frame) -> bool:
         data.count(b'body' if is_binary else b'{') > MOST_OBJECTS
     ):
         return False
-    encoding = frame_codecs.codec(is_binary)
     try:
-        members = encoding.members(data)
-        action = encoding.value(members['action'])
-    except (InvalidRequest, KeyError):
+        frame.opened = frame_parsing.opened(
+            data, frame_codecs.codec(is_binary)
+        )
+    except InvalidRequest:
         return False
-    frame.members = members
+    action = frame.opened[1]
     return isinstance(action, str) and action in _ACTIONS
 
 

@@ -119,15 +119,24 @@ class FrameHandler:
                 echo.body, echo.headers = {}, {}
                 return _authenticate(session, parsed.headers, answer)
             call = session.call(parsed, parsed.row, encoding)
-            _check_request_id(call, parsed.headers)
-            answer.is_proved = not call.session_path
+            if call.waits and not _has_id(parsed.headers):
+                # Its answer could not be matched with it.
+                name = answer_envelope.REQUEST_ID
+                raise InvalidRequest(
+                    f'A frame that waits needs the header {name}.'
+                )
+            answer.is_proved = call.is_signed
         except ZaqarError as error:
             return error.status, {'error': str(error)}
         try:
             if not turn.begin(call.row.name, call.identity.project):
                 return 503, {}
             # Without an id its answer could not be matched later.
-            may_wait = frame.may_wait and _has_id(parsed.headers)
+            may_wait = (
+                call.row.waiting is not None
+                and frame.may_wait
+                and _has_id(parsed.headers)
+            )
             result = self._run(
                 call, parsed.headers.values, turn if may_wait else None
             )
@@ -160,16 +169,6 @@ class FrameHandler:
         if self._trace is None:
             return run()
         return self._trace(call.row.name, headers, run)
-
-
-def _check_request_id(call: OperationCall, headers: Headers) -> None:
-    """Refuse a frame that waits, whose answer could not be matched with it.
-
-    :raises InvalidRequest: it has no id
-    """
-    if call.waits and not _has_id(headers):
-        name = answer_envelope.REQUEST_ID
-        raise InvalidRequest(f'A frame that waits needs the header {name}.')
 
 
 def _has_id(headers: Headers) -> bool:

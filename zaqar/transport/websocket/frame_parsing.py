@@ -29,7 +29,8 @@ class Headers:
     :ivar is_binary: their encoding
     :ivar values: by their names in lower case
     :ivar shown: as answers repeat them
-    :ivar requested: the version that they or the session name, None if none
+    :ivar version: of the request
+    :ivar requested: the one that they or the session name, None if none
     :ivar named: headers of answers, besides the status
     :ivar identity: None until the first frame is authenticated
     """
@@ -38,14 +39,10 @@ class Headers:
     is_binary: bool
     values: Mapping[str, Any]
     shown: Mapping[str, Any]
+    version: Version
     requested: Version | None = None
     named: Mapping[str, Any] = field(default_factory=dict)
     identity: Identity | None = None
-
-    @property
-    def version(self) -> Version:
-        """The version of the request."""
-        return self.requested or microversion_negotiation.MIN
 
     def is_same(self, raw: bytes, is_binary: bool) -> bool:
         """Tell whether the same headers were received again."""
@@ -61,8 +58,20 @@ class ParsedFrame:
     body: websocket_frame_arguments.Members
 
 
+def opened(
+    data: bytes, encoding: FrameCodec
+) -> tuple[websocket_frame_arguments.Members, Any]:
+    """Return the members of a frame, and its action, None if it has none.
+
+    :raises InvalidRequest: it is malformed
+    """
+    members = encoding.members(data)
+    raw = members.get('action')
+    return members, None if raw is None else encoding.value(raw)
+
+
 def parse(
-    members: websocket_frame_arguments.Members,
+    taken: tuple[websocket_frame_arguments.Members, Any],
     encoding: FrameCodec,
     echo: answer_envelope.Echo,
     cached: Headers | None,
@@ -70,14 +79,13 @@ def parse(
 ) -> ParsedFrame:
     """Decode a frame, and note what its answer repeats.
 
-    :param members: of its object
+    :param taken: its members and action
     :param cached: the headers of the frame before
     :param default: the version if they name none
     :raises InvalidRequest: it is malformed
     :raises NotAcceptable: its version is not supported
     """
-    raw = members.get('action')
-    action = None if raw is None else encoding.value(raw)
+    members, action = taken
     echo.action = answer_envelope.action_shown(action)
     if 'headers' not in members:
         raise InvalidRequest('The frame has no headers.')
@@ -114,4 +122,12 @@ def _parse_headers(
         microversion_negotiation.requested(values.get(_VERSION, '')) or default
     )
     named = echo.named = answer_envelope.headers_named(version, values)
-    return Headers(text, encoding.is_binary, values, shown, version, named)
+    return Headers(
+        text,
+        encoding.is_binary,
+        values,
+        shown,
+        version or microversion_negotiation.MIN,
+        version,
+        named,
+    )

@@ -22,8 +22,9 @@ _SUBSCRIBE = ('subscription_create', 'topic_subscription_create')
 class OperationCall(response_views.RequestInfo):
     """A call of an operation, as a frame requests it.
 
-    :ivar session_path: path of the equivalent HTTP request, from ``/v2`` on;
-        '' if a signature authenticates the frame, not the session
+    :ivar values: of the path of the equivalent HTTP request
+    :ivar is_signed: whether a signature authenticates the frame, not the
+        session
     """
 
     row: Operation
@@ -31,7 +32,15 @@ class OperationCall(response_views.RequestInfo):
     query: Mapping[str, Sequence[str]]
     body: websocket_frame_arguments.Members
     encoding: FrameCodec
-    session_path: str
+    values: Mapping[str, str]
+    is_signed: bool
+
+    @property
+    def session_path(self) -> str:
+        """Path of the HTTP request, from ``/v2`` on; '' if it is signed."""
+        if self.is_signed:
+            return ''
+        return websocket_frame_arguments.target(self.row, self.values)[1]
 
     @property
     def subscribes_itself(self) -> bool:

@@ -7,8 +7,6 @@ streams.
 :source: reference/websocket, "Authentication"
 """
 
-from collections.abc import Mapping
-
 from msgspec import structs
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
@@ -16,7 +14,6 @@ from zaqar.api.operation import Operation
 from zaqar.controllers.streams import StreamStart
 from zaqar.controllers.websocket_connection_quota import Place
 from zaqar.errors import InvalidRequest, NotFound, ZaqarError
-from zaqar.identity import Identity
 from zaqar.microversion_constants import Version
 from zaqar.transport import log_context
 from zaqar.transport.token_validation import Credentials
@@ -96,7 +93,11 @@ class Session:
     def name(self, project: str) -> None:
         """Note the project of the present frame, and let logs show it."""
         self.caller = project
-        log_context.name_project(frame_authentication.latin(project))
+        log_context.name_project(
+            project
+            if project.isascii()
+            else frame_authentication.latin(project)
+        )
 
     def parse(
         self, frame: Frame, encoding: FrameCodec, echo: Echo
@@ -105,9 +106,9 @@ class Session:
 
         :raises InvalidRequest: it is malformed
         """
-        members, frame.members = frame.members, None
+        opened, frame.opened = frame.opened, None
         parsed = frame_parsing.parse(
-            encoding.members(frame.data) if members is None else members,
+            opened or frame_parsing.opened(frame.data, encoding),
             encoding,
             echo,
             self._headers,
@@ -158,30 +159,39 @@ class Session:
         stream = self.streams.get(values.get(row.member, ''))
         if stream is not None:
             values['queue_name'] = stream.scope.name
-        identity = self._identity(headers, row, values)
+        # A signature is valid for some operations and paths, and without the
+        # session.
+        is_signed = self._authenticator.is_signed(headers.values)
+        identity = headers.identity
+        if identity is None or is_signed:
+            identity = headers.identity = structs.replace(
+                self._authenticator.identity(
+                    row, values, headers.values, self._credentials
+                ),
+                address=self._address,
+            )
         if row.member and stream is None:
             raise NotFound('The connection has no such stream.')
         self.name(identity.project)
         if self.place.project is None:
             # Without a token its first frame tells whose connection it is.
             self.place.take(identity.project)
-        # A signature is valid without the session.
-        session_path = ''
-        if not self._authenticator.is_signed(headers.values):
-            method, session_path = websocket_frame_arguments.target(
-                row, values
-            )
+        credentials = self._credentials
+        if credentials is not None and not is_signed:
             self._authenticator.check_rules(
-                self._credentials, method, session_path
+                credentials, *websocket_frame_arguments.target(row, values)
             )
+        rest = {**values}
         try:
-            scope = client_project_queue_checks.scope(identity.project, values)
+            scope = client_project_queue_checks.take_scope(
+                identity.project, rest
+            )
         except InvalidRequest as error:
             text = f'{websocket_frame_arguments.BAD_REQUEST}{error}'
             raise InvalidRequest(text) from None
         return OperationCall(
             scope,
-            client_project_queue_checks.without_scope(values),
+            rest,
             encoding.body,
             headers.version,
             row,
@@ -191,7 +201,8 @@ class Session:
             ),
             body,
             encoding,
-            session_path,
+            values,
+            is_signed,
         )
 
     def add_subscription(self, subscription: OwnedSubscription) -> None:
@@ -234,15 +245,3 @@ class Session:
                 credentials, method, owned.path
             )
         )
-
-    def _identity(
-        self, headers: Headers, row: Operation, values: Mapping[str, str]
-    ) -> Identity:
-        # A signature is valid for some operations and paths only.
-        is_signed = self._authenticator.is_signed(headers.values)
-        if headers.identity is None or is_signed:
-            identity = self._authenticator.identity(
-                row, values, headers.values, self._credentials
-            )
-            headers.identity = structs.replace(identity, address=self._address)
-        return headers.identity

@@ -33,7 +33,7 @@ class Session:
             row=row,
             identity=identity,
             request=None,
-            session_path='',
+            is_signed=False,
             waits=False,
         )
 
