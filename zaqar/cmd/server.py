@@ -18,6 +18,7 @@ from oslo_log import log
 
 from zaqar import (
     config_loading,
+    log_writer_thread,
     metrics,
     service_assembly,
     startup_log,
@@ -218,6 +219,7 @@ def _running(
     """Run the service, by the configuration as it is now, and its part."""
     try:
         conf = config_loading.load(PROG, words, register_opts)
+        log_writer_thread.start()
         service = service_assembly.Service(conf)
         parts = service, part(service)
     except ConfigurationError as error:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from zaqar import log_writer_thread
 from zaqar.cmd import cpu_priority, listening_socket_closing
 
 LOG = logging.getLogger(__name__)
@@ -286,6 +287,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
     except BaseException:
         LOG.exception('%s failed', child.name)
     finally:
+        log_writer_thread.flush()
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import re
@@ -299,3 +300,23 @@ def _expect_unavailable(server: Zaqar) -> None:
     assert answer.json()['title'] == 'Service temporarily unavailable'
     ping = requests.get(f'{server.url}/v2/ping', headers=HEADERS, timeout=60)
     assert ping.status_code == 503
+
+
+def test_a_log_that_nobody_reads_holds_up_no_requests(
+    make_server: MakeServer, tmp_path: pathlib.Path
+) -> None:
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR)
+    # The supervisor writes there itself, while it starts.
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 64 * 1024)
+    server = make_server(general=f'debug = true\nlog_file = {pipe}').start()
+    for _ in range(400):
+        # Each is an entry of some 200 bytes.
+        assert post(server, 'a').status_code == 201
+    text = b''
+    while text.count(b'message_post') < 400:
+        text += os.read(reader, 65536)
+    ids = re.findall(rb'(req-[-0-9a-f]+) .*message_post', text)
+    assert len({*ids}) == 400
+    os.close(reader)

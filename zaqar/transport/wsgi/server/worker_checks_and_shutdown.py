@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from zaqar import parent_exit_watch
+from zaqar import log_writer_thread, parent_exit_watch
 from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
 from zaqar.transport.wsgi.server.request_answering import Answering
@@ -76,7 +76,7 @@ class WorkerShutdown:
         # Clients that are about to send learn from an answer that theirs is
         # closed, not from an end without one.
         self._loop.call_later(FAREWELL, self._end)
-        self._loop.call_later(GRACE, os._exit, 1)
+        self._loop.call_later(GRACE, _give_up)
 
     def check(self) -> None:
         """Check connections and the parent process now and then."""
@@ -95,6 +95,12 @@ class WorkerShutdown:
         self._acceptor.stop()
         self._clients.is_ending = True
         self.check()
+
+
+def _give_up() -> None:
+    """End the process, whatever is left to be done."""
+    log_writer_thread.flush()
+    os._exit(1)
 
 
 def _in_thread(work: Callable[[], None]) -> None:
