@@ -6,7 +6,11 @@ from collections.abc import Callable
 
 from zaqar.current_request import OF_THREAD
 from zaqar.loop_greenlets import Hub, LoopGreenlet
-from zaqar.transport.requests_waiting_for_their_turn import RequestLine, Work
+from zaqar.transport.requests_waiting_for_their_turn import (
+    HeldBytes,
+    RequestLine,
+    Work,
+)
 
 
 class LimitedGreenlets:
@@ -16,15 +20,18 @@ class LimitedGreenlets:
     :mod:`zaqar.stalled_greenlets`. All is called in the loop.
 
     :param count: the greenlets
+    :param held: counts the bytes of what waits, and of what does elsewhere
     :ivar hub: what they wait in
     :ivar waiting: what waits for one
     """
 
-    def __init__(self, hub: Hub, count: int) -> None:
+    def __init__(
+        self, hub: Hub, count: int, held: HeldBytes | None = None
+    ) -> None:
         self.hub = hub
         self._count = count
         self._under_way = self._stalled = 0
-        self.waiting = RequestLine()
+        self.waiting = RequestLine(held)
 
     @property
     def are_idle(self) -> bool:

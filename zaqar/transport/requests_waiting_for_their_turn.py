@@ -6,6 +6,7 @@ others.
 """
 
 import collections
+import threading
 from collections.abc import Callable
 
 #: Bytes of all requests that wait, among them those whose clients have gone;
@@ -21,14 +22,43 @@ MANY = 100
 Work = Callable[[], None]
 
 
-class _Owned:
-    """What waits for one owner, each with its bytes."""
-
-    __slots__ = ('held', 'items')
+class HeldBytes:
+    """The bytes of all requests of a worker that wait, in whatever line."""
 
     def __init__(self) -> None:
-        self.items: collections.deque[tuple[Work, int]] = collections.deque()
-        self.held = 0
+        # The lines of threads and of greenlets have it in common.
+        self._lock = threading.Lock()
+        #: How many requests of each owner wait, and their bytes.
+        self._owned: dict[str, tuple[int, int]] = {}
+        self._total = 0
+
+    def add(self, owner: str, size: int) -> bool:
+        """Note a request, if there is room for it.
+
+        :param size: bytes that it holds, 0 for what is never refused
+        """
+        with self._lock:
+            count, own = self._owned.get(owner, (0, 0))
+            own += size
+            total = self._total + size
+            if size and self._owned and total > MAX_WAITING_BYTES:
+                others = len(self._owned) - (count > 0)
+                share = MAX_WAITING_BYTES // (others + 1)
+                if own > share or total > _MOST * MAX_WAITING_BYTES:
+                    return False
+            self._owned[owner] = count + 1, own
+            self._total = total
+            return True
+
+    def subtract(self, owner: str, size: int) -> None:
+        """Note that a request does not wait any more."""
+        with self._lock:
+            count, own = self._owned[owner]
+            if count == 1:
+                del self._owned[owner]
+            else:
+                self._owned[owner] = count - 1, own - size
+            self._total -= size
 
 
 class RequestLine:
@@ -36,16 +66,17 @@ class RequestLine:
 
     What was woken takes turns with the rest: a message may wake thousands.
 
+    :param held: counts their bytes, and those of other lines
     :ivar count: how much waits, without what was woken
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: HeldBytes | None = None) -> None:
+        self.held = held or HeldBytes()
         #: By owners, the one whose turn it is first.
-        self._waiting: dict[str, _Owned] = {}
+        self._waiting: dict[str, collections.deque[tuple[Work, int]]] = {}
         self.count = 0
         self._woken: collections.deque[Work] = collections.deque()
         self._was_woken = False
-        self._held = 0
 
     def add_woken(self, work: Work) -> None:
         """Have work wait that has waited for messages before."""
@@ -57,20 +88,12 @@ class RequestLine:
         :param size: bytes that it holds, 0 for what is never refused
         :param owner: whose turn it needs, '' where that is not known
         """
-        owned = self._waiting.get(owner)
-        if size and self._waiting:
-            total = self._held + size
-            if total > MAX_WAITING_BYTES:
-                others = len(self._waiting) - (owned is not None)
-                share = MAX_WAITING_BYTES // (others + 1)
-                own = size if owned is None else owned.held + size
-                if own > share or total > _MOST * MAX_WAITING_BYTES:
-                    return False
-        if owned is None:
-            owned = self._waiting[owner] = _Owned()
-        owned.items.append((work, size))
-        owned.held += size
-        self._held += size
+        if not self.held.add(owner, size):
+            return False
+        items = self._waiting.get(owner)
+        if items is None:
+            items = self._waiting[owner] = collections.deque()
+        items.append((work, size))
         self.count += 1
         return True
 
@@ -83,12 +106,11 @@ class RequestLine:
         if not self._waiting:
             return None
         owner = next(iter(self._waiting))
-        owned = self._waiting.pop(owner)
-        work, size = owned.items.popleft()
-        if owned.items:
+        items = self._waiting.pop(owner)
+        work, size = items.popleft()
+        if items:
             # Behind all others.
-            self._waiting[owner] = owned
-        owned.held -= size
-        self._held -= size
+            self._waiting[owner] = items
+        self.held.subtract(owner, size)
         self.count -= 1
         return work

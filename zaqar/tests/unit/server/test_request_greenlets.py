@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -12,7 +12,10 @@ from zaqar.errors import InvalidBody
 from zaqar.loop_greenlets import offload, offload_to
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
-from zaqar.transport import requests_fit_for_a_loop
+from zaqar.transport import (
+    requests_fit_for_a_loop,
+    requests_waiting_for_their_turn,
+)
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.server import request_greenlets
 from zaqar.transport.wsgi.server.request_greenlets import RequestGreenlets
@@ -184,6 +187,41 @@ def test_who_waits_for_a_silent_store_takes_no_place(
     event.set()
     answers.put('c0')
     assert len(ended) == 5
+
+
+def test_bytes_that_wait_for_threads_count_as_well(
+    greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 10
+    )
+    answers = Answers(greenlets)
+    event = threading.Event()
+
+    def put(size: int, line: str) -> bool:
+        return answers.all.put(
+            lambda: offload(event.wait, 60),
+            size=lambda: size,
+            owner=lambda: 'x',
+            request=request(line),
+        )
+
+    def put_all() -> Sequence[bool]:
+        in_threads, in_loop = 'GET /v2/queues', 'GET /v2/queues/q'
+        # The first ones do not wait.
+        begun = [put(6, in_threads), put(6, in_loop), put(6, in_loop)]
+        assert begun == [True] * 3
+        waiting = [put(6, in_threads), put(6, in_loop), put(4, in_loop)]
+        event.set()
+        return waiting
+
+    results: list[Sequence[bool]] = []
+    greenlets.loop.call_soon(lambda: results.append(put_all()))
+    greenlets.run(lambda: None)
+    while not answers.all.are_idle:
+        answers.threads.work(waits=False)
+        greenlets.run(lambda: None)
+    assert results == [[True, False, True]]
 
 
 def test_threads_have_the_rest(greenlets: Greenlets) -> None:
