@@ -5,6 +5,9 @@ Beside ten single deletions with the claim, which each round does, too, in the
 queue and under the load of the same moment. Both are done some times in a row:
 what comes first after something else takes longer, and nine of ten deletions
 do not. The first calls of all rows are also compared with each other.
+
+What either is called with is made before the clock runs, and both name the
+same version of the API, as a client that settles does in all its requests.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from benchmarks import (
 from benchmarks.depth import Timer
 from benchmarks.load import Connection, Step
 from benchmarks.report import Table
-from benchmarks.requests import NEWEST, Requests, request
+from benchmarks.requests import NEWEST, request
 from benchmarks.target import Target
 from zaqar.objects import Act, Settlement
 
@@ -62,7 +65,6 @@ class Rounds:
     def __init__(self, target: Target) -> None:
         self.at_store, self.over_http = Timer(), Timer()
         self._queue = target.queue('settling')
-        self._requests = Requests(self._queue)
         self._connection = Connection(target.port)
 
     def round(self) -> None:
@@ -123,26 +125,31 @@ class Rounds:
         self, claim_id: str, ids: Sequence[str]
     ) -> Sequence[Call]:
         folder = f'{self._queue.path}/messages'
-        return [
-            functools.partial(
-                self._connection.exchange,
-                self._requests.delete_href(
-                    f'{folder}/{name}?claim_id={claim_id}'
-                ),
+        requests = [
+            request(
+                self._queue.project,
+                'DELETE',
+                f'{folder}/{name}?claim_id={claim_id}',
+                headers=NEWEST,
             )
             for name in ids
         ]
+        return [
+            functools.partial(self._connection.exchange, Step(data, 204))
+            for data in requests
+        ]
 
     def _settlement(self, claim_id: str, ids: Sequence[str], way: str) -> Call:
-        return functools.partial(self._settle, claim_id, ids, way)
-
-    def _settle(self, claim_id: str, ids: Sequence[str], way: str) -> None:
         act = Act[way.upper()]
         seconds = 0 if act is Act.DELETE else floor.CLAIM_TTL
+        settlements = [Settlement(name, act, seconds) for name in ids]
+        return functools.partial(self._settle, claim_id, settlements)
+
+    def _settle(self, claim_id: str, settlements: list[Settlement]) -> None:
         results = self._queue.store.settle(
             self._queue.qid,
             claim_id,
-            [Settlement(name, act, seconds) for name in ids],
+            settlements,
             now=self._queue.now(),
         )
         assert results == [True] * TEN
