@@ -43,8 +43,8 @@ from zaqar.transport.wsgi.server.request_threads import RequestThreads
 MOST: Mapping[str, tuple[int, int]] = {
     'ping': (85, 175),
     'show': (100, 190),
-    'post one': (172, 279),
-    'claim five': (175, 283),
+    'post one': (171, 278),
+    'claim five': (170, 278),
     'list ten': (190, 277),
 }
 

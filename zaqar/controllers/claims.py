@@ -226,16 +226,15 @@ def terms(
     # Until 2.1 both had the same minimum.
     least = (1, 0) if ctx.version >= V2_1 else (MIN_TTL, MIN_TTL)
     options = document or ClaimOptions()
-    ttl = _or_default(options.ttl, limits.default_claim_ttl)
-    grace = _or_default(options.grace, limits.default_claim_grace)
+    ttl, grace = limits.default_claim_ttl, limits.default_claim_grace
+    if options.ttl is not msgspec.UNSET:
+        ttl = options.ttl
+    if options.grace is not msgspec.UNSET:
+        grace = options.grace
     _check_seconds('TTL', ttl, least[0], limits.max_claim_ttl)
     size = page_size(limit, limits.max_messages_per_claim_or_pop)
     _check_seconds('grace', grace, least[1], limits.max_claim_grace)
     return ttl, grace, size
-
-
-def _or_default(value: int | msgspec.UnsetType, default: int) -> int:
-    return default if value is msgspec.UNSET else value
 
 
 def _check_seconds(what: str, seconds: int, least: int, most: int) -> None:

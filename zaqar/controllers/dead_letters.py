@@ -21,9 +21,8 @@ def max_claims(queue: Queue) -> int:
 
     The queue has to name a dead-letter queue, too.
     """
-    if target(queue) is None:
-        return 0
-    return queue.metadata.get('_max_claim_count') or 0
+    most: int = queue.metadata.get('_max_claim_count') or 0
+    return most if most and target(queue) is not None else 0
 
 
 def target(queue: Queue) -> Scope | None:
@@ -43,8 +42,10 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
 
     :returns: the claim with the messages that stay
     """
+    if not claim.exhausted:
+        return claim
     letters = target(queue)
-    if not claim.exhausted or letters is None:
+    if letters is None:
         return claim
     stayed = []
     store = ctx.catalogue.store(queue)
