@@ -4,7 +4,7 @@
 What would block the loop, and with it all others, is done in another thread
 by :func:`offload`, while the greenlet waits. Elsewhere it is done at once:
 whoever calls it need not know where it runs. Threads are shared by lanes, see
-:mod:`zaqar.offload_lanes`.
+:mod:`zaqar.blocking_call_threads`.
 
 No lock of threads may be held by a greenlet that waits. Another one of the
 same loop would wait for it in the loop's only thread, for ever. Hence what
@@ -25,9 +25,9 @@ from typing import Any, ParamSpec, TypeVar
 from greenlet import getcurrent, greenlet
 from oslo_context import context
 
+from zaqar.blocking_call_threads import OffloadLanes
 from zaqar.current_request import OF_THREAD, CurrentRequest
 from zaqar.daemon_threads import DaemonThreads
-from zaqar.offload_lanes import OffloadLanes
 from zaqar.stalled_greenlets import StalledGreenlets
 
 LOG = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Hub:
 
     :param loop: the event loop
     :param per_lane: threads of each lane, at most: see
-        :mod:`zaqar.offload_lanes`
+        :mod:`zaqar.blocking_call_threads`
     :ivar main: what runs the loop
     :ivar request: what is known there of a request: nothing
     :ivar stalled: greenlets that wait for what does not answer

@@ -21,7 +21,7 @@ from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.loop_greenlets import Hub, LoopGreenlet, offload_to
 from zaqar.storage.sqlalchemy import sqlite_creation
 from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
-from zaqar.storage.sqlalchemy.slow_call_pause import SlowCallPause
+from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
 from zaqar.storage.sqlalchemy.sqlite_readers import Readers
 from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
 from zaqar.storage.sqlalchemy.sqlite_write_connection import (

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from zaqar.loop_greenlets import offload_to
-from zaqar.storage.sqlalchemy import slow_call_pause
-from zaqar.storage.sqlalchemy.slow_call_pause import SlowCallPause
+from zaqar.storage.sqlalchemy import loop_pause_on_slow_disk
+from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 T = TypeVar('T')
@@ -45,7 +45,7 @@ class _LoopReader:
 
     def begin(self, now: float) -> None:
         """Begin a read."""
-        self._end = now + slow_call_pause.LONGEST
+        self._end = now + loop_pause_on_slow_disk.LONGEST
         self._looks = _LOOKS
 
     def _is_overdue(self) -> bool:

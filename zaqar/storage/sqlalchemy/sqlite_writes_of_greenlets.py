@@ -27,7 +27,7 @@ from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable
 from zaqar.loop_greenlets import Hub, LoopGreenlet, run_without_waiting
 from zaqar.stalled_greenlets import CHECK_INTERVAL, Silence, wake
-from zaqar.storage.sqlalchemy.slow_call_pause import SlowCallPause
+from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
 from zaqar.storage.sqlalchemy.sqlite_write_connection import (
     BUSY_TIMEOUT,
     WriteConnection,

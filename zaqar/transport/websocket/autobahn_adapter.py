@@ -21,10 +21,12 @@ from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.connection_limits import RateCounter
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY
+from zaqar.transport.websocket.connection_with_session_and_timers import (
+    OpenConnection,
+)
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
 from zaqar.transport.websocket.http_asyncio_protocol import HttpSocket
-from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 
 LOG = logging.getLogger(__name__)

@@ -21,13 +21,15 @@ from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
 )
+from zaqar.transport.websocket.connection_with_session_and_timers import (
+    OpenConnection,
+)
 from zaqar.transport.websocket.followed_queues_of_connection import (
     ConnectionStreams,
 )
 from zaqar.transport.websocket.frame_and_answer_types import Frame, FrameAnswer
 from zaqar.transport.websocket.frame_greenlets import FrameGreenlets
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.slow_readers import SlowReaders

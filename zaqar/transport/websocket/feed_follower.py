@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zaqar.transport.websocket import loop_turns
+from zaqar.transport.websocket import feed_turns_on_event_loop
 from zaqar.transport.websocket.recent_stream_events import Batch, Format
 
 
@@ -43,5 +43,5 @@ class Follower:
         if not batch.count:
             return 1
         self.send(batch)
-        size = len(batch.data) // loop_turns.BYTES
-        return loop_turns.WRITE + batch.count + size
+        size = len(batch.data) // feed_turns_on_event_loop.BYTES
+        return feed_turns_on_event_loop.WRITE + batch.count + size

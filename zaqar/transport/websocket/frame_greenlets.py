@@ -16,7 +16,7 @@ from zaqar.api.operation_declarations import streams
 from zaqar.errors import InvalidRequest
 from zaqar.loop_greenlets import Hub
 from zaqar.transport.limited_greenlets import LimitedGreenlets
-from zaqar.transport.requests_fit_for_a_loop import (
+from zaqar.transport.requests_fit_for_event_loop import (
     LONGEST_BODY,
     MOST_OBJECTS,
     is_fit,

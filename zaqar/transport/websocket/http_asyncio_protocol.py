@@ -9,6 +9,9 @@ import h11
 from zaqar.errors import ZaqarError
 from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.connection_with_session_and_timers import (
+    OpenConnection,
+)
 from zaqar.transport.websocket.event_stream import EventStream
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.http1_parsing_and_framing import (
@@ -16,7 +19,6 @@ from zaqar.transport.websocket.http1_parsing_and_framing import (
     HttpConnection,
     Left,
 )
-from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 from zaqar.transport.wsgi.responses import Headers
 

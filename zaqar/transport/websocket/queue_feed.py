@@ -20,9 +20,9 @@ import logging
 from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
-from zaqar.transport.websocket import loop_turns
+from zaqar.transport.websocket import feed_turns_on_event_loop
 from zaqar.transport.websocket.feed_follower import Follower
-from zaqar.transport.websocket.loop_turns import Loop, LoopTurns
+from zaqar.transport.websocket.feed_turns_on_event_loop import Loop, LoopTurns
 from zaqar.transport.websocket.recent_stream_events import (
     BATCH,
     Batch,
@@ -230,8 +230,10 @@ class QueueFeed:
     def _serve_some(self) -> int:
         """Serve some streams; return what that has cost."""
         cost = 0
-        for follower in list(itertools.islice(self._due, loop_turns.TURN)):
-            if cost >= loop_turns.TURN:
+        for follower in list(
+            itertools.islice(self._due, feed_turns_on_event_loop.TURN)
+        ):
+            if cost >= feed_turns_on_event_loop.TURN:
                 break
             if follower in self._due:
                 del self._due[follower]
@@ -301,7 +303,7 @@ class QueueFeed:
         batches: dict[tuple[str, Format], Batch] = {}
         cost = 0
         for number in range(first, len(followers)):
-            if cost >= loop_turns.TURN:
+            if cost >= feed_turns_on_event_loop.TURN:
                 rest = functools.partial(
                     self._give, followers, page, anchor, number
                 )

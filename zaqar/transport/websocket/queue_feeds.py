@@ -12,7 +12,7 @@ from zaqar.controllers.streams import StreamSource
 from zaqar.errors import NoRoute, StoreUnavailable
 from zaqar.objects import Scope
 from zaqar.transport.websocket.feed_follower import Follower
-from zaqar.transport.websocket.loop_turns import Loop, LoopTurns
+from zaqar.transport.websocket.feed_turns_on_event_loop import Loop, LoopTurns
 from zaqar.transport.websocket.page_read_memory import MOST_READ, PageReads
 from zaqar.transport.websocket.queue_feed import QueueFeed
 from zaqar.transport.websocket.recent_stream_events import (

@@ -7,7 +7,9 @@ import logging
 
 from zaqar.transport.large_page_fairness import Job, Turns
 from zaqar.transport.websocket.connection_state_machine import State
-from zaqar.transport.websocket.open_connection import OpenConnection
+from zaqar.transport.websocket.connection_with_session_and_timers import (
+    OpenConnection,
+)
 from zaqar.transport.websocket.settings import Settings
 
 LOG = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 
 from zaqar.controllers.rate_limits import DELIVERIES, Throttle
-from zaqar.transport.websocket.loop_turns import Loop
+from zaqar.transport.websocket.feed_turns_on_event_loop import Loop
 from zaqar.transport.websocket.worker_threads import Workers
 
 

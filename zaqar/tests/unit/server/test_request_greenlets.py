@@ -13,7 +13,7 @@ from zaqar.loop_greenlets import offload, offload_to
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport import (
-    requests_fit_for_a_loop,
+    requests_fit_for_event_loop,
     requests_waiting_for_their_turn,
 )
 from zaqar.transport.wsgi import request_environ
@@ -74,7 +74,7 @@ def test_others_do_not(line: str, header: str) -> None:
 
 def test_nor_do_long_bodies_many_messages_or_those_that_are_refused() -> None:
     line = 'POST /v2/queues/q/messages'
-    most = requests_fit_for_a_loop.LONGEST_BODY
+    most = requests_fit_for_event_loop.LONGEST_BODY
     assert request_greenlets.fits(request(line, body=bytes(most)))
     assert not request_greenlets.fits(request(line, body=bytes(most + 1)))
     # Each takes some 4 microseconds, 12 if it is encrypted.

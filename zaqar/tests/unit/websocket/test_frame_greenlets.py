@@ -13,7 +13,7 @@ from zaqar.current_request import OF_THREAD
 from zaqar.loop_greenlets import offload
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
-from zaqar.transport import requests_fit_for_a_loop
+from zaqar.transport import requests_fit_for_event_loop
 from zaqar.transport.websocket import frame_greenlets
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.frame_greenlets import FrameGreenlets
@@ -46,7 +46,7 @@ def test_long_frames_many_messages_and_malformed_ones_do_not(
 
     assert post(*[{'body': 0}] * 60)
     assert not post(*[{'body': 0}] * 64)
-    most = requests_fit_for_a_loop.LONGEST_BODY
+    most = requests_fit_for_event_loop.LONGEST_BODY
     assert not post({'body': 'x' * most})
     for unfit in (7, {'headers': {}}, {'action': ['message_post']}):
         assert not fits(unfit, is_binary=is_binary)

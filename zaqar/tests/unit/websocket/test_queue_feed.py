@@ -14,12 +14,12 @@ import pytest
 
 from zaqar.objects import Message, Scope
 from zaqar.transport.websocket import (
-    loop_turns,
+    feed_turns_on_event_loop,
     queue_feed,
     recent_stream_events,
 )
 from zaqar.transport.websocket.feed_follower import Follower
-from zaqar.transport.websocket.loop_turns import LoopTurns
+from zaqar.transport.websocket.feed_turns_on_event_loop import LoopTurns
 from zaqar.transport.websocket.queue_feed import QueueFeed
 from zaqar.transport.websocket.recent_stream_events import (
     Batch,
@@ -294,11 +294,17 @@ def test_others_on_the_loop_have_their_turns(server: Server) -> None:
     server.run()
     server.post(queue_feed.MOST_PER_PAGE)
     for at_once in _writes_of_steps(server, streams):
-        assert at_once <= 2 * loop_turns.TURN // queue_feed.FIRST_PAGE
+        assert (
+            at_once
+            <= 2 * feed_turns_on_event_loop.TURN // queue_feed.FIRST_PAGE
+        )
     # Those who catch up with a page, too.
     old = [server.follow() for _ in range(400)]
     for at_once in _writes_of_steps(server, old):
-        assert at_once <= 2 * loop_turns.TURN // queue_feed.FIRST_PAGE
+        assert (
+            at_once
+            <= 2 * feed_turns_on_event_loop.TURN // queue_feed.FIRST_PAGE
+        )
     for stream in (*streams, *old):
         assert stream.got == markers(server.store)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from zaqar.loop_greenlets import Hub
 from zaqar.transport import requests_waiting_for_their_turn
 from zaqar.transport.limited_greenlets import LimitedGreenlets
-from zaqar.transport.requests_fit_for_a_loop import (
+from zaqar.transport.requests_fit_for_event_loop import (
     LONGEST_BODY,
     MOST_OBJECTS,
     is_fit,

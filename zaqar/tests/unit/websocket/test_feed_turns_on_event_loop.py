@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.transport.websocket.loop_turns import TURN, LoopTurns
+from zaqar.transport.websocket.feed_turns_on_event_loop import TURN, LoopTurns
 
 
 class Loop:

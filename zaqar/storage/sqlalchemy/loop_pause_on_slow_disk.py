@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When an event loop leaves calls of an embedded database to threads.
+"""The pause in which an event loop leaves calls of SQLite to threads.
 
 Usually they take microseconds in its own thread. Not so on a disk that is
 slow.
