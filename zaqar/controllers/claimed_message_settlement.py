@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settle messages of a claim: delete, release, extend and reject them."""
+"""Settlement of messages of a claim: delete, release, extend, reject them."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settling messages of a claim: they are deleted, released or extended."""
+"""Settlement of messages of a claim: deleted, released or extended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from zaqar.objects import Act, Settlement
 from zaqar.storage.mongodb import (
     document_layout,
     message_groups,
-    update_documents_for_claims_and_settling,
+    update_documents_for_claims_and_settlement,
 )
 from zaqar.storage.mongodb.database_commands_and_transactions import (
     MongoDatabase,
@@ -38,7 +38,7 @@ def settle(
     Should a rival get ahead, whose clock says that a hold is over, another
     query tells what it has got.
     """
-    held_by_claim = update_documents_for_claims_and_settling.live_messages(
+    held_by_claim = update_documents_for_claims_and_settlement.live_messages(
         queue, claim_id, now
     )
     rows = database.find(queue.messages, held_by_claim, {'og': 1})
@@ -102,7 +102,7 @@ class _Work:
             updates.append(
                 pymongo.UpdateMany(
                     {'_id': {'$in': names}, **self.held_by_claim},
-                    update_documents_for_claims_and_settling.settled_update(
+                    update_documents_for_claims_and_settlement.settled_update(
                         self.queue, item, self.now
                     ),
                 )

@@ -23,7 +23,7 @@ from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
     document_layout,
-    update_documents_for_claims_and_settling,
+    update_documents_for_claims_and_settlement,
 )
 from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
 from zaqar.storage.mongodb.database_commands_and_transactions import (
@@ -100,7 +100,7 @@ class Claimer:
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
         if not is_claim_id(claim_id):
             return False
-        where = update_documents_for_claims_and_settling.live_messages(
+        where = update_documents_for_claims_and_settlement.live_messages(
             queue, claim_id, now
         )
         row = self._database.step(queue.messages.find_one, where, {'_id': 1})
@@ -108,13 +108,13 @@ class Claimer:
 
     def renew(self, terms: ClaimTerms) -> bool:
         queue = terms.queue
-        where = update_documents_for_claims_and_settling.live_messages(
+        where = update_documents_for_claims_and_settlement.live_messages(
             queue, terms.claim_id, terms.now
         )
         result = self._database.step(
             queue.messages.update_many,
             where,
-            update_documents_for_claims_and_settling.renew_update(terms),
+            update_documents_for_claims_and_settlement.renew_update(terms),
         )
         queue.will_wake(terms.end)
         return result.matched_count > 0
@@ -124,7 +124,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             where,
-            update_documents_for_claims_and_settling.free_update(queue),
+            update_documents_for_claims_and_settlement.free_update(queue),
         )
 
     def pop(self, queue: CachedQueue, now: int, limit: int) -> list[Message]:
@@ -197,7 +197,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             {'_id': {'$in': ids}, **where},
-            update_documents_for_claims_and_settling.free_update(queue),
+            update_documents_for_claims_and_settlement.free_update(queue),
         )
 
     def _take(
@@ -221,7 +221,7 @@ class Claimer:
             count = self._database.step(
                 messages.update_one,
                 {'_id': one, **free},
-                update_documents_for_claims_and_settling.claim_update(
+                update_documents_for_claims_and_settlement.claim_update(
                     terms, guard
                 ),
             ).matched_count
@@ -232,7 +232,7 @@ class Claimer:
             count += self._database.step(
                 messages.update_many,
                 where,
-                update_documents_for_claims_and_settling.claim_update(
+                update_documents_for_claims_and_settlement.claim_update(
                     terms, {}
                 ),
             ).matched_count
@@ -276,7 +276,7 @@ class Claimer:
     def held_rows(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
-        where = update_documents_for_claims_and_settling.live_messages(
+        where = update_documents_for_claims_and_settlement.live_messages(
             queue, claim_id, now
         )
         # The server refuses to sort more than 100 MB without an index.

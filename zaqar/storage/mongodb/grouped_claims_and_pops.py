@@ -22,7 +22,7 @@ from zaqar.storage.abstract_stores import MAX_EXHAUSTED
 from zaqar.storage.mongodb import (
     document_layout,
     message_groups,
-    update_documents_for_claims_and_settling,
+    update_documents_for_claims_and_settlement,
 )
 from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
 from zaqar.storage.mongodb.claims_and_pops import (
@@ -116,7 +116,7 @@ class GroupedClaimer:
     def renew(self, terms: ClaimTerms) -> bool:
         def work(session: ClientSession | None) -> bool:
             queue = terms.queue
-            where = update_documents_for_claims_and_settling.live_messages(
+            where = update_documents_for_claims_and_settlement.live_messages(
                 queue, terms.claim_id, terms.now
             )
             with in_time():
@@ -124,7 +124,7 @@ class GroupedClaimer:
             with in_time():
                 queue.messages.update_many(
                     where,
-                    update_documents_for_claims_and_settling.renew_update(
+                    update_documents_for_claims_and_settlement.renew_update(
                         terms
                     ),
                     session=session,
@@ -146,7 +146,7 @@ class GroupedClaimer:
             with in_time():
                 queue.messages.update_many(
                     where,
-                    update_documents_for_claims_and_settling.free_update(
+                    update_documents_for_claims_and_settlement.free_update(
                         queue
                     ),
                     session=session,
@@ -243,7 +243,7 @@ def _hold(
     writes: list[pymongo.UpdateMany | pymongo.UpdateOne] = [
         pymongo.UpdateMany(
             {'_id': {'$in': ids[start : start + CHUNK]}, **free},
-            update_documents_for_claims_and_settling.claim_update(terms, {}),
+            update_documents_for_claims_and_settlement.claim_update(terms, {}),
         )
         for start in range(0, len(ids), CHUNK)
     ]

@@ -34,7 +34,7 @@ from zaqar.storage.redis import (
     script_for_many_queues,
     scripts,
     server_guarantees,
-    settling_script_call,
+    settlement_script_call,
 )
 from zaqar.storage.redis.queue_watch import WatchOpener
 from zaqar.storage.redis.retrying_client import DEADLINE, RedisClient
@@ -247,9 +247,9 @@ class RedisMessageStore(abstract_stores.MessageStore):
         now: int,
     ) -> Sequence[bool] | None:
         claim = message_codec.claim_id(claim_id)
-        places, arguments = settling_script_call.arguments(settlements, now)
+        places, arguments = settlement_script_call.arguments(settlements, now)
         answer = self._run(scripts.SETTLE, qid, now, claim, *arguments)
-        return settling_script_call.results(places, answer, len(settlements))
+        return settlement_script_call.results(places, answer, len(settlements))
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         claim = message_codec.claim_id(claim_id)

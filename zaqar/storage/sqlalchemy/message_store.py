@@ -37,13 +37,13 @@ from zaqar.storage.sqlalchemy import (
     message_deletion,
     message_reading,
     popping,
+    postgresql_single_statement_settlement,
     queue_byte_counts,
     queue_row,
     queue_statistics,
     server_guarantees,
-    settling_by_deletion_on_sqlite_and_mariadb,
-    settling_in_several_statements,
-    single_statement_settling,
+    settlement_by_deletion_on_sqlite_and_mariadb,
+    settlement_in_several_statements,
     stored_claims,
     stranded_group_search,
     sweeping,
@@ -238,21 +238,25 @@ class SqlMessageStore(abstract_stores.MessageStore):
             return None
         call = (qid, claim_id, settlements, now)
         write = partial(
-            self._database.write, settling_in_several_statements.settle, *call
+            self._database.write,
+            settlement_in_several_statements.settle,
+            *call,
         )
         settle = write
         if self._dialect == 'postgresql':
             settle = partial(
-                self._database.read, single_statement_settling.settle, *call
+                self._database.read,
+                postgresql_single_statement_settlement.settle,
+                *call,
             )
         elif self._dialect == 'sqlite' or (
             self._database.takes_compounds and qid not in self._grouped
         ):
             with suppress(
-                settling_by_deletion_on_sqlite_and_mariadb.OtherwiseError
+                settlement_by_deletion_on_sqlite_and_mariadb.OtherwiseError
             ):
                 return self._database.write(
-                    settling_by_deletion_on_sqlite_and_mariadb.settle, *call
+                    settlement_by_deletion_on_sqlite_and_mariadb.settle, *call
                 )
         return self._grouped.run(
             qid, settle, partial(write, takes_groups=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a claim are settled in a transaction of several statements."""
+"""Settlement of messages of a claim in a transaction of several statements."""
 
 import functools
 from collections.abc import Collection, Mapping, Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settling messages in one statement, hence in one round trip (PostgreSQL).
+"""Settlement in one statement, hence in one round trip (PostgreSQL).
 
 Mostly all that a claim holds is deleted: there is one that does nothing else,
 and takes a third less time. Deletions of some of it take both.
@@ -15,7 +15,7 @@ from zaqar.storage import rejection_reason_encoding
 from zaqar.storage.message_ids import is_id
 from zaqar.storage.sqlalchemy import queue_count_subtraction, queue_row
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
-from zaqar.storage.sqlalchemy.settling_in_several_statements import UNCOUNTED
+from zaqar.storage.sqlalchemy.settlement_in_several_statements import UNCOUNTED
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.sqlalchemy.statement_parameters import compact
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deletion of messages of a claim with as few statements as possible (SQLite).
+"""Settlement of a claim by deletion, with as few statements as possible.
 
-Or in one round trip (MariaDB); on PostgreSQL :mod:`.single_statement_settling`
-does it. Most of what is settled is deleted, all of it.
-The rest is for :mod:`.settling_in_several_statements`.
+That is for SQLite, or in one round trip for MariaDB; on PostgreSQL
+:mod:`.postgresql_single_statement_settlement` does it. Most of what is settled
+is deleted, all of it. The rest is for
+:mod:`.settlement_in_several_statements`.
 """
 
 import functools
