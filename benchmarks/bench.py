@@ -24,7 +24,6 @@ from benchmarks import (
 from benchmarks.operations import OPERATIONS
 from benchmarks.report import Table
 from benchmarks.target import Target
-from zaqar.transport.wsgi.server import http_server
 
 #: Settings of ``--short``, for continuous integration.
 SHORT = {'seconds': 0.1, 'depth': 20_000, 'rounds': 20}
@@ -116,7 +115,7 @@ def _settings(options: argparse.Namespace) -> Mapping[str, str]:
         else 'nothing is pinned: there is one core'
     )
     return {
-        'Settings': f'1 worker that runs {_threads()} requests at a time, '
+        'Settings': '1 worker with the default settings, '
         f'{options.connections} connections, {options.seconds:g} s for each '
         'operation and side in slices of '
         f'{min(rates_beside_floor.SLICE, options.seconds):g} s; '
@@ -124,15 +123,6 @@ def _settings(options: argparse.Namespace) -> Mapping[str, str]:
         'Cores': pinning,
         'Load average at the start': machine.load(),
     }
-
-
-def _threads() -> int:
-    """Return how many requests a worker runs at a time, unless configured."""
-    return next(
-        int(option.default)
-        for option in http_server.OPTS
-        if option.name == 'threads'
-    )
 
 
 def _measured(

@@ -211,6 +211,7 @@ def main(words: Sequence[str]) -> None:
         Floor(opened.catalogue),
         settings,
         opened.longest_body,
+        waits_in_greenlets=opened.waits_in_greenlets,
     )
 
 
