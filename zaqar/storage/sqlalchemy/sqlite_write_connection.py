@@ -103,8 +103,12 @@ class WriteConnection:
 
     @property
     def has_changes(self) -> bool:
-        """Whether a row was changed since the transaction was begun."""
-        return self._connection.total_changes != self._changes
+        """Whether a transaction is open that has changed a row."""
+        connection = self._connection
+        return (
+            connection.in_transaction
+            and connection.total_changes != self._changes
+        )
 
     def begin(self) -> bool:
         """Begin a transaction, unless another process writes.
@@ -120,19 +124,24 @@ class WriteConnection:
         self._changes = self._connection.total_changes
         return True
 
-    def perform(self, work: Callable[[SqlSession], Any]) -> Outcome:
-        """Do work that is the whole transaction, and commit it."""
-        return self._perform(work, 'ROLLBACK', 'COMMIT')
+    def perform_alone(self, work: Callable[[SqlSession], Any]) -> Outcome:
+        """Do work that is the whole transaction: a failure ends that."""
+        return self._perform(work, 'ROLLBACK')
 
     def perform_with_others(
         self, work: Callable[[SqlSession], Any]
     ) -> Outcome:
         """Do work in a savepoint: a failure undoes only it."""
         self._cursor.execute('SAVEPOINT work')
-        return self._perform(work, 'ROLLBACK TO work', 'RELEASE work')
+        outcome = self._perform(work, 'ROLLBACK TO work')
+        if outcome.error is None:
+            self._cursor.execute('RELEASE work')
+        return outcome
 
     def commit(self) -> None:
-        self._cursor.execute('COMMIT')
+        """Commit a transaction that is still open."""
+        if self._connection.in_transaction:
+            self._cursor.execute('COMMIT')
 
     def undo(self) -> None:
         """End a transaction that is still open."""
@@ -144,18 +153,16 @@ class WriteConnection:
         self._connection.close()
 
     def _perform(
-        self, work: Callable[[SqlSession], Any], undo: str, end: str
+        self, work: Callable[[SqlSession], Any], undo: str
     ) -> Outcome:
         try:
-            outcome = Outcome(work(self._session))
+            return Outcome(work(self._session))
         except Exception as error:
             if not self._connection.in_transaction:
                 # SQLite has undone it itself, as it does if a disk fails.
                 raise
             self._cursor.execute(undo)
             return Outcome(None, error)
-        self._cursor.execute(end)
-        return outcome
 
 
 def is_busy(error: sqlite3.Error) -> bool:

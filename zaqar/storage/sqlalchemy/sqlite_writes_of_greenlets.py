@@ -173,6 +173,8 @@ class WritesOfGreenlets:
     def _perform(self, batch: list[_Write]) -> None:
         """Do what waits in a transaction, or the first part of it."""
         waiting, perform = self._waiting, self._connection.perform_with_others
+        if len(waiting) == 1:
+            perform = self._connection.perform_alone
         begun = now = time.monotonic()
         while waiting and now - begun < LONGEST_BATCH:
             write = waiting.popleft()

@@ -77,11 +77,10 @@ class WritesOfThreads:
             raise StoreUnavailable
         try:
             self._begin(end)
+            perform = connection.perform_with_others
             if len(works) == 1:
-                return [connection.perform(works[0].perform)]
-            outcomes = [
-                connection.perform_with_others(work.perform) for work in works
-            ]
+                perform = connection.perform_alone
+            outcomes = [perform(work.perform) for work in works]
             connection.commit()
             return outcomes
         except sqlite3.OperationalError as error:

@@ -112,6 +112,10 @@ def test_a_failure_undoes_only_its_own_write(
     assert results[0] == results[2] == 1
     assert isinstance(results[1], ValueError)
     assert file.names == ['a', 'c']
+    (alone,) = greenlets.run(lambda: file.write(fail))
+    assert isinstance(alone, ValueError)
+    assert greenlets.run(lambda: file.write(insert('d'))) == [1]
+    assert file.names == ['a', 'c', 'd']
 
 
 def test_work_that_waits_fails_alone(file: File, greenlets: Greenlets) -> None:
