@@ -55,7 +55,7 @@ class RequestGreenlets:
 
     def __init__(self, hub: Hub, count: int, threads: RequestThreads) -> None:
         self._hub = hub
-        self._greenlets = LimitedGreenlets(hub, count)
+        self._greenlets = LimitedGreenlets(hub, count, threads.waiting.held)
         self._threads = threads
 
     @property
