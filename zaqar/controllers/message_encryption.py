@@ -29,6 +29,7 @@ from zaqar.errors import (
     KeyMissing,
     StoreUnavailable,
 )
+from zaqar.loop_greenlets import offload
 from zaqar.objects import Message, NewMessage, Scope, random_half
 
 LOG = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ _NO_KEY = 'AES256'
 #: First byte of an encrypted body; no JSON text begins with it.
 _MARK = b'\x01'
 _NONCE = 12
+
+#: Bytes of messages that are decrypted in no event loop.
+_LARGE = 256 * 1024
 
 #: Errors of a message that cannot be decrypted.
 UNREADABLE = (DecryptionFailed, KeyMissing)
@@ -211,6 +215,14 @@ class Cipher:
         """
         if _MARK not in [message.body[:1] for message in messages]:
             return messages, False
+        if sum(len(message.body) for message in messages) < _LARGE:
+            return self._decrypt_readable(messages, scope)
+        # The library lets other threads run meanwhile, but not greenlets.
+        return offload(self._decrypt_readable, messages, scope)
+
+    def _decrypt_readable(
+        self, messages: Sequence[Message], scope: Scope
+    ) -> tuple[Sequence[Message], bool]:
         decrypted, lacks_key = [], False
         for message in messages:
             try:

@@ -200,6 +200,12 @@ class Turns:
         ) < MOST_AT_ONCE and not self._unread.are_too_many(project)
 
 
+def is_large(result: Any) -> bool:
+    """Tell whether the messages in the result of an operation are large."""
+    messages = getattr(getattr(result, 'claim', result), 'messages', ())
+    return sum(map(len, [message.body for message in messages])) >= LARGE
+
+
 def too_many() -> StoreUnavailable:
     """Count a request that may not wait; return the error to be raised."""
     error = StoreUnavailable(_TOO_MANY)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import io
 import json
 import pathlib
 import threading
@@ -23,6 +22,7 @@ from zaqar.current_request import OF_THREAD
 from zaqar.loop_greenlets import LoopGreenlet
 from zaqar.storage.redis.server_connections import RedisNode
 from zaqar.tests.contract.probe import Probe
+from zaqar.tests.functional.redis.application_calls import asking
 from zaqar.tests.functional.redis.conftest import DURABLE
 from zaqar.tests.functional.redis.test_access import settings
 from zaqar.tests.functional.redis.test_service import HEADERS, Start
@@ -34,7 +34,6 @@ from zaqar.tests.servers.zaqar import Zaqar, pause, resume
 from zaqar.transport.websocket.frame_and_answer_types import Frame
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.wsgi import application_call, request_environ
 
 #: More than threads, fewer than what is under way at a time, and more than
 #: that.
@@ -52,8 +51,6 @@ project_quotas = true
 requests = 1000000
 messages = 1000000
 """
-
-Ask = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
@@ -272,26 +269,6 @@ def _held_while_waiting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return places
 
 
-def _asking(app: Any, headers: dict[str, str]) -> Ask:
-    connection = request_environ.of_connection(
-        ('127.0.0.1', 8888), '127.0.0.1'
-    )
-
-    def ask(method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        target, _, query = path.encode().partition(b'?')
-        data = b'' if body is None else json.dumps(body).encode()
-        sent = {**headers, 'Content-Length': str(len(data))}
-        pairs = [(k.encode(), v.encode()) for k, v in sent.items()]
-        environ = request_environ.of_request(
-            *(connection, method, target, query, '1.1', pairs)
-        )
-        environ['wsgi.input'] = io.BytesIO(data)
-        status, _, content = application_call.call(app, environ)
-        return status, json.loads(content or b'null')
-
-    return ask
-
-
 def _framing(service: service_assembly.Service) -> Callable[..., Any]:
     """Return what answers frames, each on a new connection."""
     dispatcher = service.dispatcher
@@ -342,7 +319,7 @@ def test_no_greenlet_holds_a_lock_while_it_waits(
     service = service_assembly.Service(conf)
     try:
         assert service.waits_in_greenlets
-        ask = _asking(
+        ask = asking(
             service.application(),
             {
                 **HEADERS,
