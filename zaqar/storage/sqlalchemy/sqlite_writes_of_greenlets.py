@@ -220,11 +220,16 @@ class WritesOfGreenlets:
         self._hub.loop.call_later(CHECK_INTERVAL, self._check)
         now = time.monotonic()
         writes = (*self._batch, *self._waiting)
-        for write in writes:
-            if write.end <= now and write.one is not None:
-                LOG.error('SQLite: a write takes too long')
-                write.failure = StoreUnavailable()
-                wake(write)
+        overdue = [
+            write
+            for write in writes
+            if write.end <= now and write.one is not None
+        ]
+        if overdue:
+            LOG.error('SQLite: %d writes take too long', len(overdue))
+        for write in overdue:
+            write.failure = StoreUnavailable()
+            wake(write)
         self._silence.check(self._since, now, writes)
 
     # What the other thread does.
