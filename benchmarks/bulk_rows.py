@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import driver, tables
+from zaqar.storage.sqlalchemy import driver_declaration, tables
 
 #: Rows of one statement.
 CHUNK = 50_000
@@ -19,7 +19,9 @@ def multiply(url: str, qid: str, have: int, count: int) -> None:
 
     :param have: how many there are, posted in one go
     """
-    engine = sa.create_engine(driver.parse(url), poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        driver_declaration.parse(url), poolclass=sa.NullPool
+    )
     row = sa.select(_QUEUE.c.id).where(_QUEUE.c.qid == qid)
     first = sa.select(sa.func.min(_MESSAGE.c.seq))
     with engine.connect() as connection:
@@ -40,7 +42,7 @@ def settle(url: str) -> None:
     """Leave the tables as PostgreSQL's autovacuum does within a minute."""
     if url.startswith('postgresql'):
         engine = sa.create_engine(
-            driver.parse(url),
+            driver_declaration.parse(url),
             poolclass=sa.NullPool,
             isolation_level='AUTOCOMMIT',
         )

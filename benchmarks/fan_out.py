@@ -30,8 +30,8 @@ from benchmarks import (
 from benchmarks.load import Step
 from zaqar.objects import NewMessage
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
-from zaqar.storage.redis import driver as redis_driver
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.redis import driver_declaration as redis_driver
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.servers import process, sql
 from zaqar.tests.servers.receivers import Receiver

@@ -33,7 +33,7 @@ from benchmarks.requests import request
 from benchmarks.target import Target, is_sql
 from zaqar.objects import Kind
 from zaqar.storage.redis import key_names
-from zaqar.storage.sqlalchemy import driver
+from zaqar.storage.sqlalchemy import driver_declaration
 
 SECTION = 'Many queues'
 
@@ -168,7 +168,7 @@ def _fill(target: Target, count: int) -> None:
     if not is_sql(target.url):
         _fill_redis(target, count)
         return
-    url = driver.parse(target.url)
+    url = driver_declaration.parse(target.url)
     values = {
         'kind': Kind.QUEUE.value,
         'parent': target.project,
@@ -197,7 +197,7 @@ def _fill_redis(target: Target, count: int) -> None:
 
 def _size(target: Target) -> int:
     """Return the bytes that a store holds, in memory or on disk."""
-    url = driver.parse(target.url) if is_sql(target.url) else None
+    url = driver_declaration.parse(target.url) if is_sql(target.url) else None
     if url is None:
         with _redis(target.url) as client:
             return int(client.info('memory')['used_memory'])

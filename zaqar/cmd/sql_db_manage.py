@@ -19,7 +19,7 @@ from zaqar import logging_setup, version
 from zaqar.cmd import command_line_words_and_manual
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage import driver_settings, secret_masking
-from zaqar.storage.sqlalchemy import driver, migrations
+from zaqar.storage.sqlalchemy import driver_declaration, migrations
 
 PROG = 'zaqar-sql-db-manage'
 
@@ -257,8 +257,8 @@ def _configure(words: Sequence[str]) -> cfg.ConfigOpts:
     """Read command line and files."""
     conf = cfg.ConfigOpts()
     log.register_options(conf)
-    conf.register_opts(driver.MANAGEMENT_OPTS, MANAGEMENT)
-    conf.register_opts(driver.MESSAGE_OPTS, MESSAGE)
+    conf.register_opts(driver_declaration.MANAGEMENT_OPTS, MANAGEMENT)
+    conf.register_opts(driver_declaration.MESSAGE_OPTS, MESSAGE)
     conf.register_cli_opt(
         cfg.SubCommandOpt('command', title='commands', handler=_add_commands)
     )
@@ -296,7 +296,7 @@ def _embedded(conf: cfg.ConfigOpts) -> Database:
     """Return the embedded database, if the service would use it."""
     for place in driver_settings.locations(conf):
         if place.driver == driver_settings.EMBEDDED:
-            url = driver.parse(place.uri)
+            url = driver_declaration.parse(place.uri)
             if not os.path.exists(str(url.database)):
                 # The user of the service might not be able to open ours.
                 raise Missing(f'{place.uri}: the service will create it')
@@ -309,7 +309,7 @@ def _embedded(conf: cfg.ConfigOpts) -> Database:
 
 def _parse(group: str, uri: str) -> sa.URL:
     try:
-        return driver.parse(uri)
+        return driver_declaration.parse(uri)
     except ConfigurationError as error:
         raise Failure(f'[{group}] uri: {error}') from None
 

@@ -33,7 +33,7 @@ from zaqar.storage import driver_settings, store_opener
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
-    driver,
+    driver_declaration,
     migrations,
     tables,
 )
@@ -225,10 +225,10 @@ def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
 
 
 def _url(where: driver_settings.Location) -> sa.URL | None:
-    if where.driver != driver.DRIVER.name:
+    if where.driver != driver_declaration.DRIVER.name:
         return None
     try:
-        return driver.parse(where.uri)
+        return driver_declaration.parse(where.uri)
     except ConfigurationError as error:
         raise ConfigurationError(f'{where.option}: {error}') from None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening of SQL stores; see :mod:`zaqar.storage.sqlalchemy.driver`.
+"""Opening of SQL stores, which :mod:`.driver_declaration` has done late.
 
 An embedded database needs no SQLAlchemy, which takes 15 MiB of a process: it
 is imported for servers alone, and for URIs that are not plain.

@@ -13,7 +13,7 @@ from keystoneauth1.session import Session
 from swiftclient.authv1 import PasswordPlugin
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER as SQL
 from zaqar.storage.swift.body_references import INLINE
 from zaqar.storage.swift.client import SwiftClient
 from zaqar.storage.swift.connections import DEADLINE, SwiftConnections
@@ -29,7 +29,7 @@ def open_messages(
     inline: int = INLINE,
     timeout: float = DEADLINE,
 ) -> LargeBodyStore:
-    """Open the message store; see :mod:`zaqar.storage.swift.driver`.
+    """Open the message store; see :mod:`.driver_declaration`.
 
     :param inline: bytes of a body that stays in the row
     :param timeout: seconds that a call may wait for Swift

@@ -20,12 +20,12 @@ import sqlalchemy as sa
 
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
-from zaqar.storage.redis.driver import DRIVER as REDIS
+from zaqar.storage.redis.driver_declaration import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import (
     server_connections_and_poolers,
     server_database,
 )
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.tests.servers import pgbouncer, redis, sql, sql_tables
 
 

@@ -22,7 +22,7 @@ from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.mongodb import (
     database_commands_and_transactions,
-    driver,
+    driver_declaration,
     message_count_estimate,
     posting,
     sessions_and_abandoned_transactions,
@@ -99,7 +99,7 @@ class MongoDB(harnesses.Harness):
             'test_stale_metadata',
         }
     )
-    driver = at_place(driver.DRIVER)
+    driver = at_place(driver_declaration.DRIVER)
     features = frozenset(
         {
             Feature.ENDPOINT,
@@ -230,7 +230,7 @@ class MongoDBFifo(MongoDB):
             'test_stale_metadata',
         }
     )
-    driver = at_place(driver.FIFO)
+    driver = at_place(driver_declaration.FIFO)
 
 
 harnesses.register(MongoDB)

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from urllib import parse
 
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
-from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
-from zaqar.storage.swift.driver import DRIVER as SWIFT
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER as SQL
+from zaqar.storage.swift.driver_declaration import DRIVER as SWIFT
 from zaqar.tests.contract import harnesses
 from zaqar.tests.servers import swift
 

@@ -13,7 +13,7 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import NewMessage
 from zaqar.storage.sqlalchemy import sqlite_database
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
 from zaqar.tests.servers import process
 

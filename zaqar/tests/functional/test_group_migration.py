@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from zaqar.objects import Act, Settlement
 from zaqar.storage.abstract_stores import MessageStore
-from zaqar.storage.sqlalchemy import driver, migrations
+from zaqar.storage.sqlalchemy import driver_declaration, migrations
 from zaqar.storage.sqlalchemy.migrations import revision_016_on_mysql
 from zaqar.tests.contract.probe import token
 
@@ -92,7 +92,9 @@ class StoppedError(Exception):
 
 def _check(uri: str, now: int) -> None:
     """Check that messages can be taken in their order."""
-    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+    with contextlib.closing(
+        driver_declaration.DRIVER.open_messages(uri, {})
+    ) as store:
         assert _take(store, now) == [1, 2, 5, 6]
         store.release(QID, 'e', now=now)
         assert _take(store, now) == []
@@ -107,7 +109,7 @@ def test_groups_go_on_after_an_upgrade(
     uri = f'sqlite:///{tmp_path}/zaqar.sqlite'
     if engine != 'sqlite':
         uri = request.getfixturevalue(engine).database()
-    url = driver.parse(uri)
+    url = driver_declaration.parse(uri)
     migrations.upgrade(url, '015')
     now = time.time_ns() // 1_000_000
     with migrations.connect(url) as connection:
@@ -120,7 +122,7 @@ def test_an_upgrade_locks_little_and_goes_on_where_it_was_interrupted(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = request.getfixturevalue('mariadb').database()
-    url = driver.parse(uri)
+    url = driver_declaration.parse(uri)
     migrations.upgrade(url, '015')
     now = time.time_ns() // 1_000_000
     with migrations.connect(url) as connection:
@@ -152,7 +154,9 @@ def test_an_upgrade_locks_little_and_goes_on_where_it_was_interrupted(
         assert connection.execute(sa.text(died)).rowcount == 1
     steps = iter(range(1000))
     migrations.upgrade(url, 'head')
-    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+    with contextlib.closing(
+        driver_declaration.DRIVER.open_messages(uri, {})
+    ) as store:
         claim_id = _hold_second(store, now)
         assert _take(store, now) == [5, 6]
         store.release(QID, claim_id, now=now)
@@ -164,7 +168,7 @@ def test_an_upgrade_changes_nothing_once_a_faster_one_has_ended(
     request: pytest.FixtureRequest,
 ) -> None:
     uri = request.getfixturevalue('mariadb').database()
-    url = driver.parse(uri)
+    url = driver_declaration.parse(uri)
     migrations.upgrade(url, '015')
     now = time.time_ns() // 1_000_000
     with migrations.connect(url) as connection:
@@ -180,12 +184,16 @@ def test_an_upgrade_changes_nothing_once_a_faster_one_has_ended(
             revision_016_on_mysql.show(fast)
             done = "UPDATE alembic_version SET version_num = '016'"
             fast.execute(sa.text(done))
-        with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+        with contextlib.closing(
+            driver_declaration.DRIVER.open_messages(uri, {})
+        ) as store:
             _hold_second(store, now)
 
     with migrations.connect(url) as slow:
         sa.event.listen(slow, 'after_cursor_execute', overtake)
         revision_016_on_mysql.show(slow)
     assert ended
-    with contextlib.closing(driver.DRIVER.open_messages(uri, {})) as store:
+    with contextlib.closing(
+        driver_declaration.DRIVER.open_messages(uri, {})
+    ) as store:
         assert _take(store, now) == [5, 6]

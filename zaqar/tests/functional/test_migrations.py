@@ -19,7 +19,7 @@ from zaqar.pools import flavor_records
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
-    driver,
+    driver_declaration,
     migrations,
     tables,
 )
@@ -36,7 +36,7 @@ class Managed:
         self.url = url
         self._zaqar = Zaqar(folder, rest=with_database(url))
         self.engine = sa.create_engine(
-            driver.parse(url), poolclass=sa.NullPool
+            driver_declaration.parse(url), poolclass=sa.NullPool
         )
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -97,7 +97,7 @@ def test_tables_made_at_first_start_are_the_same(
         url = f'sqlite:///{tmp_path}/{name}/zaqar.sqlite'
         managed = Managed(tmp_path / name, url)
         if name == 'started':
-            driver.open_messages(url, {}).close()
+            driver_declaration.open_messages(url, {}).close()
         else:
             managed.run('upgrade', 'head')
         with managed.engine.connect() as connection:
@@ -203,7 +203,7 @@ def test_without_a_uri_it_works_on_the_embedded_database(
     assert done.stdout == f'sqlite:///{file}: the service will create it\n'
     assert not file.exists()
     before = f'{int(HEAD) - 1:03}'
-    migrations.upgrade(driver.parse(f'sqlite:///{file}'), before)
+    migrations.upgrade(driver_declaration.parse(f'sqlite:///{file}'), before)
     done = server.run('upgrade', 'head', program='sql_db_manage')
     assert done.returncode == 0, done.stderr
     assert f'embedded database sqlite:///{file}: now' in done.stdout
@@ -305,8 +305,8 @@ def test_a_database_of_the_reference_is_adopted(managed: Managed) -> None:
     done = managed.run('upgrade', 'head')
     assert done.returncode == 0, done.stderr
     assert 'secret' not in done.stdout + done.stderr
-    management = driver.open_management(managed.url, {})
-    messages = driver.open_messages(managed.url, {})
+    management = driver_declaration.open_management(managed.url, {})
+    messages = driver_declaration.open_messages(managed.url, {})
     catalogue = Catalogue(management, messages)
     queue = catalogue.find(Scope('p', 'q1'))
     assert queue is not None
@@ -349,7 +349,7 @@ def test_an_adoption_that_was_cut_off_can_be_repeated(
 ) -> None:
     _reference_at(managed, '007')
     assert managed.run('upgrade', 'head').returncode == 0
-    management = driver.open_management(managed.url, {})
+    management = driver_declaration.open_management(managed.url, {})
     first = management.get('queue', 'p', 'q1')
     assert managed.run('stamp', '007').returncode == 0
     done = managed.run('upgrade', 'head')

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.storage.sqlalchemy import migrations
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.servers.galera import Cluster
 from zaqar.tests.servers.haproxy import MODES, HAProxy

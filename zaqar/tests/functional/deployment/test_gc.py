@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.objects import NewMessage
-from zaqar.storage.sqlalchemy import driver
+from zaqar.storage.sqlalchemy import driver_declaration
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
@@ -22,7 +22,7 @@ PAST = 1_000_000_000_000
 
 def _fill(url: str, count: int = 25) -> None:
     """Store dead messages."""
-    store = driver.open_messages(url, {})
+    store = driver_declaration.open_messages(url, {})
     messages = [
         NewMessage(b'{}', 60, secrets.token_hex(8), 'c') for _ in range(count)
     ]
@@ -33,7 +33,9 @@ def _fill(url: str, count: int = 25) -> None:
 
 
 def _rows(url: str) -> int:
-    engine = sa.create_engine(driver.parse(url), poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        driver_declaration.parse(url), poolclass=sa.NullPool
+    )
     with engine.connect() as connection:
         result = connection.exec_driver_sql('SELECT count(*) FROM message')
         return int(result.scalar_one())
@@ -50,7 +52,7 @@ def _pooled(programs: Zaqar, pools: dict[str, str]) -> None:
         text.replace('[DEFAULT]', '[DEFAULT]\npooling = True')
     )
     url = text.partition('uri = ')[2].split()[0].replace('$$', '$')
-    management = driver.open_management(url, {})
+    management = driver_declaration.open_management(url, {})
     for name, uri in pools.items():
         management.create('pool', '', name, {'uri': uri, 'weight': 1})
     management.close()

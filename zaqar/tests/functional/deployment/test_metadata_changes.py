@@ -13,7 +13,7 @@ import redis
 import requests
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import driver
+from zaqar.storage.sqlalchemy import driver_declaration
 from zaqar.tests.functional.deployment.load import HEADERS
 from zaqar.tests.servers.redis import Redis
 from zaqar.tests.servers.zaqar import Zaqar
@@ -102,7 +102,9 @@ def _stored(server: Zaqar) -> list[bytes]:
                 for key in client.scan_iter('*:m')
                 for blob in client.hvals(key)
             ]
-    engine = sa.create_engine(driver.parse(url), poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        driver_declaration.parse(url), poolclass=sa.NullPool
+    )
     with engine.connect() as connection:
         rows = connection.exec_driver_sql('SELECT body FROM message')
         return [bytes(row[0]) for row in rows]

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import database_schema_revision, driver
+from zaqar.storage.sqlalchemy import (
+    database_schema_revision,
+    driver_declaration,
+)
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
@@ -42,14 +45,16 @@ def _check(server: Zaqar) -> tuple[int, dict[str, Any]]:
 
 def _keep(url: str, *entries: tuple[str, str, str, dict[str, Any]]) -> None:
     """Keep records, each as kind, parent, name and data."""
-    management = driver.open_management(url, {})
+    management = driver_declaration.open_management(url, {})
     for entry in entries:
         assert management.create(*entry)
     management.close()
 
 
 def _execute(url: str, sql: str) -> None:
-    engine = sa.create_engine(driver.parse(url), poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        driver_declaration.parse(url), poolclass=sa.NullPool
+    )
     with engine.begin() as connection:
         connection.exec_driver_sql(sql)
 

@@ -24,7 +24,7 @@ import pytest
 
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
-    driver,
+    driver_declaration,
     migrations,
 )
 from zaqar.tests.contract.probe import Hand, Probe, bodies
@@ -217,9 +217,11 @@ def test_an_upgrade_under_load_fails_no_request_and_loses_no_message(
 def test_groups_go_on_of_which_old_code_has_removed_the_first_message(
     old_tree: pathlib.Path, tmp_path: pathlib.Path, url: str
 ) -> None:
-    migrations.upgrade(driver.parse(url), 'head')
+    migrations.upgrade(driver_declaration.parse(url), 'head')
     old = Old(old_tree, tmp_path, url)
-    with contextlib.closing(driver.DRIVER.open_messages(url, {})) as store:
+    with contextlib.closing(
+        driver_declaration.DRIVER.open_messages(url, {})
+    ) as store:
         queue = Probe(store, Hand())
         for group in ('a', 'b'):
             queue.post(f'{group}1', group=group, ttl=60)

@@ -10,7 +10,7 @@ import pytest
 
 from zaqar.storage import installed_drivers
 from zaqar.storage.driver_declaration import Capability
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi

@@ -58,7 +58,7 @@ def _sync(text: str, folder: pathlib.Path, *more: str) -> list[str]:
     command = ['limits', 'sync', *more]
     done = subprocess.run(
         [
-            *(sys.executable, '-m', 'zaqar.cmd.manage'),
+            *(sys.executable, '-m', 'zaqar.cmd.manage_keystone_limits'),
             *('--config-file', str(path), *command),
         ],
         capture_output=True,

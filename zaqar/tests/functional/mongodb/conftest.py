@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
-from zaqar.storage.mongodb import driver
+from zaqar.storage.mongodb import driver_declaration
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.servers import mongodb
 
@@ -46,7 +46,9 @@ def opened() -> Iterator[Open]:
 
         def open_one(uri: str, **options: Any) -> MessageStore:
             fifo = options.pop('fifo', False)
-            opening = (driver.FIFO if fifo else driver.DRIVER).open_messages
+            opening = (
+                driver_declaration.FIFO if fifo else driver_declaration.DRIVER
+            ).open_messages
             store = opening(uri, {'unreliable': True, **options})
             stack.callback(store.close)
             return store
@@ -60,7 +62,7 @@ def opened_records() -> Iterator[OpenRecords]:
     with contextlib.ExitStack() as stack:
 
         def open_one(uri: str, **options: Any) -> ManagementStore:
-            store = driver.DRIVER.open_management(
+            store = driver_declaration.DRIVER.open_management(
                 uri, {'unreliable': True, **options}
             )
             stack.callback(store.close)

@@ -18,7 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from zaqar.errors import ConfigurationError, QueueGone
-from zaqar.storage.mongodb import driver, server_check
+from zaqar.storage.mongodb import driver_declaration, server_check
 from zaqar.tests.contract.mongodb_commands import RECORDER
 from zaqar.tests.contract.probe import Hand, Probe, bodies, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
@@ -31,9 +31,9 @@ def refusal(uri: str, **options: Any) -> str:
     """Return why both planes cannot be opened, which is one line."""
     texts = set()
     for opening in (
-        driver.DRIVER.open_messages,
-        driver.FIFO.open_messages,
-        driver.DRIVER.open_management,
+        driver_declaration.DRIVER.open_messages,
+        driver_declaration.FIFO.open_messages,
+        driver_declaration.DRIVER.open_management,
     ):
         with pytest.raises(ConfigurationError) as caught:
             opening(uri, options)
@@ -105,7 +105,10 @@ def test_a_server_before_4_4_2_knows_no_hello_and_is_refused(
 def test_a_name_that_no_database_may_have_is_refused(
     server: MongoDB, name: str
 ) -> None:
-    for opening in (driver.DRIVER.open_messages, driver.FIFO.open_messages):
+    for opening in (
+        driver_declaration.DRIVER.open_messages,
+        driver_declaration.FIFO.open_messages,
+    ):
         with pytest.raises(ConfigurationError, match='name of a database'):
             opening(server.uri, {'database': name})
 

@@ -45,7 +45,7 @@ from zaqar.storage.abstract_stores import (
     ManagementStore,
     MessageStore,
 )
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
 KEY = 'a key for tests, long enough'

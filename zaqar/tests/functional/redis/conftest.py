@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
-from zaqar.storage.redis.driver import DRIVER
+from zaqar.storage.redis.driver_declaration import DRIVER
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.servers import redis
 

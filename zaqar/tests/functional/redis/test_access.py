@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.redis.driver import DRIVER
+from zaqar.storage.redis.driver_declaration import DRIVER
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.conftest import Open, OpenRecords

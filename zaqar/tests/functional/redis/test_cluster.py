@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.objects import NewMessage
 from zaqar.storage.abstract_stores import OUTBOX
-from zaqar.storage.redis.driver import DRIVER
+from zaqar.storage.redis.driver_declaration import DRIVER
 from zaqar.tests.contract.crowd import each, ends_within, timed
 from zaqar.tests.contract.probe import (
     Hand,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.redis.driver import DRIVER
+from zaqar.storage.redis.driver_declaration import DRIVER
 from zaqar.tests.contract.crowd import each, ends_within, timed
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.conftest import Open

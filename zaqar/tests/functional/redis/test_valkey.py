@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.redis.driver import DRIVER
+from zaqar.storage.redis.driver_declaration import DRIVER
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.conftest import Open
 from zaqar.tests.servers.redis import Redis, Sentinel, valkey

@@ -7,7 +7,7 @@ import pytest
 
 from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy import migrations
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 
 
 @pytest.fixture(params=['mariadb', 'postgresql'])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 
 from zaqar.storage.sqlalchemy import migrations
-from zaqar.storage.sqlalchemy.driver import open_database, parse
+from zaqar.storage.sqlalchemy.driver_declaration import open_database, parse
 from zaqar.storage.sqlalchemy.postgresql_array_literals import array
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.servers.sql import SqlServer

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.sqlalchemy import database_schema_revision, migrations
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.servers.sql import SqlServer
 

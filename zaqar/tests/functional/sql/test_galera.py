@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import error_classification, migrations
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.load import BOUND, Load

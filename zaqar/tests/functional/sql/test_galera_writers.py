@@ -20,13 +20,13 @@ from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claiming_in_several_statements,
     database_schema_revision,
-    driver,
+    driver_declaration,
     migrations,
     mysql_claims_sharing_transactions,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import WEEK, Hand, Probe, bodies, token
 from zaqar.tests.contract.settlers import settle_all
@@ -203,7 +203,9 @@ def test_no_order_of_calls_silences_a_subscription(
 def test_the_wait_can_be_switched_off(
     uris: list[str], option: bool, bits: int
 ) -> None:
-    server = driver.open_database(uris[0], {'galera_sync_wait': option})
+    server = driver_declaration.open_database(
+        uris[0], {'galera_sync_wait': option}
+    )
     sql = 'SELECT @@wsrep_sync_wait'
     with contextlib.closing(server):
         assert server.read(lambda session: session.one(sql, {})) == (bits,)
@@ -234,7 +236,9 @@ def test_settlers_through_all_nodes_never_hold_the_same(
 @pytest.fixture
 def server(uris: list[str]) -> Iterator[SqlDatabase]:
     """The database through the first node."""
-    with contextlib.closing(driver.open_database(uris[0], {})) as server:
+    with contextlib.closing(
+        driver_declaration.open_database(uris[0], {})
+    ) as server:
         yield server
 
 

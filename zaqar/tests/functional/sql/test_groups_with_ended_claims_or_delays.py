@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
-from zaqar.storage.sqlalchemy.driver import parse
+from zaqar.storage.sqlalchemy.driver_declaration import parse
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 
 #: By their key: by another index MariaDB would lock others as well.

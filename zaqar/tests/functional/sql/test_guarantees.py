@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.abstract_stores import MessageStore
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 from zaqar.tests.contract.probe import token
 from zaqar.tests.servers import sql, sql_tables

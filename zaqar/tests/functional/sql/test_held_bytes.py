@@ -7,7 +7,7 @@ import contextlib
 import pathlib
 import sqlite3
 
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.tests.contract.probe import Hand, Probe
 
 

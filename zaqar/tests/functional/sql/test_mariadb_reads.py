@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import driver, migrations
+from zaqar.storage.sqlalchemy import driver_declaration, migrations
 from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 from zaqar.tests.contract.crowd import ends_within
 from zaqar.tests.contract.probe import Hand, Probe, bodies, deleted, released
@@ -111,7 +111,9 @@ def test_messages_whose_delays_have_passed_are_found_by_an_index_alone(
         sql = f'EXPLAIN {wanted.numbers(session, WOKEN)}'
         return [*session.all(sql, wanted.values)]
 
-    with contextlib.closing(driver.open_database(uri, {})) as server:
+    with contextlib.closing(
+        driver_declaration.open_database(uri, {})
+    ) as server:
         steps = server.read(plan)
     (extra,) = (last for _, _, table, *_, last in steps if table == 'm')
     assert 'Using index' in extra.split('; ')

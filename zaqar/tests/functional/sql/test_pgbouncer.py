@@ -19,11 +19,11 @@ from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
     dbapi_url_options_and_timeouts,
-    driver,
+    driver_declaration,
     migrations,
     postgresql_watch,
 )
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.storage.sqlalchemy.pooler_and_connection_options import Pooler
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies
@@ -224,7 +224,9 @@ def test_a_transaction_is_bounded_and_of_the_right_level(
     database: str, pgbouncer: Start
 ) -> None:
     migrations.upgrade(parse(database), 'head')
-    server = driver.open_database(pgbouncer('transaction').url(database), {})
+    server = driver_declaration.open_database(
+        pgbouncer('transaction').url(database), {}
+    )
 
     names = ('transaction_isolation', 'statement_timeout', 'lock_timeout')
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from zaqar.objects import Act, NewMessage, Settlement
 from zaqar.storage.sqlalchemy import migrations
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.tests.contract.probe import token
 from zaqar.tests.servers import sql
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.abstract_stores import MessageStore
 from zaqar.storage.sqlalchemy import migrations, postgresql_post_announcements
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.storage.store_watch_interface import Watch
 from zaqar.tests.contract.probe import Hand, Probe, token
 from zaqar.tests.servers import sql

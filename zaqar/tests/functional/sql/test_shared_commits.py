@@ -24,7 +24,7 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
-    driver,
+    driver_declaration,
     mariadb_posts_to_several_queues,
     mysql_claims_sharing_transactions,
     server_connections_and_poolers,
@@ -35,7 +35,7 @@ from zaqar.storage.sqlalchemy.claim_request import (
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
-from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.storage.sqlalchemy.posts_sharing_commits import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.crowd import each, ends_within
@@ -74,7 +74,9 @@ def locked(uri: str, *queues: Probe) -> Iterator[None]:
 @pytest.fixture
 def server(uri: str) -> Iterator[SqlDatabase]:
     """The database, in which several calls can share a transaction."""
-    with contextlib.closing(driver.open_database(uri, {})) as server:
+    with contextlib.closing(
+        driver_declaration.open_database(uri, {})
+    ) as server:
         yield server
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline
 from zaqar.storage.sqlalchemy import migrations
-from zaqar.storage.sqlalchemy.driver import parse
+from zaqar.storage.sqlalchemy.driver_declaration import parse
 from zaqar.tests.contract.crowd import each, ends_within
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 

@@ -10,7 +10,7 @@ import pytest
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.abstract_stores import MessageStore
-from zaqar.storage.swift.driver import DRIVER
+from zaqar.storage.swift.driver_declaration import DRIVER
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.swift.objects import LARGE
 from zaqar.tests.servers.keystone import Keystone, User

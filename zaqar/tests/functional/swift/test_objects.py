@@ -13,7 +13,7 @@ from msgspec import structs
 from zaqar.errors import QueueFull, QueueGone, TokenReused
 from zaqar.objects import NewMessage
 from zaqar.storage.abstract_stores import OUTBOX, MessageStore
-from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER as SQL
 from zaqar.tests.contract.probe import (
     ALICE,
     Hand,

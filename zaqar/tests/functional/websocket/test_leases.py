@@ -20,7 +20,7 @@ from zaqar.objects import Record
 from zaqar.socket_pushes import websocket_node_directory
 from zaqar.socket_pushes.signed_push_channel import Key
 from zaqar.storage.abstract_stores import ManagementStore
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.tests.servers import process
 from zaqar.transport.websocket.connection_state_machine import Pushed
 from zaqar.transport.websocket.node_registration import NodeRegistration

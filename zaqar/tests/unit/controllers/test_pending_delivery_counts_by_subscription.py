@@ -11,7 +11,7 @@ from zaqar.controllers.pending_delivery_counts_by_subscription import (
     PendingDeliveryCounts,
 )
 from zaqar.objects import Page
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 
 
 def test_one_request_counts_and_others_get_the_last_counts(

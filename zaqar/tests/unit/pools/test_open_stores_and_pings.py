@@ -25,7 +25,7 @@ from zaqar.storage import installed_drivers
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.record_updates_and_listing import BATCH
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.storage.store_opener import POOL_GROUP, POOL_OPTS, PoolOpener
 
 QID = 'f' * 32

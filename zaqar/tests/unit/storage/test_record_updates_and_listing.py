@@ -13,7 +13,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.objects import Record
 from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import ATTEMPTS, repeat, update
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 
 KEY = ('kind', 'parent', 'name')
 

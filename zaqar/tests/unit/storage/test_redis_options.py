@@ -11,7 +11,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.storage import driver_settings
-from zaqar.storage.redis.driver import DRIVER
+from zaqar.storage.redis.driver_declaration import DRIVER
 
 CHOSEN = '[drivers]\nmessage_store = redis\nmanagement_store = redis\n'
 DEFAULT = 'redis://127.0.0.1:6379'
@@ -83,7 +83,7 @@ def test_a_missing_client_library_is_told_in_one_line() -> None:
     program = (
         'import sys; sys.modules["redis"] = None\n'
         'from zaqar.errors import ConfigurationError\n'
-        'from zaqar.storage.redis.driver import DRIVER\n'
+        'from zaqar.storage.redis.driver_declaration import DRIVER\n'
         'try: DRIVER.open_messages("redis://127.0.0.1", {})\n'
         'except ConfigurationError as error: print(error)'
     )

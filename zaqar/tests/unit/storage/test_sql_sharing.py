@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 
 #: Nobody listens there.
 URI = 'mysql+pymysql://127.0.0.1:1/zaqar'

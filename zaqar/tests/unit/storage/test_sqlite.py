@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.sqlalchemy import migrations, stranded_group_search
 from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.probe import Hand, Probe, bodies

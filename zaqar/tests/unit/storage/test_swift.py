@@ -15,7 +15,7 @@ from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.objects import NewMessage
 from zaqar.storage import store_call_interceptor
-from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
 from zaqar.storage.swift import body_references
 
 factory = pytest.importorskip('zaqar.storage.swift.store_factory')

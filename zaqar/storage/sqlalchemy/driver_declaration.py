@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL driver: options and how the stores are opened.
+"""The declaration of the SQL driver: options, and how stores are opened.
 
 Nothing here imports SQLAlchemy: a service that uses another driver needs none.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Swift driver: options and how the store is opened."""
+"""The declaration of the Swift driver: options, and how a store is opened."""
 
 from collections.abc import Mapping
 from typing import Any

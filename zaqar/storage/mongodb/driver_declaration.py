@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The MongoDB drivers: options and how the stores are opened.
+"""Declarations of the MongoDB drivers: options, and how stores are opened.
 
 ``mongodb.fifo`` hands messages out in queue order, however many clients claim
 concurrently; with ``mongodb`` concurrent claims skip each other's messages.
