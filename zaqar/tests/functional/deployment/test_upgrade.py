@@ -41,9 +41,13 @@ _FOLDER = 'zaqar/storage/sqlalchemy'
 #: Counts the bytes of a queue: expired messages are removed for that.
 _COUNT = """
 import sys
-from zaqar.storage.sqlalchemy import driver
+try:
+    from zaqar.storage.sqlalchemy.driver_declaration import DRIVER
+except ImportError:
+    # Its former name.
+    from zaqar.storage.sqlalchemy.driver import DRIVER
 uri, qid, now = sys.argv[1:]
-store = driver.DRIVER.open_messages(uri, {})
+store = DRIVER.open_messages(uri, {})
 store.held_bytes([qid], now=int(now))
 store.close()
 """

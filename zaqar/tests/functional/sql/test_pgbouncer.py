@@ -344,8 +344,9 @@ def test_several_may_upgrade_at_once(database: str, pgbouncer: Start) -> None:
     text = url.render_as_string(False)
     # In processes: alembic is not made for threads.
     program = (
-        'import sys; from zaqar.storage.sqlalchemy import driver, migrations; '
-        'migrations.upgrade(driver.parse(sys.argv[1]), "head")'
+        'import sys; from zaqar.storage.sqlalchemy import migrations; '
+        'from zaqar.storage.sqlalchemy.driver_declaration import parse; '
+        'migrations.upgrade(parse(sys.argv[1]), "head")'
     )
     each(
         lambda _: subprocess.run(
