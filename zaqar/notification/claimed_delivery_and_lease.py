@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pending delivery that this process has claimed."""
+"""A claimed pending delivery: its lease, and the attempts made of it."""
 
 from __future__ import annotations
 
