@@ -21,12 +21,7 @@ from typing import Any, Self, TypeVar
 from msgspec import structs
 
 from zaqar import loop_greenlets
-from zaqar.errors import (
-    NoRoute,
-    QueueGone,
-    StaleMetadata,
-    StoreUnavailable,
-)
+from zaqar.errors import NoRoute, QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.objects import Queue, Record, Scope
 from zaqar.pools import open_stores_and_pings, queue_record_conversion
 from zaqar.pools.queue_record_cache import QueueRecordCache
