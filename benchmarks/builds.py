@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds of the service: that of this tree, and those of others.
 
-All of them run in the environment of this process; only the code is theirs.
+All of them run in the environment of this process; only the code, and the
+entry points that name it, are theirs.
 """
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import configparser
 import contextlib
+import functools
 import os
 import pathlib
 import subprocess
@@ -58,8 +61,31 @@ class Server(Zaqar):
 
 def environment(root: pathlib.Path) -> Mapping[str, str]:
     """Return the variables with which Python runs the code of a tree."""
+    paths = [root] if root == THIS else [root, _entry_points(root)]
     # Without the working directory, which ``-m`` would search first.
-    return {'PYTHONPATH': str(root), 'PYTHONSAFEPATH': '1'}
+    return {
+        'PYTHONPATH': os.pathsep.join(map(str, paths)),
+        'PYTHONSAFEPATH': '1',
+    }
+
+
+@functools.cache
+def _entry_points(root: pathlib.Path) -> pathlib.Path:
+    """Return a folder with the metadata of a tree that is not installed."""
+    declared = configparser.ConfigParser()
+    declared.read(root / 'setup.cfg')
+    folder = tempfile.TemporaryDirectory(prefix='zaqar-metadata-')
+    atexit.register(folder.cleanup)
+    metadata = pathlib.Path(folder.name, 'zaqar-0.dist-info')
+    metadata.mkdir()
+    metadata.joinpath('METADATA').write_text(
+        'Metadata-Version: 2.1\nName: zaqar\nVersion: 0\n'
+    )
+    lines = []
+    for group, points in declared['entry_points'].items():
+        lines += [f'[{group}]', *points.split('\n')]
+    metadata.joinpath('entry_points.txt').write_text('\n'.join(lines))
+    return pathlib.Path(folder.name)
 
 
 def tree(name: str) -> pathlib.Path:
