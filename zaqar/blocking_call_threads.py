@@ -16,7 +16,12 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from zaqar.daemon_threads import DaemonThreads
-from zaqar.stalled_greenlets import CHECK_INTERVAL, Greenlet, Silence, wake
+from zaqar.greenlets_stalled_on_stores import (
+    CHECK_INTERVAL,
+    Greenlet,
+    Silence,
+    wake,
+)
 
 #: Threads of all lanes together. A lane has at most half of what the others
 #: leave.

@@ -3,7 +3,7 @@
 
 A thread has one request after another. The greenlets of an event loop share a
 thread: each has an object of its own, and whoever lets others run puts it back
-afterwards; see :mod:`zaqar.loop_greenlets`.
+afterwards; see :mod:`zaqar.event_loop_greenlets`.
 """
 
 from __future__ import annotations

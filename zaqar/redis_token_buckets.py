@@ -24,7 +24,7 @@ from zaqar.controllers.rate_limits import (
     RateSettings,
 )
 from zaqar.errors import ConfigurationError
-from zaqar.loop_greenlets import offload
+from zaqar.event_loop_greenlets import offload
 
 LOG = logging.getLogger(__name__)
 

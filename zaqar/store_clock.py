@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from zaqar import request_deadline
-from zaqar.loop_greenlets import offload_to
+from zaqar.event_loop_greenlets import offload_to
 
 #: Seconds for which a sample is good. Nothing here tells that a hypervisor
 #: has paused the machine until its clock is set right.

@@ -13,8 +13,8 @@ from oslo_config import cfg
 from zaqar.api import oslo_policy_registration
 from zaqar.api.operation import PUBLIC, FurtherRules, Rule
 from zaqar.errors import Forbidden
+from zaqar.event_loop_greenlets import offload
 from zaqar.identity import Identity, SignedAccess
-from zaqar.loop_greenlets import offload
 from zaqar.objects import Scope
 
 LOG = logging.getLogger(__name__)

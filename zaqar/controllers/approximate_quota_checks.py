@@ -20,7 +20,7 @@ from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_limits_cache import CACHED
 from zaqar.controllers.quota_settings import Limits
 from zaqar.errors import StoreUnavailable
-from zaqar.loop_greenlets import offload
+from zaqar.event_loop_greenlets import offload
 
 LOG = logging.getLogger(__name__)
 

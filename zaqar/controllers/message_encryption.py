@@ -29,7 +29,7 @@ from zaqar.errors import (
     KeyMissing,
     StoreUnavailable,
 )
-from zaqar.loop_greenlets import offload
+from zaqar.event_loop_greenlets import offload
 from zaqar.objects import Message, NewMessage, Scope, random_half
 
 LOG = logging.getLogger(__name__)

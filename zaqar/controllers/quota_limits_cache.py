@@ -28,7 +28,7 @@ from zaqar.controllers.quota_settings import (
     QuotaSettings,
 )
 from zaqar.errors import one_line
-from zaqar.loop_greenlets import offload
+from zaqar.event_loop_greenlets import offload
 
 LOG = logging.getLogger(__name__)
 

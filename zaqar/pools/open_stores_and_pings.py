@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.loop_greenlets import offload_to
+from zaqar.event_loop_greenlets import offload_to
 from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.store_opener import PoolOpener

@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 
 from msgspec import structs
 
-from zaqar import loop_greenlets
+from zaqar import event_loop_greenlets
 from zaqar.errors import NoRoute, QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.objects import Queue, Record, Scope
 from zaqar.pools import open_stores_and_pings, queue_record_conversion
@@ -108,7 +108,7 @@ class Catalogue:
         return self._cache.add(self.from_record(scope, record))
 
     # It may hold a lock meanwhile.
-    @loop_greenlets.offloaded
+    @event_loop_greenlets.offloaded
     def create(
         self,
         scope: Scope,
@@ -295,7 +295,7 @@ class Catalogue:
         for pause in PAUSES:
             if self._has_changed(stale):
                 return
-            loop_greenlets.sleep(pause)
+            event_loop_greenlets.sleep(pause)
         if not self._has_changed(stale):
             self._write(stale)
 

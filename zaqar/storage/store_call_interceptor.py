@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from zaqar.loop_greenlets import offload_to
+from zaqar.event_loop_greenlets import offload_to
 
 Store = TypeVar('Store')
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 
 from zaqar.current_request import OF_THREAD
-from zaqar.loop_greenlets import Hub, LoopGreenlet
+from zaqar.event_loop_greenlets import Hub, LoopGreenlet
 from zaqar.transport.requests_waiting_for_their_turn import (
     HeldBytes,
     RequestLine,
@@ -17,7 +17,7 @@ class LimitedGreenlets:
     """Does work in greenlets; more waits, and projects take turns.
 
     Those that wait for a store which does not answer do not count: see
-    :mod:`zaqar.stalled_greenlets`. All is called in the loop.
+    :mod:`zaqar.greenlets_stalled_on_stores`. All is called in the loop.
 
     :param count: the greenlets
     :param held: counts the bytes of what waits, and of what does elsewhere

@@ -13,7 +13,7 @@ from keystoneauth1.exceptions import ClientException
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
-from zaqar.loop_greenlets import offload
+from zaqar.event_loop_greenlets import offload
 from zaqar.transport.caller_identity import IDENTITY_HEADERS, TOKEN_INFO
 from zaqar.transport.local_token_cache import LocalTokenCache
 from zaqar.transport.wsgi_types import App, Environ, StartResponse

@@ -12,7 +12,7 @@ from typing import Any
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
-from zaqar.loop_greenlets import offload_to
+from zaqar.event_loop_greenlets import offload_to
 from zaqar.objects import (
     Claim,
     Message,

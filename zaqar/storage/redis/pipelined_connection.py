@@ -24,8 +24,8 @@ from redis import exceptions
 
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable, one_line
-from zaqar.loop_greenlets import Hub, LoopGreenlet
-from zaqar.stalled_greenlets import CHECK_INTERVAL, Silence, wake
+from zaqar.event_loop_greenlets import Hub, LoopGreenlet
+from zaqar.greenlets_stalled_on_stores import CHECK_INTERVAL, Silence, wake
 from zaqar.storage.redis.server_role import is_replica
 
 LOG = logging.getLogger(__name__)

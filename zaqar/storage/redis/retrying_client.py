@@ -9,7 +9,7 @@ from typing import Any
 
 from redis import exceptions
 
-from zaqar import loop_greenlets, request_deadline
+from zaqar import event_loop_greenlets, request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import key_names, server_connections, server_topology
 from zaqar.storage.redis.error_codes import error_code
@@ -222,7 +222,9 @@ class RedisClient:
             if left <= 0 or lost == self._settings.attempts:
                 break
             # Rivals that collided once should not collide again.
-            loop_greenlets.sleep(min(pause * random.uniform(0.5, 1), left))
+            event_loop_greenlets.sleep(
+                min(pause * random.uniform(0.5, 1), left)
+            )
         LOG.error('Redis does not answer: %s', cause)
         raise StoreUnavailable from cause
 

@@ -17,7 +17,7 @@ from redis import exceptions
 
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import one_line
-from zaqar.loop_greenlets import Hub, LoopGreenlet, offload_to
+from zaqar.event_loop_greenlets import Hub, LoopGreenlet, offload_to
 from zaqar.storage.redis.server_role import ROLE, is_replica
 from zaqar.storage.redis.uri_parsing import ConnectionSettings
 

@@ -4,7 +4,7 @@
 import threading
 from collections.abc import Callable
 
-from zaqar.loop_greenlets import offload_to
+from zaqar.event_loop_greenlets import offload_to
 from zaqar.storage.redis.server_connections import ConnectionLost
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from zaqar import store_clock
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.loop_greenlets import Hub, LoopGreenlet, offload_to
+from zaqar.event_loop_greenlets import Hub, LoopGreenlet, offload_to
 from zaqar.storage.sqlalchemy import sqlite_creation
 from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
 from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause

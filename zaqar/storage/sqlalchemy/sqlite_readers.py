@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from zaqar.loop_greenlets import offload_to
+from zaqar.event_loop_greenlets import offload_to
 from zaqar.storage.sqlalchemy import loop_pause_on_slow_disk
 from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession

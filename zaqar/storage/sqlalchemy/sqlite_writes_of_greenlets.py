@@ -7,7 +7,8 @@ and has another thread commit, which is what takes long. That thread does
 nothing else: it would fight with the loop for the interpreter.
 
 Work in the transaction waits for nothing, or all others would wait with it:
-what tries to fails; see :func:`zaqar.loop_greenlets.run_without_waiting`.
+what tries to fails; see
+:func:`zaqar.event_loop_greenlets.run_without_waiting`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from typing import Any, TypeVar
 from zaqar import request_deadline
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable
-from zaqar.loop_greenlets import Hub, LoopGreenlet, run_without_waiting
-from zaqar.stalled_greenlets import CHECK_INTERVAL, Silence, wake
+from zaqar.event_loop_greenlets import Hub, LoopGreenlet, run_without_waiting
+from zaqar.greenlets_stalled_on_stores import CHECK_INTERVAL, Silence, wake
 from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
 from zaqar.storage.sqlalchemy.sqlite_write_connection import (
     BUSY_TIMEOUT,

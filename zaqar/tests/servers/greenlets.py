@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from zaqar.loop_greenlets import Hub
+from zaqar.event_loop_greenlets import Hub
 
 #: Seconds after which a test is given up.
 PATIENCE = 60.0

@@ -14,7 +14,7 @@ from zaqar.api import operation_table
 from zaqar.api.operation import READ
 from zaqar.api.operation_declarations import streams
 from zaqar.errors import InvalidRequest
-from zaqar.loop_greenlets import Hub
+from zaqar.event_loop_greenlets import Hub
 from zaqar.transport.limited_greenlets import LimitedGreenlets
 from zaqar.transport.requests_fit_for_event_loop import (
     LONGEST_BODY,

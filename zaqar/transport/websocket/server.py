@@ -17,7 +17,7 @@ from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
 from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.errors import ConfigurationError
-from zaqar.loop_greenlets import Hub
+from zaqar.event_loop_greenlets import Hub
 from zaqar.notification.settings import socket_secrets
 from zaqar.socket_pushes import (
     signed_push_channel,

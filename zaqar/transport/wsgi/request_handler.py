@@ -13,8 +13,8 @@ from zaqar.api.requests_with_wait import WAIT
 from zaqar.controllers import idempotency_key
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
+from zaqar.event_loop_greenlets import offload
 from zaqar.identity import Identity
-from zaqar.loop_greenlets import offload
 from zaqar.microversion_constants import Version
 from zaqar.objects import Scope
 from zaqar.transport import caller_identity

@@ -19,7 +19,7 @@ from oslo_config import cfg
 from zaqar import service_assembly
 from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.current_request import OF_THREAD
-from zaqar.loop_greenlets import LoopGreenlet
+from zaqar.event_loop_greenlets import LoopGreenlet
 from zaqar.storage.redis.server_connections import RedisNode
 from zaqar.tests.contract.probe import Probe
 from zaqar.tests.functional.redis.application_calls import asking

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from zaqar.errors import InvalidBody
-from zaqar.loop_greenlets import offload, offload_to
+from zaqar.event_loop_greenlets import offload, offload_to
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport import (

@@ -18,7 +18,7 @@ import pytest
 from redis import connection as client_library
 from redis import exceptions
 
-from zaqar import stalled_greenlets
+from zaqar import greenlets_stalled_on_stores
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis.pipelined_connection import (
@@ -263,7 +263,7 @@ def test_a_request_whose_time_is_over_goes_on_alone(
 def test_who_waits_for_a_silent_server_is_known_to(
     greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stalled_greenlets, 'MOST', 4)
+    monkeypatch.setattr(greenlets_stalled_on_stores, 'MOST', 4)
     pipelined, other, now = _scripted(greenlets)
     greenlets.loop.call_soon(pipelined.open)
     _spin(greenlets)

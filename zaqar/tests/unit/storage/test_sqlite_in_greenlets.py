@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import loop_greenlets, request_deadline
+from zaqar import event_loop_greenlets, request_deadline
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.sqlalchemy import (
@@ -123,7 +123,7 @@ def test_work_that_waits_fails_alone(file: File, greenlets: Greenlets) -> None:
 
     def wait(session: SqlSession) -> None:
         insert('b')(session)
-        loop_greenlets.offload(int)
+        event_loop_greenlets.offload(int)
 
     results = greenlets.run(
         lambda: file.write(insert('a')), lambda: file.write(wait)
@@ -131,7 +131,7 @@ def test_work_that_waits_fails_alone(file: File, greenlets: Greenlets) -> None:
     assert results[0] == 1
     assert isinstance(results[1], RuntimeError)
     assert file.names == ['a']
-    assert greenlets.run(lambda: loop_greenlets.offload(int)) == [0]
+    assert greenlets.run(lambda: event_loop_greenlets.offload(int)) == [0]
 
 
 def test_nothing_is_stored_if_the_commit_fails(
@@ -180,7 +180,7 @@ def test_another_process_that_writes_does_not_hold_up_the_loop(
     def end() -> None:
         # The others wait in the loop meanwhile, whose thread this is.
         while not failed:
-            loop_greenlets.sleep(0.01)
+            event_loop_greenlets.sleep(0.01)
         rival.execute('ROLLBACK')
 
     failed: list[BaseException] = []

@@ -10,7 +10,7 @@ import pytest
 
 from zaqar import request_deadline
 from zaqar.current_request import OF_THREAD
-from zaqar.loop_greenlets import offload
+from zaqar.event_loop_greenlets import offload
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport import requests_fit_for_event_loop

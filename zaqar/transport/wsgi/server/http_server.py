@@ -22,7 +22,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.loop_greenlets import Hub
+from zaqar.event_loop_greenlets import Hub
 from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor

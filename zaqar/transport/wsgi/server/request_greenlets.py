@@ -8,7 +8,7 @@ costs more than to answer it, since both threads need the interpreter.
 
 from collections.abc import Callable
 
-from zaqar.loop_greenlets import Hub
+from zaqar.event_loop_greenlets import Hub
 from zaqar.transport import requests_waiting_for_their_turn
 from zaqar.transport.limited_greenlets import LimitedGreenlets
 from zaqar.transport.requests_fit_for_event_loop import (

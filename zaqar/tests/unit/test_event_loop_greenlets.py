@@ -9,12 +9,16 @@ import threading
 import pytest
 from oslo_context import context
 
-from zaqar import loop_greenlets, request_deadline, stalled_greenlets
+from zaqar import (
+    event_loop_greenlets,
+    greenlets_stalled_on_stores,
+    request_deadline,
+)
 from zaqar.current_request import OF_THREAD
 from zaqar.daemon_threads import DaemonThreads
 from zaqar.errors import StoreUnavailable
-from zaqar.loop_greenlets import LoopGreenlet
-from zaqar.stalled_greenlets import StalledGreenlets
+from zaqar.event_loop_greenlets import LoopGreenlet
+from zaqar.greenlets_stalled_on_stores import StalledGreenlets
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport import log_context
@@ -23,7 +27,7 @@ from zaqar.transport import log_context
 def test_what_blocks_keeps_no_other_waiting(greenlets: Greenlets) -> None:
     event = threading.Event()
     results = greenlets.run(
-        lambda: loop_greenlets.offload(event.wait, 30), event.set
+        lambda: event_loop_greenlets.offload(event.wait, 30), event.set
     )
     assert results == [True, None]
 
@@ -31,21 +35,21 @@ def test_what_blocks_keeps_no_other_waiting(greenlets: Greenlets) -> None:
 def test_what_fails_in_a_thread_fails_for_who_waits(
     greenlets: Greenlets,
 ) -> None:
-    (result,) = greenlets.run(lambda: loop_greenlets.offload(int, 'x'))
+    (result,) = greenlets.run(lambda: event_loop_greenlets.offload(int, 'x'))
     assert isinstance(result, ValueError)
 
 
 def test_outside_of_greenlets_nothing_is_offloaded() -> None:
     own = threading.get_ident()
-    assert loop_greenlets.offload(threading.get_ident) == own
-    loop_greenlets.sleep(0)
+    assert event_loop_greenlets.offload(threading.get_ident) == own
+    event_loop_greenlets.sleep(0)
 
 
 def test_who_sleeps_keeps_no_other_waiting(greenlets: Greenlets) -> None:
     done: list[str] = []
 
     def sleep() -> None:
-        loop_greenlets.sleep(0.01)
+        event_loop_greenlets.sleep(0.01)
         done.append('slept')
 
     greenlets.run(sleep, lambda: done.append('other'))
@@ -64,7 +68,7 @@ def test_each_greenlet_has_the_request_that_it_answers(
     def answer(seconds: float) -> bool:
         own = log_context.begin('')
         former = request_deadline.begin(seconds)
-        seen = [shown(), loop_greenlets.offload(shown), shown()]
+        seen = [shown(), event_loop_greenlets.offload(shown), shown()]
         request_deadline.end(former)
         return seen == [(own, seconds < 50)] * 3
 
@@ -92,12 +96,12 @@ def test_who_is_woken_by_mistake_fails_alone(greenlets: Greenlets) -> None:
 
     def wait() -> None:
         woken.append(OF_THREAD.request.greenlet)
-        loop_greenlets.offload(event.wait, 30)
+        event_loop_greenlets.offload(event.wait, 30)
 
     def mistake() -> bool:
         greenlets.loop.call_soon(woken[0].switch, 'mistake')
-        loop_greenlets.sleep(0)
-        return loop_greenlets.offload(bool, 1)
+        event_loop_greenlets.sleep(0)
+        return event_loop_greenlets.offload(bool, 1)
 
     first, second = greenlets.run(wait, mistake)
     assert isinstance(first, RuntimeError)
@@ -124,7 +128,7 @@ def test_servers_that_hang_while_connecting_hold_up_nothing_else(
     event = threading.Event()
     for _ in range(20):
         greenlets.hub.begin_in_thread(event.wait, 30)
-    assert greenlets.run(lambda: loop_greenlets.offload(int)) == [0]
+    assert greenlets.run(lambda: event_loop_greenlets.offload(int)) == [0]
     assert not event.is_set()
     event.set()
 
@@ -174,9 +178,10 @@ def test_a_store_has_so_many_callers(greenlets: Greenlets) -> None:
     """More would wait for its connections."""
     calls = _Counted()
     greenlets.run(
-        *[functools.partial(loop_greenlets.offload_to, 'one', calls)] * 20,
+        *[functools.partial(event_loop_greenlets.offload_to, 'one', calls)]
+        * 20,
         functools.partial(
-            loop_greenlets.offload_to, 'other', calls.wait_for, 8
+            event_loop_greenlets.offload_to, 'other', calls.wait_for, 8
         ),
     )
     assert calls.most == 8
@@ -188,11 +193,11 @@ def test_stores_that_hang_leave_threads_to_others(
     event = threading.Event()
 
     def hang(store: int) -> None:
-        loop_greenlets.offload_to(store, event.wait, 60)
+        event_loop_greenlets.offload_to(store, event.wait, 60)
 
     results = greenlets.run(
         *(functools.partial(hang, number % 12) for number in range(240)),
-        lambda: (loop_greenlets.offload(int), event.set()),
+        lambda: (event_loop_greenlets.offload(int), event.set()),
     )
     assert results[-1] == (0, None)
 
@@ -213,14 +218,14 @@ def test_a_silent_store_has_half_of_what_others_leave() -> None:
 def test_too_many_wait_for_a_silent_store_in_vain(
     greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stalled_greenlets, 'MOST', 4)
-    monkeypatch.setattr(stalled_greenlets, 'REFUSED_AFTER', 0.1)
+    monkeypatch.setattr(greenlets_stalled_on_stores, 'MOST', 4)
+    monkeypatch.setattr(greenlets_stalled_on_stores, 'REFUSED_AFTER', 0.1)
     event = threading.Event()
     refused: list[Exception] = []
 
     def wait() -> bool:
         try:
-            return loop_greenlets.offload_to('store', event.wait, 60)
+            return event_loop_greenlets.offload_to('store', event.wait, 60)
         except StoreUnavailable as error:
             refused.append(error)
             if len(refused) == 3:

@@ -28,7 +28,7 @@ from oslo_context import context
 from zaqar.blocking_call_threads import OffloadLanes
 from zaqar.current_request import OF_THREAD, CurrentRequest
 from zaqar.daemon_threads import DaemonThreads
-from zaqar.stalled_greenlets import StalledGreenlets
+from zaqar.greenlets_stalled_on_stores import StalledGreenlets
 
 LOG = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ MOST = 1024
 
 
 class Greenlet(Protocol):
-    """A greenlet; see :class:`zaqar.loop_greenlets.LoopGreenlet`."""
+    """A greenlet; see :class:`zaqar.event_loop_greenlets.LoopGreenlet`."""
 
     def stall(self, store: object) -> bool: ...
 
