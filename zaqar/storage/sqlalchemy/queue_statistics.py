@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from zaqar.objects import MessageSpan, Stats
-from zaqar.storage.sqlalchemy import group_statistics, queue_row
+from zaqar.storage.sqlalchemy import grouped_queue_statistics, queue_row
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message
 from zaqar.storage.sqlalchemy.message_sql_fragments import (
@@ -103,7 +103,12 @@ def _counts(dialect: str, queues: int = 0) -> str:
         f'(SELECT min(m.created_at) {rows(*woken)} AND m.group_key IS NULL)',
     ]
     columns = ', '.join(
-        ('q.next_seq', *counts, *starts, group_statistics.counts(dialect))
+        (
+            'q.next_seq',
+            *counts,
+            *starts,
+            grouped_queue_statistics.counts(dialect),
+        )
     )
     if not queues:
         return f'SELECT {columns} {_OF_QUEUES} AND q.qid = :qid'

@@ -2,7 +2,7 @@
 """SQLite, the embedded database.
 
 One connection of the process writes (:mod:`.sqlite_write_connection`). Reads
-have others (:mod:`.sqlite_readers`), which never wait for it. Several
+have others (:mod:`.sqlite_read_connections`), which never wait for it. Several
 processes of one machine may share the file; a network file system will lose
 data.
 """
@@ -21,8 +21,10 @@ from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.event_loop_greenlets import Hub, LoopGreenlet, offload_to
 from zaqar.storage.sqlalchemy import sqlite_creation
 from zaqar.storage.sqlalchemy.database_interface import SqlDatabase
-from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
-from zaqar.storage.sqlalchemy.sqlite_readers import Readers
+from zaqar.storage.sqlalchemy.sqlite_calls_in_threads_on_slow_disk import (
+    SlowCallPause,
+)
+from zaqar.storage.sqlalchemy.sqlite_read_connections import Readers
 from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
 from zaqar.storage.sqlalchemy.sqlite_write_connection import (
     BUSY_TIMEOUT,

@@ -28,7 +28,9 @@ from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable
 from zaqar.event_loop_greenlets import Hub, LoopGreenlet, run_without_waiting
 from zaqar.greenlets_stalled_on_stores import CHECK_INTERVAL, Silence, wake
-from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
+from zaqar.storage.sqlalchemy.sqlite_calls_in_threads_on_slow_disk import (
+    SlowCallPause,
+)
 from zaqar.storage.sqlalchemy.sqlite_write_connection import (
     BUSY_TIMEOUT,
     WriteConnection,

@@ -17,11 +17,13 @@ from zaqar import event_loop_greenlets, request_deadline
 from zaqar.current_request import OF_THREAD
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.sqlalchemy import (
-    loop_pause_on_slow_disk,
+    sqlite_calls_in_threads_on_slow_disk,
     sqlite_writes_of_greenlets,
 )
-from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
-from zaqar.storage.sqlalchemy.sqlite_readers import Readers
+from zaqar.storage.sqlalchemy.sqlite_calls_in_threads_on_slow_disk import (
+    SlowCallPause,
+)
+from zaqar.storage.sqlalchemy.sqlite_read_connections import Readers
 from zaqar.storage.sqlalchemy.sqlite_write_connection import WriteConnection
 from zaqar.storage.sqlalchemy.sqlite_writes_of_greenlets import (
     WritesOfGreenlets,
@@ -263,14 +265,14 @@ def test_threads_have_the_calls_for_a_while_if_a_disk_is_slow() -> None:
     now, blocks = 100.0, 0
     pause = SlowCallPause(lambda: now, lambda: blocks)
     # The machine is busy.
-    pause.note(loop_pause_on_slow_disk.MOST * 2)
+    pause.note(sqlite_calls_in_threads_on_slow_disk.MOST * 2)
     assert not pause.is_on
     blocks += 1
-    pause.note(loop_pause_on_slow_disk.LONGEST / 2)
-    pause.note(loop_pause_on_slow_disk.MOST)
+    pause.note(sqlite_calls_in_threads_on_slow_disk.LONGEST / 2)
+    pause.note(sqlite_calls_in_threads_on_slow_disk.MOST)
     assert not pause.is_on
     blocks += 1
-    pause.note(loop_pause_on_slow_disk.LONGEST * 2)
+    pause.note(sqlite_calls_in_threads_on_slow_disk.LONGEST * 2)
     assert pause.is_on
-    now += loop_pause_on_slow_disk.PERIOD
+    now += sqlite_calls_in_threads_on_slow_disk.PERIOD
     assert not pause.is_on

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pause in which an event loop leaves calls of SQLite to threads.
+"""Whether an event loop leaves its calls of SQLite to threads for a while.
 
 Usually they take microseconds in its own thread. Not so on a disk that is
 slow.

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from zaqar.event_loop_greenlets import offload_to
-from zaqar.storage.sqlalchemy import loop_pause_on_slow_disk
-from zaqar.storage.sqlalchemy.loop_pause_on_slow_disk import SlowCallPause
+from zaqar.storage.sqlalchemy import sqlite_calls_in_threads_on_slow_disk
+from zaqar.storage.sqlalchemy.sqlite_calls_in_threads_on_slow_disk import (
+    SlowCallPause,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 T = TypeVar('T')
@@ -45,7 +47,7 @@ class _LoopReader:
 
     def begin(self, now: float) -> None:
         """Begin a read."""
-        self._end = now + loop_pause_on_slow_disk.LONGEST
+        self._end = now + sqlite_calls_in_threads_on_slow_disk.LONGEST
         self._looks = _LOOKS
 
     def _is_overdue(self) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What statistics say of the groups of a queue."""
+"""SQL of the statistics that only queues with groups have."""
 
 from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
 
