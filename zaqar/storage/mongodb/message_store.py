@@ -20,9 +20,9 @@ from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
     claimed_message_settlement,
+    durability_and_failover_guarantees,
     free_message_counts_and_wake_times,
     message_count_estimate,
-    server_guarantees,
 )
 from zaqar.storage.mongodb.claim_and_pop_parameters import ClaimTerms
 from zaqar.storage.mongodb.claims_and_pops import Claimer
@@ -216,7 +216,9 @@ class MongoMessageStore(abstract_stores.MessageStore):
         return self._reader.inspect(qid, message_id, now)
 
     def guarantees(self, qid: str) -> Guarantees:
-        return server_guarantees.read(self._database, strictly=self._strictly)
+        return durability_and_failover_guarantees.read(
+            self._database, strictly=self._strictly
+        )
 
     def volume(self, *, now: int) -> Stats:
         return message_count_estimate.count_messages(self._database, now)

@@ -25,6 +25,7 @@ from zaqar.storage import abstract_stores, deletion_errors
 from zaqar.storage.message_ids import is_id, make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
+    durability_and_failover_guarantees,
     free_message_counts_and_wake_times,
     key_names,
     message_codec,
@@ -33,7 +34,6 @@ from zaqar.storage.redis import (
     queue_statistics,
     script_for_many_queues,
     scripts,
-    server_guarantees,
     settlement_script_call,
 )
 from zaqar.storage.redis.queue_watch import WatchOpener
@@ -264,7 +264,7 @@ class RedisMessageStore(abstract_stores.MessageStore):
         return queue_statistics.of_many(self._client, qids, now)
 
     def guarantees(self, qid: str) -> Guarantees:
-        return server_guarantees.read(self._client, qid)
+        return durability_and_failover_guarantees.read(self._client, qid)
 
     def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
         answers = script_for_many_queues.run(

@@ -31,6 +31,7 @@ from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claim_renewal_and_release,
     claim_request,
+    durability_and_failover_guarantees,
     free_message_counts_and_wake_times,
     groups_with_ended_claims_or_delays,
     message_count_estimate,
@@ -41,7 +42,6 @@ from zaqar.storage.sqlalchemy import (
     queue_byte_counts,
     queue_row,
     queue_statistics,
-    server_guarantees,
     settlement_by_deletion_on_sqlite_and_mariadb,
     settlement_in_several_statements,
     stored_claims,
@@ -286,7 +286,7 @@ class SqlMessageStore(abstract_stores.MessageStore):
         return [counts.get(qid, Stats()) for qid in qids]
 
     def guarantees(self, qid: str) -> Guarantees:
-        return self._database.read(server_guarantees.read)
+        return self._database.read(durability_and_failover_guarantees.read)
 
     def volume(self, *, now: int) -> Stats:
         return self._database.read(message_count_estimate.count_messages, now)

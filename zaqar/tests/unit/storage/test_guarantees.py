@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pymongo.write_concern import WriteConcern
 
-from zaqar.storage.mongodb import server_guarantees as mongodb
-from zaqar.storage.sqlalchemy import server_guarantees as sqlalchemy
+from zaqar.storage.mongodb import durability_and_failover_guarantees as mongodb
+from zaqar.storage.sqlalchemy import (
+    durability_and_failover_guarantees as sqlalchemy,
+)
 from zaqar.storage.store_guarantees import LAST_SECOND, Guarantees, Order
 
 THREE = {'setName': 'rs', 'hosts': ['a', 'b'], 'passives': ['c']}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guarantees of a server: what the settings of a database promise."""
+"""What the settings of a server or an SQLite file promise of its messages."""
 
 from collections.abc import Callable, Mapping
 
