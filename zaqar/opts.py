@@ -21,7 +21,7 @@ from zaqar.controllers import (
 from zaqar.notification import settings as notification
 from zaqar.pools import pool_selection
 from zaqar.storage import (
-    driver_settings,
+    configured_drivers_and_options,
     installed_drivers,
     store_opener,
 )
@@ -50,7 +50,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         optional_features.POOLING,
         optional_features.DEPRECATED_VERSIONS,
         *state_path.OPTS,
-        *driver_settings.GENERAL_OPTS,
+        *configured_drivers_and_options.GENERAL_OPTS,
         *api_limits_and_defaults.OPTS[None],
     ]
     return [
@@ -63,8 +63,8 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
             ],
         ),
         (
-            driver_settings.GROUP,
-            [*cmd_server.DRIVERS_OPTS, *driver_settings.OPTS],
+            configured_drivers_and_options.GROUP,
+            [*cmd_server.DRIVERS_OPTS, *configured_drivers_and_options.OPTS],
         ),
         (
             wsgi_server.GROUP,
@@ -107,10 +107,10 @@ def _drivers() -> list[Group]:
     installed = installed_drivers.installed()
     return [
         (
-            f'{driver_settings.GROUP}:{plane}:{name}',
-            driver_settings.opts_of(installed[name], plane),
+            f'{configured_drivers_and_options.GROUP}:{plane}:{name}',
+            configured_drivers_and_options.opts_of(installed[name], plane),
         )
-        for plane in driver_settings.PLANES
+        for plane in configured_drivers_and_options.PLANES
         for name in sorted(installed)
     ]
 

@@ -44,12 +44,12 @@ from zaqar.errors import ConfigurationError
 from zaqar.expired_data_sweeper import Pace, Sweeper
 from zaqar.notification import settings as notification
 from zaqar.osprofiler_tracing import Profiling
-from zaqar.pools import facade_with_virtual_pool, pool_selection
+from zaqar.pools import pool_selection, registered_and_virtual_pools
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.pools.queue_moves_between_pools import MovingCatalogue
 from zaqar.state_path import state_path
 from zaqar.storage import store_call_interceptor, store_opener
-from zaqar.storage.driver_settings import Plane
+from zaqar.storage.configured_drivers_and_options import Plane
 from zaqar.storage.store_opener import Store
 from zaqar.transport import caller_identity
 from zaqar.transport.sqs import settings as sqs
@@ -321,7 +321,7 @@ def _catalogue(
     stores = store_opener.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
-    pools = facade_with_virtual_pool.Pools(
+    pools = registered_and_virtual_pools.Pools(
         stores.management,
         store_opener.PoolOpener(conf, wrap),
         stores.messages,

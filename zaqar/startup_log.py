@@ -10,7 +10,7 @@ from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.notification import settings as notification
 from zaqar.storage import secret_masking
-from zaqar.storage.driver_settings import locations
+from zaqar.storage.configured_drivers_and_options import locations
 from zaqar.transport import caller_identity, sqs_path
 from zaqar.transport.sqs import settings as sqs
 

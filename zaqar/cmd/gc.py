@@ -17,7 +17,7 @@ from zaqar.api import optional_features
 from zaqar.cmd import command_line_words_and_manual
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.expired_data_sweeper import PAUSE, Pace
-from zaqar.pools import facade_with_virtual_pool
+from zaqar.pools import registered_and_virtual_pools
 from zaqar.storage import store_opener
 from zaqar.storage.abstract_stores import MessageStore
 
@@ -126,9 +126,9 @@ class StoreSelection:
             )
         self._conf = conf
         self._stores = store_opener.open_stores(conf)
-        self._pools: facade_with_virtual_pool.Pools | None = None
+        self._pools: registered_and_virtual_pools.Pools | None = None
         if is_pooled:
-            self._pools = facade_with_virtual_pool.Pools(
+            self._pools = registered_and_virtual_pools.Pools(
                 self._stores.management,
                 store_opener.PoolOpener(conf),
                 self._stores.messages,

@@ -30,7 +30,7 @@ from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
 from zaqar.state_path import state_path
-from zaqar.storage.driver_settings import choices
+from zaqar.storage.configured_drivers_and_options import choices
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi.server import http_server

@@ -18,7 +18,7 @@ from oslo_log import log
 from zaqar import logging_setup, version
 from zaqar.cmd import command_line_words_and_manual
 from zaqar.errors import ConfigurationError, one_line
-from zaqar.storage import driver_settings, secret_masking
+from zaqar.storage import configured_drivers_and_options, secret_masking
 from zaqar.storage.sqlalchemy import driver_declaration, migrations
 
 PROG = 'zaqar-sql-db-manage'
@@ -294,8 +294,8 @@ def _databases(conf: cfg.ConfigOpts) -> Sequence[Database]:
 
 def _embedded(conf: cfg.ConfigOpts) -> Database:
     """Return the embedded database, if the service would use it."""
-    for place in driver_settings.locations(conf):
-        if place.driver == driver_settings.EMBEDDED:
+    for place in configured_drivers_and_options.locations(conf):
+        if place.driver == configured_drivers_and_options.EMBEDDED:
             url = driver_declaration.parse(place.uri)
             if not os.path.exists(str(url.database)):
                 # The user of the service might not be able to open ours.

@@ -24,12 +24,12 @@ from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.notification.settings import NotificationSettings
 from zaqar.objects import Kind
 from zaqar.pools import (
-    facade_with_virtual_pool,
     flavor_records,
     pool_records,
     pooled_catalogue,
+    registered_and_virtual_pools,
 )
-from zaqar.storage import driver_settings, store_opener
+from zaqar.storage import configured_drivers_and_options, store_opener
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     database_schema_revision,
@@ -45,7 +45,7 @@ from zaqar.webhook_client.receiver_address_guard import (
 )
 
 #: What the planes are called, for people.
-TITLES: dict[driver_settings.Plane, str] = {
+TITLES: dict[configured_drivers_and_options.Plane, str] = {
     'management_store': 'management store',
     'message_store': 'message store',
 }
@@ -96,7 +96,7 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
     """Return the stores that the configuration names, management first."""
     return [
         Place(TITLES[where.plane], _url(where))
-        for where in driver_settings.locations(conf)
+        for where in configured_drivers_and_options.locations(conf)
     ]
 
 
@@ -224,7 +224,7 @@ def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
             yield Entry(parent, name, json.loads(data))
 
 
-def _url(where: driver_settings.Location) -> sa.URL | None:
+def _url(where: configured_drivers_and_options.Location) -> sa.URL | None:
     if where.driver != driver_declaration.DRIVER.name:
         return None
     try:
@@ -246,14 +246,14 @@ def _answers(store: ManagementStore | MessageStore) -> bool:
 def _counted(conf: cfg.ConfigOpts, names: set[str]) -> Mapping[str, int]:
     """Count the queues of each pool that does not exist."""
     pools = (
-        entry.data.get('pool') or facade_with_virtual_pool.VIRTUAL
+        entry.data.get('pool') or registered_and_virtual_pools.VIRTUAL
         for kind in (Kind.QUEUE, Kind.TOPIC)
         for entry in entries(conf, kind)
     )
     return collections.Counter(
         pool
         for pool in pools
-        if pool not in {*names, facade_with_virtual_pool.VIRTUAL}
+        if pool not in {*names, registered_and_virtual_pools.VIRTUAL}
     )
 
 

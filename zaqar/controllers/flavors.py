@@ -20,8 +20,8 @@ from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.objects import Record
 from zaqar.pools import flavor_records
-from zaqar.pools.facade_with_virtual_pool import Pools
 from zaqar.pools.pooled_catalogue import PooledCatalogue
+from zaqar.pools.registered_and_virtual_pools import Pools
 
 
 @dataclass(frozen=True, slots=True)

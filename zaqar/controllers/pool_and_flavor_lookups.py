@@ -8,8 +8,8 @@ from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.name_validation import is_name
 from zaqar.errors import ConfigurationError, InvalidRequest, NoRoute
 from zaqar.objects import Record
-from zaqar.pools.facade_with_virtual_pool import Pools
 from zaqar.pools.pooled_catalogue import PooledCatalogue
+from zaqar.pools.registered_and_virtual_pools import Pools
 
 #: Longest marker that is compared; no name is as long.
 _MAX_MARKER = 100

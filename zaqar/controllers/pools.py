@@ -21,9 +21,9 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.pools import flavor_records
-from zaqar.pools.facade_with_virtual_pool import Pools
 from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.pools.pooled_catalogue import PooledCatalogue
+from zaqar.pools.registered_and_virtual_pools import Pools
 from zaqar.storage import secret_masking
 from zaqar.storage.abstract_stores import OUTBOX, PENDING
 from zaqar.storage.driver_declaration import Driver

@@ -10,8 +10,8 @@ import functools
 
 from zaqar.controllers.approximate_quota_checks import Resource
 from zaqar.objects import Kind
-from zaqar.pools.facade_with_virtual_pool import VIRTUAL
 from zaqar.pools.queue_catalogue import Catalogue
+from zaqar.pools.registered_and_virtual_pools import VIRTUAL
 from zaqar.storage.record_updates_and_listing import list_all
 
 RESOURCE = 'message_bytes'

@@ -28,10 +28,10 @@ from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )
 from zaqar.notification.due_delivery_counts import DueDeliveries
-from zaqar.notification.pending_byte_counter import Count, count_nothing
+from zaqar.notification.pending_byte_usage_writer import Count, count_nothing
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.referenced_notices import ReferencedNotices
-from zaqar.notification.taken_delivery_decisions import (
+from zaqar.notification.unwritten_delivery_decisions import (
     TakenDecisions,
     count_outcome,
 )
@@ -53,7 +53,7 @@ class DecisionWriter(TakenDecisions):
 
     What is defined here is called by the thread of the store alone.
 
-    :param count: see :mod:`.pending_byte_counter`
+    :param count: see :mod:`.pending_byte_usage_writer`
     :param due: those that may be claimed
     """
 

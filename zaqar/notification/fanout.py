@@ -30,7 +30,7 @@ from zaqar.notification import (
 from zaqar.notification.claimed_delivery_and_lease import UNIT
 from zaqar.notification.fanout_fairness_between_projects import ProjectShares
 from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
-from zaqar.notification.pending_byte_counter import Count, count_nothing
+from zaqar.notification.pending_byte_usage_writer import Count, count_nothing
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.notification.resend_and_replay import Step
 from zaqar.objects import NewMessage, random_half
@@ -76,7 +76,7 @@ class Fanout:
         project, if at all
     :param is_quick: tells whether deliveries to a host would begin soon: if
         all of a notice would, none is stored, and the notice stays claimed
-    :param count_bytes: see :mod:`.pending_byte_counter`
+    :param count_bytes: see :mod:`.pending_byte_usage_writer`
     """
 
     def __init__(

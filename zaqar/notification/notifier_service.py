@@ -25,15 +25,17 @@ from zaqar.notification import (
 )
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
 from zaqar.notification.delivery_attempt import Attempts
-from zaqar.notification.delivery_loop import DeliveryLoop
+from zaqar.notification.delivery_event_loop import DeliveryLoop
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )
 from zaqar.notification.outbox_worker import OutboxWorker
-from zaqar.notification.pending_byte_counter import PendingByteCounter
+from zaqar.notification.pending_byte_usage_writer import PendingByteCounter
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.shared_websocket_deliveries import WebSocketDeliveries
+from zaqar.notification.websocket_multicast_delivery import (
+    WebSocketDeliveries,
+)
 
 LOG = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from zaqar.notification.claims_on_deliveries_and_notices import (
     PendingClaims,
 )
 from zaqar.notification.delivery_decision_writer import DecisionWriter
-from zaqar.notification.delivery_loop import DeliveryLoop
+from zaqar.notification.delivery_event_loop import DeliveryLoop
 from zaqar.notification.delivery_statistics_and_attempts_writer import (
     DeliveryRecorder,
 )
@@ -35,7 +35,7 @@ from zaqar.notification.fanout_fairness_between_projects import (
 )
 from zaqar.notification.host_fair_scheduler import MAX_HELD
 from zaqar.notification.notice_subscribers_and_filters import NoticeDeliveries
-from zaqar.notification.pending_byte_counter import PendingByteCounter
+from zaqar.notification.pending_byte_usage_writer import PendingByteCounter
 from zaqar.notification.referenced_notices import ReferencedNotices
 from zaqar.storage.abstract_stores import OUTBOX, PENDING, MessageStore
 from zaqar.storage.store_watch_interface import Watch

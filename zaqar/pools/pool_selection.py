@@ -8,7 +8,7 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.errors import NoPool, StoreUnavailable
-from zaqar.pools.facade_with_virtual_pool import VIRTUAL, Pools
+from zaqar.pools.registered_and_virtual_pools import VIRTUAL, Pools
 from zaqar.storage.store_opener import POOL_GROUP
 
 LOG = logging.getLogger(__name__)

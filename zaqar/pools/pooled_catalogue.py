@@ -20,9 +20,9 @@ from zaqar.errors import StoreUnavailable
 from zaqar.objects import Kind, Queue, Scope
 from zaqar.objects import Record as Recorded
 from zaqar.pools import flavor_records, pool_selection
-from zaqar.pools.facade_with_virtual_pool import VIRTUAL, Pools
 from zaqar.pools.open_stores_and_pings import PoolMissing
 from zaqar.pools.queue_catalogue import Admit, Catalogue
+from zaqar.pools.registered_and_virtual_pools import VIRTUAL, Pools
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import list_all, repeat
 

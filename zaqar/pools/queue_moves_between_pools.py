@@ -15,7 +15,6 @@ from msgspec import structs
 from zaqar import request_deadline
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
 from zaqar.objects import Former, Message, Queue, Scope
-from zaqar.pools.facade_with_virtual_pool import VIRTUAL
 from zaqar.pools.pooled_catalogue import (
     GRACE,
     POOLED,
@@ -23,6 +22,7 @@ from zaqar.pools.pooled_catalogue import (
     flavor,
     places_of,
 )
+from zaqar.pools.registered_and_virtual_pools import VIRTUAL
 
 LOG = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from oslo_config import cfg
 from zaqar import state_path
 from zaqar.errors import ConfigurationError
 from zaqar.storage import (
-    driver_settings,
+    configured_drivers_and_options,
     installed_drivers,
     secret_masking,
 )
 from zaqar.storage.abstract_stores import ManagementStore, MessageStore
+from zaqar.storage.configured_drivers_and_options import Choice, Plane
 from zaqar.storage.driver_declaration import Driver
-from zaqar.storage.driver_settings import Choice, Plane
 
 Store = TypeVar('Store', MessageStore, ManagementStore)
 
@@ -60,7 +60,7 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     :param wrap: see :class:`Wrap`
     :raises ConfigurationError: one cannot be opened; the text names the option
     """
-    messages, management = driver_settings.choices(conf)
+    messages, management = configured_drivers_and_options.choices(conf)
     installed = installed_drivers.installed()
     # Before anything is opened, for the clearer error.
     _rows_place(
@@ -91,7 +91,7 @@ class PoolOpener:
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
-        messages, management = driver_settings.choices(conf)
+        messages, management = configured_drivers_and_options.choices(conf)
         conf.register_opts(POOL_OPTS, POOL_GROUP)
         self._wrap = wrap
         self._folder = conf[POOL_GROUP].sqlite_path or str(
@@ -100,7 +100,9 @@ class PoolOpener:
         plane: Plane = 'message_store'
         self._drivers = installed_drivers.installed()
         self._settings: Mapping[str, Mapping[str, Any]] = {
-            name: driver_settings.values_of(conf, driver, plane, name)
+            name: configured_drivers_and_options.values_of(
+                conf, driver, plane, name
+            )
             for name, driver in self._drivers.items()
         }
         self._rows_place = functools.partial(
@@ -165,10 +167,12 @@ def _open(
         if choice.plane == 'message_store'
         else driver.open_management
     )
-    uri, blame = driver_settings.uri_of(conf, driver, choice, other)
+    uri, blame = configured_drivers_and_options.uri_of(
+        conf, driver, choice, other
+    )
     if blame == state_path.STATE_PATH_LABEL:
         state_path.state_path(conf)
-    values = driver_settings.values_of(
+    values = configured_drivers_and_options.values_of(
         conf, driver, choice.plane, choice.driver
     )
     if choice.plane == 'message_store':
@@ -193,11 +197,15 @@ def _rows_place(
     if management.driver != driver.rows_of:
         raise ConfigurationError(
             f'the driver "{driver.name}" keeps rows in the database of the '
-            f'management store: set [{driver_settings.GROUP}] '
+            f'management store: set [{configured_drivers_and_options.GROUP}] '
             f'management_store = {driver.rows_of} (it is {management.driver})'
         )
     beside = installed_drivers.installed()[driver.rows_of]
-    uri, _ = driver_settings.uri_of(conf, beside, management, messages)
+    uri, _ = configured_drivers_and_options.uri_of(
+        conf, beside, management, messages
+    )
     plane: Plane = 'management_store'
-    values = driver_settings.values_of(conf, beside, plane, management.driver)
+    values = configured_drivers_and_options.values_of(
+        conf, beside, plane, management.driver
+    )
     return {'management': (uri, values)}

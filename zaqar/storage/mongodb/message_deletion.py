@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from bson.binary import Binary
 from pymongo.client_session import ClientSession
 
-from zaqar.storage import deletion_errors
+from zaqar.storage import deletion_error_texts
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import document_layout, message_groups
 from zaqar.storage.mongodb.claims_and_pops import Claimer
@@ -90,7 +90,7 @@ class Deleter:
             if queue is None or not self._claimer.is_live(
                 queue, claim_id, now
             ):
-                raise deletion_errors.unknown_claim()
+                raise deletion_error_texts.unknown_claim()
         keys = _keys(queue, ids)
         if queue is None or not keys:
             return
@@ -129,10 +129,10 @@ class Deleter:
         if claim_id is not None and not self._claimer.is_live(
             queue, claim_id, now
         ):
-            raise deletion_errors.unknown_claim()
+            raise deletion_error_texts.unknown_claim()
         if holder is not None:
-            raise deletion_errors.message_claimed()
-        raise deletion_errors.message_free()
+            raise deletion_error_texts.message_claimed()
+        raise deletion_error_texts.message_free()
 
 
 def _delete_held(
@@ -158,7 +158,7 @@ def _delete_held(
         )
     for row in rows:
         if row['h'] <= now or row['ci'] not in claim_ids:
-            raise deletion_errors.message_claimed()
+            raise deletion_error_texts.message_claimed()
     with in_time():
         count = queue.messages.delete_many(
             {'_id': {'$in': list(keys)}}, session=session

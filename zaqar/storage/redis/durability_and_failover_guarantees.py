@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.storage.redis import key_names, server_check
-from zaqar.storage.redis.error_codes import error_code
+from zaqar.storage.redis.error_code_parsing import error_code
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.store_guarantees import (
     LAST_SECOND,

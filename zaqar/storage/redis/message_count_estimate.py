@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from zaqar.objects import Stats
 from zaqar.storage.redis import key_names, queue_scans
 from zaqar.storage.redis.key_names import ALL, CLAIMED, EXPIRY
+from zaqar.storage.redis.node_connection_pool import Command, RedisNode
 from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.redis.server_connections import Command, RedisNode
 
 #: Seconds after which counting stops.
 MAX_DURATION = 2.0

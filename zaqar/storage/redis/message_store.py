@@ -21,7 +21,7 @@ from zaqar.objects import (
     Settlement,
     Stats,
 )
-from zaqar.storage import abstract_stores, deletion_errors
+from zaqar.storage import abstract_stores, deletion_error_texts
 from zaqar.storage.message_ids import is_id, make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
@@ -350,8 +350,8 @@ def _check(status: int) -> None:
     if status == Status.STALE:
         raise StaleMetadata
     if status == Status.CLAIMED:
-        raise deletion_errors.message_claimed()
+        raise deletion_error_texts.message_claimed()
     if status == Status.INVALID:
-        raise deletion_errors.message_free()
+        raise deletion_error_texts.message_free()
     if status == Status.UNKNOWN:
-        raise deletion_errors.unknown_claim()
+        raise deletion_error_texts.unknown_claim()

@@ -12,7 +12,7 @@ from redis import connection as _connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from zaqar.storage.redis.server_connections import RedisNode, is_shareable
+from zaqar.storage.redis.node_connection_pool import RedisNode, is_shareable
 from zaqar.storage.redis.uri_parsing import ConnectionSettings, Host, Login
 
 #: The client library gives its connections no types.

@@ -9,14 +9,14 @@ from redis import exceptions
 
 from zaqar.errors import one_line
 from zaqar.storage.redis import key_names
-from zaqar.storage.redis.error_codes import error_code
-from zaqar.storage.redis.scripts import WATCH, Status
-from zaqar.storage.redis.server_connections import (
+from zaqar.storage.redis.error_code_parsing import error_code
+from zaqar.storage.redis.node_connection_pool import (
     Command,
     ConnectionLost,
     RedisNode,
     packed,
 )
+from zaqar.storage.redis.scripts import WATCH, Status
 
 #: The version whose clusters have sharded channels: what is published there
 #: goes to servers with the slot only.

@@ -11,12 +11,12 @@ from redis import exceptions
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import key_names
-from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.redis.server_connections import (
+from zaqar.storage.redis.node_connection_pool import (
     Command,
     ConnectionLost,
     RedisNode,
 )
+from zaqar.storage.redis.retrying_client import RedisClient
 
 #: Keys that the server scans in one step.
 SCAN_COUNT = 5000

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Set
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import key_names
+from zaqar.storage.redis.node_connection_pool import ConnectionLost, RedisNode
 from zaqar.storage.redis.pubsub_connection import PubSubConnection
 from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
 from zaqar.storage.store_watch_interface import OnChange, Watch
 
 LOG = logging.getLogger(__name__)

@@ -11,14 +11,18 @@ from redis import exceptions
 
 from zaqar import event_loop_greenlets, request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import key_names, server_connections, server_topology
-from zaqar.storage.redis.error_codes import error_code
-from zaqar.storage.redis.scripts import Script
-from zaqar.storage.redis.server_connections import (
+from zaqar.storage.redis import (
+    key_names,
+    node_connection_pool,
+    server_topology,
+)
+from zaqar.storage.redis.error_code_parsing import error_code
+from zaqar.storage.redis.node_connection_pool import (
     Command,
     ConnectionLost,
     CutShort,
 )
+from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.uri_parsing import ConnectionSettings
 
 LOG = logging.getLogger(__name__)
@@ -81,7 +85,7 @@ class RedisClient:
         self._home = key_names.of_server(settings.prefix)
         self.topology = server_topology.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
-        self.waits_in_greenlets = server_connections.is_shareable(settings)
+        self.waits_in_greenlets = node_connection_pool.is_shareable(settings)
         self._wait: Sequence[Command] = ()
         if settings.wait_replicas:
             milliseconds = round(settings.wait_timeout * 1000)

@@ -8,9 +8,9 @@ from typing import Any
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import key_names, scripts
+from zaqar.storage.redis.node_connection_pool import ConnectionLost, RedisNode
 from zaqar.storage.redis.retrying_client import DEADLINE, RedisClient
 from zaqar.storage.redis.scripts import Script, Status
-from zaqar.storage.redis.server_connections import ConnectionLost, RedisNode
 
 
 def run(

@@ -7,9 +7,12 @@ from typing import Any
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.redis import key_names
-from zaqar.storage.redis.error_codes import error_code
+from zaqar.storage.redis.error_code_parsing import error_code
+from zaqar.storage.redis.node_connection_pool import (
+    ConnectionLost,
+    LoginRefused,
+)
 from zaqar.storage.redis.retrying_client import RedisClient
-from zaqar.storage.redis.server_connections import ConnectionLost, LoginRefused
 from zaqar.storage.redis.server_topology import SentinelTopology
 from zaqar.storage.redis.uri_parsing import ConnectionSettings, Mode
 

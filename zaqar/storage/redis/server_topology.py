@@ -10,13 +10,13 @@ from typing import Any
 from redis import exceptions
 from redis.crc import key_slot
 
-from zaqar.storage.redis.error_codes import error_code
-from zaqar.storage.redis.node_from_settings import make_node
-from zaqar.storage.redis.server_connections import (
+from zaqar.storage.redis.error_code_parsing import error_code
+from zaqar.storage.redis.node_connection_pool import (
     Command,
     ConnectionLost,
     RedisNode,
 )
+from zaqar.storage.redis.node_from_settings import make_node
 from zaqar.storage.redis.single_flight import SingleFlight
 from zaqar.storage.redis.uri_parsing import (
     ConnectionSettings,

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from zaqar.event_loop_greenlets import offload_to
-from zaqar.storage.redis.server_connections import ConnectionLost
+from zaqar.storage.redis.node_connection_pool import ConnectionLost
 
 
 class SingleFlight:

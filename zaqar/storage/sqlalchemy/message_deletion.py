@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.storage import deletion_errors
+from zaqar.storage import deletion_error_texts
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import (
@@ -231,7 +231,7 @@ def delete_many(
     if claim_ids is not None and not all(
         _is_live(session, qid, claim_id, now) for claim_id in claim_ids
     ):
-        raise deletion_errors.unknown_claim()
+        raise deletion_error_texts.unknown_claim()
     rows = _find(session, qid, ids, now, takes_groups)
     if not rows:
         queue_row.check_gone(session, qid)
@@ -239,7 +239,7 @@ def delete_many(
     if claim_ids is not None and any(
         _holder(row, now) not in claim_ids for row in rows
     ):
-        raise deletion_errors.message_claimed()
+        raise deletion_error_texts.message_claimed()
     _remove(session, queue_id_of(rows[0]), rows, now)
 
 
@@ -298,10 +298,10 @@ def _reason(
     now: int,
 ) -> Exception:
     if claim_id is not None and not _is_live(session, qid, claim_id, now):
-        return deletion_errors.unknown_claim()
+        return deletion_error_texts.unknown_claim()
     if holder is not None:
-        return deletion_errors.message_claimed()
-    return deletion_errors.message_free()
+        return deletion_error_texts.message_claimed()
+    return deletion_error_texts.message_free()
 
 
 def _is_live(session: SqlSession, qid: str, claim_id: str, now: int) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage import driver_settings, store_opener
+from zaqar.storage import configured_drivers_and_options, store_opener
 
 
 @pytest.mark.parametrize('character', ['', *'@:/?&='])
@@ -45,7 +45,7 @@ def test_no_complaint_and_no_log_line_shows_a_password(
     full = uri.replace('{}', f'hidd{character}secrt')
     conf = cfg.ConfigOpts()
     conf(['--config-dir', str(tmp_path)], project='zaqar')
-    driver_settings.register_opts(conf)
+    configured_drivers_and_options.register_opts(conf)
     text = ''
     try:
         store_opener.PoolOpener(conf).open(full, {}).close()

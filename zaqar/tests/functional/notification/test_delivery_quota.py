@@ -15,7 +15,7 @@ from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.microversion_constants import V2_1
-from zaqar.notification import fanout, pending_byte_counter
+from zaqar.notification import fanout, pending_byte_usage_writer
 from zaqar.notification.fanout import Fanout
 from zaqar.objects import Scope
 from zaqar.tests.contract.crowd import each
@@ -56,7 +56,7 @@ def test_posts_that_would_wait_for_subscribers_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Written at the start and at the end, however long this takes.
-    monkeypatch.setattr(pending_byte_counter, 'INTERVAL', 3600.0)
+    monkeypatch.setattr(pending_byte_usage_writer, 'INTERVAL', 3600.0)
     fine = make_receiver()
     failing = make_receiver(in_turn(*[answer(500)] * 2, answer(200)))
     rig = make_rig(quotas=QUOTAS)
@@ -118,7 +118,7 @@ def test_eight_posts_at_once_exceed_it_by_one_for_each_process(
 def test_what_a_dead_notifier_has_not_written_is_put_right(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending_byte_counter, 'INTERVAL', 0.0)
+    monkeypatch.setattr(pending_byte_usage_writer, 'INTERVAL', 0.0)
     rig = make_rig(running=False, quotas=QUOTAS)
     pending_byte_usage.add(rig.management, '', 'p', 5000)
     assert _pending(rig) == 5000

@@ -23,7 +23,7 @@ from zaqar.notification import (
     pending_delivery_limit_per_project,
 )
 from zaqar.notification.claimed_delivery_and_lease import LEASE
-from zaqar.notification.delivery_loop import DeliveryLoop
+from zaqar.notification.delivery_event_loop import DeliveryLoop
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import NewMessage, Scope

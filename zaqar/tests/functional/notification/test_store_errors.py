@@ -9,7 +9,7 @@ import pytest
 
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.cached_subscription_lookup import SubscriptionLookup
-from zaqar.notification.delivery_loop import UNKNOWN_PAUSE
+from zaqar.notification.delivery_event_loop import UNKNOWN_PAUSE
 from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.tests.functional.notification.conftest import MakeReceiver
 from zaqar.tests.functional.notification.rig import Rig

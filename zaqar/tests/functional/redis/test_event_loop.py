@@ -20,7 +20,7 @@ from zaqar import service_assembly
 from zaqar.controllers.websocket_connection_quota import Sockets
 from zaqar.current_request import OF_THREAD
 from zaqar.event_loop_greenlets import LoopGreenlet
-from zaqar.storage.redis.server_connections import RedisNode
+from zaqar.storage.redis.node_connection_pool import RedisNode
 from zaqar.tests.contract.probe import Probe
 from zaqar.tests.functional.redis.application_calls import asking
 from zaqar.tests.functional.redis.conftest import DURABLE

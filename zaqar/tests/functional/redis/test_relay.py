@@ -15,7 +15,7 @@ import pytest
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.abstract_stores import MessageStore
-from zaqar.storage.redis import server_connections
+from zaqar.storage.redis import node_connection_pool
 from zaqar.tests.contract.crowd import each, ends_within
 from zaqar.tests.contract.probe import Hand, Probe, bodies
 from zaqar.tests.contract.proxy import Proxy
@@ -145,7 +145,7 @@ def test_who_only_reads_does_not_read_what_a_replica_has(
     records: OpenRecords,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server_connections, 'ROLE_INTERVAL', 0.0)
+    monkeypatch.setattr(node_connection_pool, 'ROLE_INTERVAL', 0.0)
     queue, management = _busy(opened(pair.url)), records(pair.url)
     assert management.create('kind', 'parent', 'old', {})
     pair.promote()
@@ -161,7 +161,7 @@ def test_who_only_reads_does_not_read_what_a_replica_has(
 
 
 def test_a_replica_is_noticed_within_seconds() -> None:
-    assert server_connections.ROLE_INTERVAL <= 5
+    assert node_connection_pool.ROLE_INTERVAL <= 5
 
 
 @pytest.mark.parametrize(

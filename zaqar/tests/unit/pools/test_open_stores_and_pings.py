@@ -15,10 +15,10 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.pools import (
-    facade_with_virtual_pool,
     open_stores_and_pings,
     pool_records,
     pool_selection,
+    registered_and_virtual_pools,
     uri_reservations,
 )
 from zaqar.storage import installed_drivers
@@ -73,7 +73,7 @@ class Bench:
     management: ManagementStore
     counted: Counted
     timer: Timer
-    pools: facade_with_virtual_pool.Pools
+    pools: registered_and_virtual_pools.Pools
 
     def uri(self, name: str) -> str:
         return f'sqlite:///{self.folder}/{name}.sqlite'
@@ -123,7 +123,7 @@ def bench(
     counted, timer = Counted(), Timer()
     installed = {'sqlalchemy': counted.driver()}
     monkeypatch.setattr(installed_drivers, 'installed', lambda: installed)
-    pools = facade_with_virtual_pool.Pools(
+    pools = registered_and_virtual_pools.Pools(
         management,
         _opener(tmp_path),
         virtual,

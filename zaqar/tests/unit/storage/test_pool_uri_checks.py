@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import driver_settings, store_opener
+from zaqar.storage import configured_drivers_and_options, store_opener
 
 #: What cannot be used, by what its name is in the complaint.
 _REFUSED = (
@@ -48,7 +48,7 @@ def _opener(state: pathlib.Path, text: str = '') -> store_opener.PoolOpener:
     file.write_text(f'[DEFAULT]\nstate_path = {state}\n{text}')
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
-    driver_settings.register_opts(conf)
+    configured_drivers_and_options.register_opts(conf)
     return store_opener.PoolOpener(conf)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from zaqar.storage.redis import server_connections
+from zaqar.storage.redis import node_connection_pool
 from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 
@@ -49,7 +49,7 @@ class House:
     def __init__(self) -> None:
         self.made: list[Connection] = []
         self.answer: Callable[[], Any] = lambda: b'PONG'
-        self.node = server_connections.RedisNode(self._make, 'x')
+        self.node = node_connection_pool.RedisNode(self._make, 'x')
 
     def _make(self) -> Connection:
         self.made.append(Connection(lambda: self.answer()))
@@ -100,7 +100,7 @@ def test_a_broken_one_is_not_used_again() -> None:
         raise exceptions.ConnectionError('gone')
 
     house.answer = fail
-    with pytest.raises(server_connections.ConnectionLost):
+    with pytest.raises(node_connection_pool.ConnectionLost):
         house.ping()
     house.answer = lambda: b'PONG'
     assert house.ping() == [b'PONG']
@@ -119,7 +119,7 @@ class Shared:
         self.attempts = 0
         self._greenlets = greenlets
         self._is_opening = False
-        self.node = server_connections.RedisNode(
+        self.node = node_connection_pool.RedisNode(
             self._make, 'x', is_shareable=True
         )
         monkeypatch.setattr(greenlets.hub, 'begin_in_thread', self._begin)
@@ -153,7 +153,7 @@ def test_what_cannot_be_opened_is_tried_again_later(
     attempts: int,
 ) -> None:
     """Whatever the reason, which nobody may have thought of."""
-    monkeypatch.setattr(server_connections, 'OPENING_PAUSE', pause)
+    monkeypatch.setattr(node_connection_pool, 'OPENING_PAUSE', pause)
     shared = Shared(greenlets, monkeypatch)
     shared.ping(3)
     assert shared.attempts == attempts
@@ -162,7 +162,7 @@ def test_what_cannot_be_opened_is_tried_again_later(
 def test_without_a_thread_to_open_it_there_is_none(
     greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_connections, 'OPENING_PAUSE', 0)
+    monkeypatch.setattr(node_connection_pool, 'OPENING_PAUSE', 0)
     shared = Shared(greenlets, monkeypatch)
     attempts: list[object] = []
 

@@ -11,8 +11,8 @@ import pytest
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
-server_connections = pytest.importorskip(
-    'zaqar.storage.redis.server_connections'
+node_connection_pool = pytest.importorskip(
+    'zaqar.storage.redis.node_connection_pool'
 )
 client = pytest.importorskip('zaqar.storage.redis.retrying_client')
 uri = pytest.importorskip('zaqar.storage.redis.uri_parsing')
@@ -56,13 +56,13 @@ def test_only_a_silence_of_some_length_ends_the_other_connections(
 ) -> None:
     idle = Answering()
     connections = iter([idle, Silent()])
-    server = server_connections.RedisNode(lambda: next(connections), 'x')
+    server = node_connection_pool.RedisNode(lambda: next(connections), 'x')
     assert server.exchange([('PING',)]) == [b'PONG']
     assert idle.is_open
-    with pytest.raises(server_connections.ConnectionLost) as caught:
+    with pytest.raises(node_connection_pool.ConnectionLost) as caught:
         server.exchange([('PING',)], time.monotonic() + seconds)
-    is_cut = seconds < server_connections.FAIR_WAIT
-    assert isinstance(caught.value, server_connections.CutShort) == is_cut
+    is_cut = seconds < node_connection_pool.FAIR_WAIT
+    assert isinstance(caught.value, node_connection_pool.CutShort) == is_cut
     assert idle.is_open == is_cut
 
 
@@ -85,7 +85,7 @@ def test_a_call_cut_short_says_nothing_of_the_topology(
     asking = client.RedisClient(uri.parse('redis://127.0.0.1:1', {}))
 
     def ask(*_: Any) -> None:
-        raise server_connections.CutShort('late')
+        raise node_connection_pool.CutShort('late')
 
     monkeypatch.setattr(asking.topology, 'exchange', ask)
     monkeypatch.setattr(asking.topology, 'invalidate', pytest.fail)

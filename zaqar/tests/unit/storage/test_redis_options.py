@@ -10,7 +10,7 @@ import sys
 import pytest
 from oslo_config import cfg
 
-from zaqar.storage import driver_settings
+from zaqar.storage import configured_drivers_and_options
 from zaqar.storage.redis.driver_declaration import DRIVER
 
 CHOSEN = '[drivers]\nmessage_store = redis\nmanagement_store = redis\n'
@@ -25,11 +25,11 @@ def uris(folder: pathlib.Path, text: str) -> dict[str, str]:
     conf(['--config-file', str(file)], project='zaqar')
     return {
         location.plane: location.uri
-        for location in driver_settings.locations(conf)
+        for location in configured_drivers_and_options.locations(conf)
     }
 
 
-@pytest.mark.parametrize('named', driver_settings.PLANES)
+@pytest.mark.parametrize('named', configured_drivers_and_options.PLANES)
 def test_a_plane_without_a_uri_goes_where_the_other_is(
     tmp_path: pathlib.Path, named: str
 ) -> None:
@@ -42,10 +42,11 @@ def test_each_plane_has_its_own_uri_if_both_are_named(
 ) -> None:
     groups = [
         f'[drivers:{plane}:redis]\nuri = redis://{plane}\n'
-        for plane in driver_settings.PLANES
+        for plane in configured_drivers_and_options.PLANES
     ]
     assert uris(tmp_path, CHOSEN + ''.join(groups)) == {
-        plane: f'redis://{plane}' for plane in driver_settings.PLANES
+        plane: f'redis://{plane}'
+        for plane in configured_drivers_and_options.PLANES
     }
 
 

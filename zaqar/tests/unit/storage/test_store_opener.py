@@ -11,7 +11,7 @@ from oslo_config import cfg
 from zaqar import config_file_check, state_path
 from zaqar.errors import ConfigurationError
 from zaqar.storage import (
-    driver_settings,
+    configured_drivers_and_options,
     installed_drivers,
     store_opener,
 )
@@ -22,7 +22,7 @@ def _conf(folder: pathlib.Path, text: str = '') -> cfg.ConfigOpts:
     file.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
-    driver_settings.register_opts(conf)
+    configured_drivers_and_options.register_opts(conf)
     return conf
 
 
@@ -66,7 +66,7 @@ def test_the_uri_of_one_plane_serves_both(
 def test_each_plane_may_have_its_own(tmp_path: pathlib.Path) -> None:
     text = ''.join(
         f'[drivers:{plane}:sqlalchemy]\nuri = sqlite:///{tmp_path}/{plane}\n'
-        for plane in driver_settings.PLANES
+        for plane in configured_drivers_and_options.PLANES
     )
     _open(_conf(tmp_path, text))
     assert (tmp_path / 'message_store').is_file()
@@ -82,7 +82,7 @@ def test_the_old_name_of_the_driver_option_works(
 
 
 @pytest.mark.parametrize('name', ['mongodb', 'redis', 'swift'])
-@pytest.mark.parametrize('plane', driver_settings.PLANES)
+@pytest.mark.parametrize('plane', configured_drivers_and_options.PLANES)
 def test_a_forgotten_driver_is_named(
     tmp_path: pathlib.Path, name: str, plane: str
 ) -> None:
@@ -120,7 +120,7 @@ def test_options_of_a_driver_are_not_those_of_one_that_falls_back_on_it(
     conf = _conf(tmp_path, _MONGODB.format(name='mongodb'))
     config_file_check.check(conf)
     store_opener.PoolOpener(conf)
-    management, messages = driver_settings.locations(conf)
+    management, messages = configured_drivers_and_options.locations(conf)
     assert management.option == '[drivers:management_store:mongodb] uri'
     assert messages.uri == 'mongodb://messages'
     assert 'eprecated' not in caplog.text
@@ -133,11 +133,13 @@ def test_a_driver_falls_back_on_the_groups_of_another(
     conf = _conf(
         tmp_path, f'{text}[drivers:message_store:mongodb.fifo]\ndatabase = a'
     )
-    _, messages = driver_settings.locations(conf)
+    _, messages = configured_drivers_and_options.locations(conf)
     assert messages.uri == 'mongodb://messages'
     name = 'mongodb.fifo'
     driver = installed_drivers.installed()[name]
-    values = driver_settings.values_of(conf, driver, 'message_store', name)
+    values = configured_drivers_and_options.values_of(
+        conf, driver, 'message_store', name
+    )
     assert (values['database'], values['partitions']) == ('a', 5)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.pools import facade_with_virtual_pool, pool_selection
+from zaqar.pools import pool_selection, registered_and_virtual_pools
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi
@@ -148,7 +148,7 @@ def test_without_pools_the_configured_store_is_used_if_it_may_be(
     whole: Api,
 ) -> None:
     whole.post('q', 1)
-    assert pools.pool_of(whole, 'q') == facade_with_virtual_pool.VIRTUAL
+    assert pools.pool_of(whole, 'q') == registered_and_virtual_pools.VIRTUAL
     assert pools.holds(whole, 'zaqar') == 1
 
 
@@ -179,7 +179,7 @@ def test_the_virtual_pool_has_no_flavor(whole: Api) -> None:
 def test_no_pool_can_be_called_as_the_virtual_one(whole: Api) -> None:
     document = {'uri': pools.uri(whole, 'a'), 'weight': 1}
     answer = whole(
-        'PUT', f'/v2/pools/{facade_with_virtual_pool.VIRTUAL}', document
+        'PUT', f'/v2/pools/{registered_and_virtual_pools.VIRTUAL}', document
     )
     assert answer.status == 400
 

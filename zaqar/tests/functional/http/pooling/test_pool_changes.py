@@ -9,7 +9,7 @@ import pytest
 
 from zaqar import service_assembly
 from zaqar.errors import StoreUnavailable
-from zaqar.pools import facade_with_virtual_pool
+from zaqar.pools import registered_and_virtual_pools
 from zaqar.storage.sqlalchemy import store_factory
 from zaqar.storage.sqlalchemy.sqlite_database import SqliteDatabase
 from zaqar.tests.functional.http import pools
@@ -57,7 +57,7 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
     options = {'sqlite_synchronous': 'NORMAL'}
     pools.make(api, 'east', options=options)
     pools.make(api, 'west')
-    for name in ('east', 'west', facade_with_virtual_pool.VIRTUAL, 'east'):
+    for name in ('east', 'west', registered_and_virtual_pools.VIRTUAL, 'east'):
         pools.catalogue(api).pools.store(name)
     assert opened == {'east': {'NORMAL'}, 'west': {'FULL'}, 'zaqar': {'FULL'}}
     assert (

@@ -13,10 +13,10 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.objects import Scope
 from zaqar.pools import (
-    facade_with_virtual_pool,
     pool_records,
     pool_selection,
     pooled_catalogue,
+    registered_and_virtual_pools,
 )
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
@@ -173,7 +173,7 @@ def test_a_queue_made_while_its_pool_is_deleted_goes_elsewhere(
     pools.make(api, 'east')
     choose = pool_selection.choose
 
-    def slow(every: facade_with_virtual_pool.Pools, flavor: Any) -> str:
+    def slow(every: registered_and_virtual_pools.Pools, flavor: Any) -> str:
         result = choose(every, flavor)
         if result == 'east':
             pools.make(api, 'west')

@@ -27,8 +27,10 @@ from zaqar.notification.host_fair_scheduler import Scheduler
 from zaqar.notification.host_queue_and_health import Attempt
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import Verdict
-from zaqar.notification.shared_websocket_deliveries import WebSocketDeliveries
-from zaqar.notification.taken_delivery_decisions import TakenDecisions
+from zaqar.notification.unwritten_delivery_decisions import TakenDecisions
+from zaqar.notification.websocket_multicast_delivery import (
+    WebSocketDeliveries,
+)
 
 LOG = logging.getLogger(__name__)
 

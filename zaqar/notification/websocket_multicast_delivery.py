@@ -25,7 +25,7 @@ from zaqar.notification.delivery_statistics_and_attempts_writer import (
 )
 from zaqar.notification.pending_delivery import Socket, delivery_id
 from zaqar.notification.sender_interface import Outcome, Sender, Verdict
-from zaqar.notification.taken_delivery_decisions import TakenDecisions
+from zaqar.notification.unwritten_delivery_decisions import TakenDecisions
 from zaqar.objects import Scope, Subscription
 
 #: Maximum number of queues whose subscriptions are cached.
