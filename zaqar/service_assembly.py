@@ -82,9 +82,11 @@ class Service:
         cipher = Cipher.from_conf(conf)
         limits = dataclasses.replace(limits, can_encrypt=cipher.has_key)
         if caller_identity.strategy(conf):
-            from zaqar.transport import keystonemiddleware_setup
+            from zaqar.transport import (
+                keystonemiddleware_option_checks_and_log_filter,
+            )
 
-            keystonemiddleware_setup.prepare(conf)
+            keystonemiddleware_option_checks_and_log_filter.prepare(conf)
         pace = Pace.from_conf(conf)
         served = optional_features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)

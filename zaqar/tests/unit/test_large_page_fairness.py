@@ -18,8 +18,8 @@ from zaqar.transport.large_page_fairness import (
     Job,
     Turns,
 )
+from zaqar.transport.page_turn_and_message_wait import DECODING, PATIENCE, Turn
 from zaqar.transport.project_page_lengths import SHORT, UNKNOWN
-from zaqar.transport.request_turn_and_wait import DECODING, PATIENCE, Turn
 from zaqar.transport.wsgi import header_checks_query_and_body_reading
 
 NAME = 'message_list'

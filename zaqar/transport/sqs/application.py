@@ -17,7 +17,7 @@ from zaqar.api.requests_with_wait import Postponable
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport import caller_identity, log_context, sqs_path
-from zaqar.transport.request_turn_and_wait import TURN, Turn
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.sqs import (
     caller_by_signature,
     faults,

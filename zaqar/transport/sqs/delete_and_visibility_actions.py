@@ -14,7 +14,7 @@ from zaqar.transport.sqs import (
     queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.action_inputs import (
+from zaqar.transport.sqs.action_input_types import (
     ChangeMessageVisibility,
     ChangeMessageVisibilityBatch,
     DeleteMessage,

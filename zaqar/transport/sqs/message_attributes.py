@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar.controllers.message_group_and_attribute_checks import NOT_COUNTED
 from zaqar.transport.sqs import faults
-from zaqar.transport.sqs.action_inputs import Value
+from zaqar.transport.sqs.action_input_types import Value
 
 #: Ours are of the same names, types and values.
 Attributes = dict[str, dict[str, str]]

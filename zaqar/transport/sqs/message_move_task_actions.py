@@ -7,7 +7,7 @@ from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import StartedRedrive
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import (
-    action_inputs,
+    action_input_types,
     faults,
     parameter_ranges,
     queue_urls_arns_and_receipts,
@@ -25,7 +25,7 @@ _STATUSES = {
 
 
 def start_message_move_task(
-    context: ActionContext, request: action_inputs.StartMessageMoveTask
+    context: ActionContext, request: action_input_types.StartMessageMoveTask
 ) -> Output:
     queue = _queue(context, 'SourceArn', request.source_arn)
     document: Output = {}
@@ -52,7 +52,7 @@ def start_message_move_task(
 
 
 def list_message_move_tasks(
-    context: ActionContext, request: action_inputs.ListMessageMoveTasks
+    context: ActionContext, request: action_input_types.ListMessageMoveTasks
 ) -> Output:
     queue = _queue(context, 'SourceArn', request.source_arn)
     size = request.max_results
@@ -65,7 +65,7 @@ def list_message_move_tasks(
 
 
 def cancel_message_move_task(
-    context: ActionContext, request: action_inputs.CancelMessageMoveTask
+    context: ActionContext, request: action_input_types.CancelMessageMoveTask
 ) -> Output:
     parts = queue_urls_arns_and_receipts.of_token(request.task_handle, 2)
     if parts is None:

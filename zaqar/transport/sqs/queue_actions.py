@@ -7,11 +7,11 @@ from typing import Any
 from zaqar.controllers.result_types import Counted, QueuePage
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import (
-    action_inputs,
+    action_input_types,
     faults,
     parameter_ranges,
-    queue_attributes,
-    queue_tags,
+    queue_attributes_as_metadata,
+    queue_tags_as_metadata,
     queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.action_context import ActionContext
@@ -23,17 +23,21 @@ ATTEMPTS = 10
 
 
 def create_queue(
-    context: ActionContext, request: action_inputs.CreateQueue
+    context: ActionContext, request: action_input_types.CreateQueue
 ) -> Output:
     """Create a queue; one with the same attributes is fine."""
     name = context.checked(request.queue_name)
     attributes = request.attributes or {}
-    queue_attributes.check_fifo(name, attributes)
-    fields = queue_attributes.defaults(name, context.limits)
-    fields |= queue_attributes.to_metadata(attributes, context.own, fields)
+    queue_attributes_as_metadata.check_fifo(name, attributes)
+    fields = queue_attributes_as_metadata.defaults(name, context.limits)
+    fields |= queue_attributes_as_metadata.to_metadata(
+        attributes, context.own, fields
+    )
     fields = {key: value for key, value in fields.items() if value is not None}
     if request.tags:
-        fields[queue_tags.TAGS] = queue_tags.checked_tags(request.tags)
+        fields[queue_tags_as_metadata.TAGS] = (
+            queue_tags_as_metadata.checked_tags(request.tags)
+        )
     _check_target(context, fields)
     try:
         is_new = context.run(
@@ -51,7 +55,7 @@ def create_queue(
 
 
 def get_queue_url(
-    context: ActionContext, request: action_inputs.GetQueueUrl
+    context: ActionContext, request: action_input_types.GetQueueUrl
 ) -> Output:
     owner = request.queue_owner_account or context.project
     name = context.own(
@@ -62,14 +66,15 @@ def get_queue_url(
 
 
 def list_queues(
-    context: ActionContext, request: action_inputs.ListQueues
+    context: ActionContext, request: action_input_types.ListQueues
 ) -> Output:
     query = {'prefix': request.queue_name_prefix or None}
     return _listed(context, request, query, 'QueueUrls')
 
 
 def list_dead_letter_source_queues(
-    context: ActionContext, request: action_inputs.ListDeadLetterSourceQueues
+    context: ActionContext,
+    request: action_input_types.ListDeadLetterSourceQueues,
 ) -> Output:
     name = context.queue(request.queue_url)
     context.describe(name)
@@ -80,7 +85,7 @@ def list_dead_letter_source_queues(
 
 
 def delete_queue(
-    context: ActionContext, request: action_inputs.OnQueue
+    context: ActionContext, request: action_input_types.OnQueue
 ) -> Output:
     """Delete a queue; a missing one is fine."""
     context.run('queue_delete', context.queue(request.queue_url))
@@ -88,7 +93,7 @@ def delete_queue(
 
 
 def purge_queue(
-    context: ActionContext, request: action_inputs.OnQueue
+    context: ActionContext, request: action_input_types.OnQueue
 ) -> Output:
     context.run(
         'queue_purge',
@@ -100,20 +105,22 @@ def purge_queue(
 
 
 def get_queue_attributes(
-    context: ActionContext, request: action_inputs.GetQueueAttributes
+    context: ActionContext, request: action_input_types.GetQueueAttributes
 ) -> Output:
     name = context.queue(request.queue_url)
     wanted = set(request.attribute_names or ())
-    known = queue_attributes.KNOWN | {queue_attributes.ALL}
+    known = queue_attributes_as_metadata.KNOWN | {
+        queue_attributes_as_metadata.ALL
+    }
     faults.check_attributes(wanted, known)
-    if queue_attributes.ALL in wanted:
-        wanted = set(queue_attributes.KNOWN)
-    attributes = queue_attributes.shown(
+    if queue_attributes_as_metadata.ALL in wanted:
+        wanted = set(queue_attributes_as_metadata.KNOWN)
+    attributes = queue_attributes_as_metadata.shown(
         context.describe(name), context.arn, name
     )
-    if wanted & queue_attributes.COUNTS:
+    if wanted & queue_attributes_as_metadata.COUNTS:
         counted: Counted = context.run('queue_get_stats', name)
-        attributes |= queue_attributes.counts(counted)
+        attributes |= queue_attributes_as_metadata.counts(counted)
     chosen = {
         name: value for name, value in attributes.items() if name in wanted
     }
@@ -121,7 +128,7 @@ def get_queue_attributes(
 
 
 def set_queue_attributes(
-    context: ActionContext, request: action_inputs.SetQueueAttributes
+    context: ActionContext, request: action_input_types.SetQueueAttributes
 ) -> Output:
     name = context.queue(request.queue_url)
     if 'FifoQueue' in request.attributes:
@@ -130,7 +137,7 @@ def set_queue_attributes(
             'FifoQueue cannot change once the queue is created.',
         )
     present = context.describe(name)
-    fields = queue_attributes.to_metadata(
+    fields = queue_attributes_as_metadata.to_metadata(
         request.attributes, context.own, present
     )
     _check_target(context, fields)
@@ -143,22 +150,22 @@ def set_queue_attributes(
 
 
 def tag_queue(
-    context: ActionContext, request: action_inputs.TagQueue
+    context: ActionContext, request: action_input_types.TagQueue
 ) -> Output:
     return _retag(context, request.queue_url, request.tags, ())
 
 
 def untag_queue(
-    context: ActionContext, request: action_inputs.UntagQueue
+    context: ActionContext, request: action_input_types.UntagQueue
 ) -> Output:
     return _retag(context, request.queue_url, {}, request.tag_keys)
 
 
 def list_queue_tags(
-    context: ActionContext, request: action_inputs.OnQueue
+    context: ActionContext, request: action_input_types.OnQueue
 ) -> Output:
     metadata = context.describe(context.queue(request.queue_url))
-    tags = queue_tags.tags(metadata)
+    tags = queue_tags_as_metadata.tags(metadata)
     return {'Tags': tags} if tags else {}
 
 
@@ -182,11 +189,15 @@ def _has(
     """Tell whether an existing queue has some attributes."""
     present = context.describe(name)
     try:
-        wanted = queue_attributes.to_metadata(attributes, context.own, present)
+        wanted = queue_attributes_as_metadata.to_metadata(
+            attributes, context.own, present
+        )
     except Fault:
         return False
-    before = queue_attributes.shown(present, context.arn, name)
-    after = queue_attributes.shown({**present, **wanted}, context.arn, name)
+    before = queue_attributes_as_metadata.shown(present, context.arn, name)
+    after = queue_attributes_as_metadata.shown(
+        {**present, **wanted}, context.arn, name
+    )
     if attributes.get('FifoQueue') == 'true' and 'FifoQueue' not in before:
         return False
     return before == after
@@ -194,8 +205,8 @@ def _has(
 
 def _listed(
     context: ActionContext,
-    request: action_inputs.ListQueues
-    | action_inputs.ListDeadLetterSourceQueues,
+    request: action_input_types.ListQueues
+    | action_input_types.ListDeadLetterSourceQueues,
     query: Mapping[str, object],
     member: str,
 ) -> Output:
@@ -238,11 +249,11 @@ def _retag(
     name = context.queue(queue_url)
     for _ in range(ATTEMPTS):
         metadata = context.describe(name)
-        tags = {**queue_tags.tags(metadata), **added}
+        tags = {**queue_tags_as_metadata.tags(metadata), **added}
         for key in removed:
             tags.pop(key, None)
-        tags = queue_tags.checked_tags(tags)
-        key = queue_tags.TAGS
+        tags = queue_tags_as_metadata.checked_tags(tags)
+        key = queue_tags_as_metadata.TAGS
         try:
             _patch(
                 context,
@@ -273,7 +284,7 @@ def _change(op: str, key: str, value: Any) -> Output:
 
 
 def unsupported(
-    context: ActionContext, request: action_inputs.OnQueue
+    context: ActionContext, request: action_input_types.OnQueue
 ) -> Output:
     """Refuse what policies of queues would be needed for."""
     raise Fault(

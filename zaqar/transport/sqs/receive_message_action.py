@@ -21,7 +21,7 @@ from zaqar.transport.sqs import (
     send_message_actions,
 )
 from zaqar.transport.sqs.action_context import ActionContext
-from zaqar.transport.sqs.action_inputs import ReceiveMessage
+from zaqar.transport.sqs.action_input_types import ReceiveMessage
 from zaqar.transport.sqs.batch_checks_and_outcomes import Output
 
 _ALL = 'All'

@@ -19,7 +19,7 @@ import h11
 from zaqar.controllers.websocket_connection_quota import Place, Sockets
 from zaqar.errors import QuotaExceeded, ZaqarError
 from zaqar.transport.large_page_fairness import Job, Turns
-from zaqar.transport.request_turn_and_wait import TURN, Turn
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.websocket.event_stream import (
     EventStream,
     StreamReader,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.transport.large_page_fairness import Job
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket import frame_greenlets
 from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.client_address_behind_proxies import (

@@ -6,7 +6,7 @@ import collections
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,

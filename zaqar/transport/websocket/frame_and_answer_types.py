@@ -10,7 +10,7 @@ import msgspec
 
 from zaqar.controllers.streams import StreamStart
 from zaqar.objects import Scope
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from zaqar.controllers.result_types import Posted
 from zaqar.controllers.websocket_connection_quota import Place, Sockets
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket import (
     answer_envelope,
     frame_codecs,

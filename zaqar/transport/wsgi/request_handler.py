@@ -19,8 +19,8 @@ from zaqar.microversion_constants import Version
 from zaqar.objects import Scope
 from zaqar.transport import caller_identity
 from zaqar.transport.large_page_fairness import LARGE, is_large
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.project_page_lengths import SHORT
-from zaqar.transport.request_turn_and_wait import TURN, Turn
 from zaqar.transport.wsgi import (
     event_stream_requests,
     header_checks_query_and_body_reading,

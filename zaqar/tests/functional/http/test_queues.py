@@ -11,7 +11,7 @@ from zaqar.controllers import queues
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import TURN, Turn
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 
 pytestmark = pytest.mark.every_engine
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import TURN, Turn
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.wsgi import application_call, request_environ
 
 #: Takes a method, a path and a body; returns the status and the answer.

@@ -11,7 +11,7 @@ from zaqar.api import requests_with_wait
 from zaqar.api.requests_with_wait import Waiting
 from zaqar.objects import Scope
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.waiting.waiters import Waiters
 
 SCOPE = Scope('p', 'q')

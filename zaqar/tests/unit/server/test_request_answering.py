@@ -18,7 +18,7 @@ from zaqar.transport import (
     requests_waiting_for_their_turn,
 )
 from zaqar.transport.large_page_fairness import LARGE
-from zaqar.transport.request_turn_and_wait import TURN
+from zaqar.transport.page_turn_and_message_wait import TURN
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.bare_pecan_application import PecanApplication
 from zaqar.transport.wsgi.responses import Response

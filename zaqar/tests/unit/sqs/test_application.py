@@ -13,7 +13,7 @@ from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.objects import Kind
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import TURN, Turn
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.sqs import signature_v4
 from zaqar.transport.sqs.application import Application
 from zaqar.transport.sqs.caller_by_signature import Trusting

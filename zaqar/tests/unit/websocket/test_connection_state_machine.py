@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 
 from zaqar.controllers.streams import StreamStart
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket.connection_state_machine import (
     DEEP,
     EXPIRED,

@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.objects import Scope
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import TURN, Turn
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.wsgi_types import Environ, StartResponse
 from zaqar.waiting.waiters import Waiters

@@ -17,7 +17,7 @@ from zaqar.controllers.websocket_connection_quota import Place
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_rfc6455_fast_path import encoded
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket.autobahn_adapter import (
     MAX_UNSENT,
     AutobahnSocket,

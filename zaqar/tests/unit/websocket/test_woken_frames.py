@@ -15,7 +15,7 @@ from zaqar.objects import Scope
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_rfc6455_fast_path import encoded
 from zaqar.transport.large_page_fairness import LARGE, Turns
-from zaqar.transport.request_turn_and_wait import Turn
+from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket.autobahn_adapter import AutobahnSocket
 from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections

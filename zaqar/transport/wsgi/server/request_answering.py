@@ -13,7 +13,7 @@ from collections.abc import Callable
 from zaqar import metrics, request_deadline
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, Job, Turns
-from zaqar.transport.request_turn_and_wait import TURN, Turn
+from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.wsgi import (
     application_call,
     caller_project_cache,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.transport.sqs.faults import Fault
-from zaqar.transport.sqs.queue_attributes import read_metadata
+from zaqar.transport.sqs.queue_attributes_as_metadata import read_metadata
 
 TAGS = 'sqs_tags'
 MOST_TAGS = 50

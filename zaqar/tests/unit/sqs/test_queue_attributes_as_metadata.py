@@ -7,7 +7,7 @@ import pytest
 
 from zaqar.transport.sqs import (
     parameter_ranges,
-    queue_attributes,
+    queue_attributes_as_metadata,
     queue_urls_arns_and_receipts,
 )
 from zaqar.transport.sqs.faults import Fault
@@ -29,14 +29,16 @@ def _own(queue: queue_urls_arns_and_receipts.QueueName) -> str:
 def test_encryption_is_that_of_the_queue(
     attributes: dict[str, str], is_encrypted: bool
 ) -> None:
-    metadata = queue_attributes.to_metadata(attributes, _own, {})
+    metadata = queue_attributes_as_metadata.to_metadata(attributes, _own, {})
     assert metadata == {'_enable_encrypt_messages': is_encrypted}
     present = {
         **dict.fromkeys(('_default_claim_ttl', '_default_message_ttl'), 60),
         **dict.fromkeys(('_default_message_delay', '_default_wait'), 0),
         '_max_messages_post_size': 1024,
     }
-    shown = queue_attributes.shown({**present, **metadata}, str, 'q')
+    shown = queue_attributes_as_metadata.shown(
+        {**present, **metadata}, str, 'q'
+    )
     assert shown['SqsManagedSseEnabled'] == str(is_encrypted).lower()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The turn of a request, and its wait for that or for messages."""
+"""The turn of a request to read a page, and its wait for that or messages."""
 
 import functools
 import math
