@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from zaqar.current_request import OF_THREAD
 from zaqar.event_loop_greenlets import Hub, LoopGreenlet
-from zaqar.transport.requests_waiting_for_their_turn import (
+from zaqar.transport.requests_waiting_for_thread_or_greenlet import (
     HeldBytes,
     RequestLine,
     Work,

@@ -29,7 +29,7 @@ REPEATED = (
 #: Applied with ``match`` or ``fullmatch`` alone.
 ANCHORED = {
     'zaqar.storage.secret_masking._SCHEME',
-    'zaqar.transport.wsgi.server.request_reader._METHOD',
+    'zaqar.transport.wsgi.server.request_parser._METHOD',
 }
 
 #: Modules that do more than define things when they are imported.

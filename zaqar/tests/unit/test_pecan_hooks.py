@@ -9,7 +9,7 @@ import pytest
 from pecan.hooks import PecanHook
 
 from zaqar.errors import NotFound
-from zaqar.transport.wsgi.bare_pecan_application import PecanApplication
+from zaqar.transport.wsgi.minimal_pecan_application import PecanApplication
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi_types import Environ
 

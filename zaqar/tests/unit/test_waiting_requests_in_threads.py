@@ -12,7 +12,7 @@ import pytest
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.errors import StoreUnavailable
 from zaqar.transport.wsgi import (
-    uwsgi_and_gunicorn_extensions,
+    uwsgi_and_gunicorn_introspection,
     waiting_requests_in_threads,
 )
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
@@ -117,7 +117,7 @@ def test_waits_are_given_up_when_the_process_stops(
 ) -> None:
     reads, writes = os.pipe()
     monkeypatch.setattr(
-        uwsgi_and_gunicorn_extensions, 'stop_pipe', lambda: reads
+        uwsgi_and_gunicorn_introspection, 'stop_pipe', lambda: reads
     )
     waiting = WaitingInThreads(1)
     woken, ended = Ticket(), Ticket()
@@ -139,7 +139,7 @@ def test_the_pipe_that_uwsgi_closes_is_among_those_watched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        uwsgi_and_gunicorn_extensions, 'uwsgi_module', lambda: True
+        uwsgi_and_gunicorn_introspection, 'uwsgi_module', lambda: True
     )
     pipes = reads, _, elsewhere, _ = *os.pipe(), *os.pipe()
     with (
@@ -153,7 +153,9 @@ def test_the_pipe_that_uwsgi_closes_is_among_those_watched(
         loop.register(other)
         epoll.register(listener)
         epoll.register(reads, select.EPOLLIN)
-        assert uwsgi_and_gunicorn_extensions.stop_pipe.__wrapped__() == reads
+        assert (
+            uwsgi_and_gunicorn_introspection.stop_pipe.__wrapped__() == reads
+        )
     for each in pipes:
         os.close(each)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types of the inputs of actions, by the names that the protocol has for them."""
+"""Types of the inputs of actions, with the names that the protocol has."""
 
 import msgspec
 

@@ -20,12 +20,12 @@ from zaqar.controllers.websocket_connection_quota import Place, Sockets
 from zaqar.errors import QuotaExceeded, ZaqarError
 from zaqar.transport.large_page_fairness import Job, Turns
 from zaqar.transport.page_turn_and_message_wait import TURN, Turn
-from zaqar.transport.websocket.event_stream import (
+from zaqar.transport.websocket.http1_connection import Answer, Left
+from zaqar.transport.websocket.server_sent_event_streams import (
     EventStream,
     StreamReader,
     Streams,
 )
-from zaqar.transport.websocket.http1_parsing_and_framing import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import (
     application_call,

@@ -12,14 +12,14 @@ from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_with_session_and_timers import (
     OpenConnection,
 )
-from zaqar.transport.websocket.event_stream import EventStream
 from zaqar.transport.websocket.frame_and_answer_types import Frame
-from zaqar.transport.websocket.http1_parsing_and_framing import (
+from zaqar.transport.websocket.http1_connection import (
     Answer,
     HttpConnection,
     Left,
 )
 from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
+from zaqar.transport.websocket.server_sent_event_streams import EventStream
 from zaqar.transport.wsgi.responses import Headers
 
 

@@ -31,7 +31,6 @@ from zaqar.transport.websocket import settings as options
 from zaqar.transport.websocket.api_requests_over_http import HttpRequests
 from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
-from zaqar.transport.websocket.event_stream import Streams
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_greenlets import FrameGreenlets
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
@@ -39,6 +38,7 @@ from zaqar.transport.websocket.message_pushes import MessagePushes
 from zaqar.transport.websocket.node_registration import NodeRegistration
 from zaqar.transport.websocket.notifier_endpoint import NotifierEndpoint
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
+from zaqar.transport.websocket.server_sent_event_streams import Streams
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi_types import App
 

@@ -19,7 +19,7 @@ from zaqar.transport.wsgi import (
     public_documents,
     v1_1_compat,
 )
-from zaqar.transport.wsgi.bare_pecan_application import PecanApplication
+from zaqar.transport.wsgi.minimal_pecan_application import PecanApplication
 from zaqar.transport.wsgi.request_handler import RootController
 from zaqar.transport.wsgi.waiting_requests_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App

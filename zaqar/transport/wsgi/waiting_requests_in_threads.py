@@ -18,7 +18,7 @@ from zaqar.api.dispatch import BodyReader, Received
 from zaqar.api.operation import Body
 from zaqar.api.requests_with_wait import Postponable
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.wsgi import uwsgi_and_gunicorn_extensions
+from zaqar.transport.wsgi import uwsgi_and_gunicorn_introspection
 from zaqar.transport.wsgi_types import Environ
 from zaqar.waiting.waiters import Ticket
 
@@ -90,7 +90,7 @@ class _Request:
         bell = _Bell()
         self.ticket.park(bell.ring)
         polled = _closed(
-            self._connection, uwsgi_and_gunicorn_extensions.stop_pipe()
+            self._connection, uwsgi_and_gunicorn_introspection.stop_pipe()
         )
         polled.register(bell.descriptor, select.POLLIN)
         if any(each != bell.descriptor for each, _ in polled.poll()):
@@ -128,7 +128,7 @@ class WaitingInThreads:
         conf.register_opts(OPTS, GROUP)
         most = conf[GROUP].max_waiting
         return cls(
-            uwsgi_and_gunicorn_extensions.threads() // 2
+            uwsgi_and_gunicorn_introspection.threads() // 2
             if most is None
             else most
         )
@@ -142,7 +142,7 @@ class WaitingInThreads:
         :raises StoreUnavailable: its client has gone
         """
         request = _Request(
-            self._room, uwsgi_and_gunicorn_extensions.connection(environ)
+            self._room, uwsgi_and_gunicorn_introspection.connection(environ)
         )
         try:
             request.check_connection()

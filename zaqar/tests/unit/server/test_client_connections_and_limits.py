@@ -21,7 +21,7 @@ from zaqar.transport.wsgi.server import (
 from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
 from zaqar.transport.wsgi.server.connection_acceptor import Acceptor
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.wsgi.server.request_parser import Request
 
 LIMITS = ClientLimits(
     head_seconds=10.0,

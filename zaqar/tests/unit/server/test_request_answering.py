@@ -15,15 +15,15 @@ from zaqar import metrics, request_deadline
 from zaqar.errors import InvalidBody
 from zaqar.transport import (
     large_page_fairness,
-    requests_waiting_for_their_turn,
+    requests_waiting_for_thread_or_greenlet,
 )
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.page_turn_and_message_wait import TURN
 from zaqar.transport.wsgi import request_environ
-from zaqar.transport.wsgi.bare_pecan_application import PecanApplication
+from zaqar.transport.wsgi.minimal_pecan_application import PecanApplication
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi.server.request_answering import Answering
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.wsgi.server.request_parser import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
@@ -194,7 +194,7 @@ def test_a_request_whose_client_has_gone_meanwhile_is_not_begun() -> None:
 def test_a_request_whose_client_loses_patience_is_not_begun(
     monkeypatch: pytest.MonkeyPatch, many: int, called: int
 ) -> None:
-    monkeypatch.setattr(requests_waiting_for_their_turn, 'MANY', many)
+    monkeypatch.setattr(requests_waiting_for_thread_or_greenlet, 'MANY', many)
     house = House(10)
     first, _, gone, last = (house.ask() for _ in range(4))
     gone.leave()
@@ -288,7 +288,7 @@ def test_what_is_too_much_to_wait_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 12_000
+        requests_waiting_for_thread_or_greenlet, 'MAX_WAITING_BYTES', 12_000
     )
     house = House(10)
     # It has a thread.

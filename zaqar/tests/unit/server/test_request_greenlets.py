@@ -14,12 +14,12 @@ from zaqar.tests.servers.greenlets import Greenlets
 from zaqar.tests.servers.greenlets import greenlets as greenlets
 from zaqar.transport import (
     requests_fit_for_event_loop,
-    requests_waiting_for_their_turn,
+    requests_waiting_for_thread_or_greenlet,
 )
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.server import request_greenlets
 from zaqar.transport.wsgi.server.request_greenlets import RequestGreenlets
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.wsgi.server.request_parser import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 ENVIRON = request_environ.of_connection(('127.0.0.1', 8888), '127.0.0.1')
@@ -193,7 +193,7 @@ def test_bytes_that_wait_for_threads_count_as_well(
     greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 10
+        requests_waiting_for_thread_or_greenlet, 'MAX_WAITING_BYTES', 10
     )
     answers = Answers(greenlets)
     event = threading.Event()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from zaqar.transport import requests_waiting_for_their_turn
+from zaqar.transport import requests_waiting_for_thread_or_greenlet
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 
@@ -92,7 +92,7 @@ def test_what_waits_holds_a_limited_number_of_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 10
+        requests_waiting_for_thread_or_greenlet, 'MAX_WAITING_BYTES', 10
     )
     names = Names()
     assert names.put('first', 100)
@@ -109,7 +109,7 @@ def test_one_project_does_not_take_the_room_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        requests_waiting_for_their_turn, 'MAX_WAITING_BYTES', 10
+        requests_waiting_for_thread_or_greenlet, 'MAX_WAITING_BYTES', 10
     )
     names = Names()
     names.put('first')

@@ -21,7 +21,6 @@ from zaqar.controllers.streams import (
 from zaqar.errors import NoRoute
 from zaqar.objects import Message, Scope
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
-from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.followed_queues_of_connection import (
     LOOK,
     ConnectionStreams,
@@ -29,6 +28,10 @@ from zaqar.transport.websocket.followed_queues_of_connection import (
 from zaqar.transport.websocket.frame_and_answer_types import Frame, OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_stream_events import BATCH, MOST_TOGETHER
+from zaqar.transport.websocket.server_sent_event_streams import (
+    EventStream,
+    Streams,
+)
 from zaqar.transport.wsgi.responses import Headers
 from zaqar.waiting.waiters import Waiters
 

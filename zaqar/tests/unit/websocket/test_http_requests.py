@@ -10,7 +10,7 @@ import h11
 import pytest
 
 from zaqar.controllers.streams import StreamStart
-from zaqar.tests.unit.websocket.test_event_stream import (
+from zaqar.tests.unit.websocket.test_server_sent_event_streams import (
     FIRST,
     SOURCE,
     House,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, MutableSequence
 
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.wsgi.server.request_parser import Request
 
 LOG = logging.getLogger(__name__)
 

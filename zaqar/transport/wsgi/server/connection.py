@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from zaqar.errors import RequestTimeout, ZaqarError
 from zaqar.transport.wsgi import request_environ
 from zaqar.transport.wsgi.server import response_encoding
-from zaqar.transport.wsgi.server.request_reader import (
+from zaqar.transport.wsgi.server.request_parser import (
     MalformedRequest,
     Request,
     RequestReader,

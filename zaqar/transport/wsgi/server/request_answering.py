@@ -24,7 +24,7 @@ from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi.server import response_encoding
 from zaqar.transport.wsgi.server.connection import Connection
 from zaqar.transport.wsgi.server.request_greenlets import RequestGreenlets
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.wsgi.server.request_parser import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 from zaqar.transport.wsgi_types import App, Environ
 

@@ -9,15 +9,18 @@ costs more than to answer it, since both threads need the interpreter.
 from collections.abc import Callable
 
 from zaqar.event_loop_greenlets import Hub
-from zaqar.transport import requests_waiting_for_their_turn
+from zaqar.transport import requests_waiting_for_thread_or_greenlet
 from zaqar.transport.limited_greenlets import LimitedGreenlets
 from zaqar.transport.requests_fit_for_event_loop import (
     LONGEST_BODY,
     MOST_OBJECTS,
     is_fit,
 )
-from zaqar.transport.requests_waiting_for_their_turn import RequestLine, Work
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.requests_waiting_for_thread_or_greenlet import (
+    RequestLine,
+    Work,
+)
+from zaqar.transport.wsgi.server.request_parser import Request
 from zaqar.transport.wsgi.server.request_threads import RequestThreads
 
 #: Characters of the longest ``Accept`` header of a request that the loop
@@ -69,7 +72,7 @@ class RequestGreenlets:
         """Tell whether what comes now waits for long."""
         return (
             self._greenlets.waiting.count
-            >= requests_waiting_for_their_turn.MANY
+            >= requests_waiting_for_thread_or_greenlet.MANY
             or self._threads.are_crowded
         )
 

@@ -9,12 +9,12 @@ import queue
 import threading
 from collections.abc import Callable
 
-from zaqar.transport import requests_waiting_for_their_turn
-from zaqar.transport.requests_waiting_for_their_turn import (
+from zaqar.transport import requests_waiting_for_thread_or_greenlet
+from zaqar.transport.requests_waiting_for_thread_or_greenlet import (
     RequestLine,
     Work,
 )
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.wsgi.server.request_parser import Request
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,9 @@ class RequestThreads:
     @property
     def are_crowded(self) -> bool:
         """Tell whether what comes now waits for long."""
-        return self.waiting.count >= requests_waiting_for_their_turn.MANY
+        return (
+            self.waiting.count >= requests_waiting_for_thread_or_greenlet.MANY
+        )
 
     @property
     def are_idle(self) -> bool:

@@ -11,14 +11,14 @@ import pytest
 from zaqar.controllers.streams import StreamSource, StreamStart
 from zaqar.objects import Scope
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
-from zaqar.transport.websocket.event_stream import (
+from zaqar.transport.websocket.feed_follower import Follower
+from zaqar.transport.websocket.recent_stream_events import Batch
+from zaqar.transport.websocket.server_sent_event_streams import (
     HEARTBEAT,
     PULSE,
     EventStream,
     Streams,
 )
-from zaqar.transport.websocket.feed_follower import Follower
-from zaqar.transport.websocket.recent_stream_events import Batch
 from zaqar.transport.wsgi.responses import Headers
 
 START = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)

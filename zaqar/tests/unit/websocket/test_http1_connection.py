@@ -11,9 +11,9 @@ import pytest
 
 from zaqar.errors import ZaqarError
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
-from zaqar.transport.websocket import http1_parsing_and_framing
+from zaqar.transport.websocket import http1_connection
 from zaqar.transport.websocket.api_requests_over_http import begins
-from zaqar.transport.websocket.http1_parsing_and_framing import (
+from zaqar.transport.websocket.http1_connection import (
     MAX_AHEAD,
     MAX_HEAD,
     MAX_PARTS,
@@ -211,9 +211,9 @@ def test_who_sends_far_ahead_is_not_read_meanwhile() -> None:
 @pytest.mark.parametrize(
     ('data', 'seconds', 'statuses'),
     [
-        (b'', http1_parsing_and_framing.HEAD_TIMEOUT, []),
-        (GET[:20], http1_parsing_and_framing.HEAD_TIMEOUT, []),
-        (post(b'{', 9), http1_parsing_and_framing.BODY_TIMEOUT, [408]),
+        (b'', http1_connection.HEAD_TIMEOUT, []),
+        (GET[:20], http1_connection.HEAD_TIMEOUT, []),
+        (post(b'{', 9), http1_connection.BODY_TIMEOUT, [408]),
     ],
 )
 def test_slow_clients_are_closed(
@@ -233,9 +233,9 @@ def test_parts_of_a_head_give_no_more_time() -> None:
     house = House()
     house.connection.receive(GET)
     house.answer()
-    house.wait(http1_parsing_and_framing.IDLE_TIMEOUT - 1)
+    house.wait(http1_connection.IDLE_TIMEOUT - 1)
     house.connection.receive(GET[:5])
-    house.wait(http1_parsing_and_framing.HEAD_TIMEOUT - 1)
+    house.wait(http1_connection.HEAD_TIMEOUT - 1)
     house.connection.receive(GET[5:9])
     assert not house.has_ended
     house.wait(2)
@@ -248,7 +248,7 @@ def test_idle_clients_are_closed() -> None:
     # An answer may take its time: the request may wait for messages.
     house.wait(1000)
     house.answer()
-    house.wait(http1_parsing_and_framing.IDLE_TIMEOUT + 1)
+    house.wait(http1_connection.IDLE_TIMEOUT + 1)
     assert house.has_ended
     assert house.statuses == [200]
 

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from zaqar.errors import InvalidBody
-from zaqar.transport.wsgi.server import request_reader
+from zaqar.transport.wsgi.server import request_parser
 from zaqar.transport.wsgi.server.client_connections_and_limits import Clients
 from zaqar.transport.wsgi.server.connection import ClientLimits, Connection
-from zaqar.transport.wsgi.server.request_reader import Request
+from zaqar.transport.wsgi.server.request_parser import Request
 
 CHUNKED = b'POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n'
 
@@ -339,9 +339,9 @@ def test_a_client_of_a_proxy_is_for_the_application() -> None:
 @pytest.mark.parametrize(
     'data',
     [
-        b'GET /' + b'a' * request_reader.MAX_HEAD,
+        b'GET /' + b'a' * request_parser.MAX_HEAD,
         b'GET / HTTP/1.1\r\n'
-        + b'a: b\r\n' * (request_reader.MAX_HEADERS + 1)
+        + b'a: b\r\n' * (request_parser.MAX_HEADERS + 1)
         + b'\r\n',
         # They take memory before the head is complete, too.
         b'GET / HTTP/1.1\r\n' + b'a:\r\n' * 200,
@@ -384,7 +384,7 @@ def test_a_body_in_tiny_parts_is_refused(size: bytes) -> None:
     client = Client(10**6)
     part = b'x' if size else b'1\r\nx\r\n'
     assert not client.send(CHUNKED + size)
-    for _ in range(request_reader.FREE_PARTS):
+    for _ in range(request_parser.FREE_PARTS):
         assert not client.send(part)
     request = client.send(part)
     assert request is not None
@@ -405,7 +405,7 @@ def test_what_surrounds_a_body_has_a_bound() -> None:
 def test_a_head_in_tiny_parts_is_refused() -> None:
     client = Client()
     assert not client.send(b'GET /')
-    for _ in range(request_reader.FREE_PARTS):
+    for _ in range(request_parser.FREE_PARTS):
         assert not client.send(b'x')
     assert client.status == 400
 
