@@ -42,6 +42,7 @@ from zaqar.storage.sqlalchemy import (
     queue_byte_counts,
     queue_row,
     queue_statistics,
+    queue_subscribed_flag,
     settlement_by_deletion_on_sqlite_and_mariadb,
     settlement_in_several_statements,
     stored_claims,
@@ -114,15 +115,15 @@ class SqlMessageStore(abstract_stores.MessageStore):
         self._database.write(queue_row.require_version, qid, version, now)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
-        self._database.write(queue_row.mark_subscribed, qid, now)
+        self._database.write(queue_subscribed_flag.mark_subscribed, qid, now)
         self._unsubscribed.update(qid, 1)
 
     def subscribed_epoch(self, qid: str, *, now: int) -> int:
-        return self._database.read(queue_row.subscribed_epoch, qid)
+        return self._database.read(queue_subscribed_flag.subscribed_epoch, qid)
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._database.write(
-            queue_row.unmark_subscribed, qid, epoch, now
+            queue_subscribed_flag.unmark_subscribed, qid, epoch, now
         )
 
     def list(self, qid: str, *, now: int, **options: Any) -> Page:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A queue's row: its lock, numbers, flags and tombstone."""
+"""A queue's row: its lock, numbers, version and tombstone."""
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,9 @@ from zaqar.storage.sqlalchemy.statement_parameters import (
 #: Ids of one query.
 _CHUNK = 200
 
-_SELECT = (
+#: See the fields of :class:`QueueRow`; the last two are when it was dropped,
+#: and whether it has had groups.
+SELECT = (
     'SELECT id, next_seq, live, counted_at, subscribed, least_version, '
     'dropped_at, grouped FROM message_queue WHERE qid = :qid'
 )
@@ -36,7 +38,6 @@ _INSERT = (
 _SET_VERSION = (
     'UPDATE message_queue SET least_version = :version WHERE id = :id'
 )
-_SET_SUBSCRIBED = 'UPDATE message_queue SET subscribed = :new WHERE id = :id'
 _ADD_GARBAGE = 'INSERT INTO garbage (queue_id) VALUES (:id)'
 _NEW_ID = (
     'UPDATE message_queue SET id = :new, dropped_at = :dropped_at, '
@@ -90,7 +91,7 @@ def new_id() -> int:
 
 def lock(session: SqlSession, qid: str, now: int) -> QueueRow:
     """Lock and return the row of a queue, created if it is missing."""
-    sql = for_update(session, _SELECT)
+    sql = for_update(session, SELECT)
     row = session.one(sql, {'qid': qid})
     if row is None:
         # Numbers begin at the current microsecond: after a loss of data, old
@@ -117,34 +118,6 @@ def require_version(
         session.run(_SET_VERSION, {'id': row.id, 'version': version})
 
 
-def mark_subscribed(session: SqlSession, qid: str, now: int) -> None:
-    """Set the flag in a new epoch, within a transaction."""
-    row = lock(session, qid, now)
-    values = {'id': row.id, 'new': abs(row.subscribed) + 1}
-    session.run(_SET_SUBSCRIBED, values)
-
-
-def unmark_subscribed(
-    session: SqlSession, qid: str, epoch: int, now: int
-) -> bool:
-    """Clear the flag if it is still of an epoch, within a transaction."""
-    row = lock(session, qid, now)
-    if epoch <= 0 or row.subscribed != epoch:
-        return False
-    session.run(_SET_SUBSCRIBED, {'id': row.id, 'new': -epoch})
-    return True
-
-
-def subscribed_epoch(session: SqlSession, qid: str) -> int:
-    """Return the epoch of the flag, 0 if it is not set."""
-    row = session.one(_SELECT, {'qid': qid})
-    if row is None:
-        return 1
-    if row[6] is not None:
-        raise QueueGone
-    return max(int(row[4]), 0)
-
-
 def check_version(version: int | None, least: int) -> None:
     """Refuse metadata that is too old."""
     if version is not None and version < least:
@@ -158,7 +131,7 @@ def check_gone(
 
     :param takes_groups: False to refuse a queue with groups, too
     """
-    row = session.one(_SELECT, {'qid': qid})
+    row = session.one(SELECT, {'qid': qid})
     if row is None:
         return Traits(0, False)
     if row[6] is not None:
@@ -178,7 +151,7 @@ def lock_if_counted(session: SqlSession, qid: str) -> None:
     if session.dialect != 'sqlite' and (
         session.spans_nodes or session.one(COUNTED, values)
     ):
-        session.one(for_update(session, _SELECT), values)
+        session.one(for_update(session, SELECT), values)
 
 
 def lock_unless_locked(session: SqlSession, ids: Collection[int]) -> set[int]:
@@ -205,7 +178,7 @@ def discard_messages(
 
     :param dropped_at: when it was dropped, None for a purge
     """
-    find = for_update(session, _SELECT)
+    find = for_update(session, SELECT)
     row = session.one(find, {'qid': qid})
     if row is None and dropped_at is not None:
         values = {'qid': qid, 'id': new_id(), 'seq': now * 1000}

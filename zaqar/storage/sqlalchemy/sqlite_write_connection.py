@@ -8,72 +8,21 @@ Threads (:mod:`.sqlite_writes_of_threads`) and greenlets
 import contextlib
 import logging
 import sqlite3
-import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from zaqar.errors import StoreUnavailable
+from zaqar.storage.sqlalchemy.fair_lock_of_threads_and_event_loops import (
+    FairLock,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds to wait for another process's transaction.
 BUSY_TIMEOUT = 4.5
-
-
-class TurnTaking:
-    """Lets one user at a time have something, in the order of their coming.
-
-    An event loop, which may not block, is called when it is its turn.
-    """
-
-    def __init__(self) -> None:
-        #: Nobody calls anything that waits while holding it.
-        self._mutex = threading.Lock()
-        self._is_taken = False
-        self._waiting: deque[Callable[[], object]] = deque()
-
-    def take(self, call: Callable[[], object]) -> bool:
-        """Take it now, or have a function called once it is taken for us.
-
-        :param call: raises RuntimeError if its loop has ended
-        :returns: whether it is ours now
-        """
-        with self._mutex:
-            if self._is_taken:
-                self._waiting.append(call)
-                return False
-            self._is_taken = True
-            return True
-
-    def take_within(self, seconds: float) -> bool:
-        """Wait for it in a thread; tell whether it is ours."""
-        turn = threading.Lock()
-        turn.acquire()
-        call = turn.release
-        if self.take(call) or turn.acquire(timeout=seconds):
-            return True
-        with self._mutex:
-            if call in self._waiting:
-                self._waiting.remove(call)
-                return False
-        # It has become ours meanwhile.
-        return True
-
-    def give_back(self) -> None:
-        """Let the next one have it."""
-        while True:
-            with self._mutex:
-                if not self._waiting:
-                    self._is_taken = False
-                    return
-                call = self._waiting.popleft()
-            with contextlib.suppress(RuntimeError):
-                call()
-                return
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -99,7 +48,7 @@ class WriteConnection:
         self._cursor = connection.cursor()
         self._session = SqlSession(self._cursor, 'sqlite')
         self._changes = 0
-        self.turns = TurnTaking()
+        self.turns = FairLock()
 
     @property
     def has_changes(self) -> bool:
