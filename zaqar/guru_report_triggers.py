@@ -19,7 +19,7 @@ from oslo_reports import opts
 from zaqar.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from zaqar.guru_report import Facts
+    from zaqar.guru_report_writer import Facts
 
 GROUP = 'oslo_reports'
 
@@ -39,10 +39,10 @@ def install(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
 
 
 def _watch(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
-    from zaqar import guru_report
+    from zaqar import guru_report_writer
 
     try:
-        guru_report.report_on_touch(conf, sections)
+        guru_report_writer.report_on_touch(conf, sections)
     except OSError as error:
         path = conf[GROUP].file_event_handler
         raise ConfigurationError(
@@ -63,6 +63,6 @@ def _begin(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
 
 def _report(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
     # Most processes never report: the libraries for it are loaded here.
-    from zaqar import guru_report
+    from zaqar import guru_report_writer
 
-    guru_report.report(conf, sections, conf[GROUP].log_dir)
+    guru_report_writer.report(conf, sections, conf[GROUP].log_dir)

@@ -4,9 +4,9 @@
 from oslo_config import cfg
 
 from zaqar import config_loading
+from zaqar.controllers.configured_quotas import QuotaSettings
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quota_limit_sources import LimitSource
-from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.rate_limits import RateSettings, Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer

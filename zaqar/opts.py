@@ -12,9 +12,9 @@ from zaqar.api import optional_features, oslo_policy_registration
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import (
     api_limits_and_defaults,
+    configured_quotas,
     message_encryption,
     pipeline_and_confirmation_settings,
-    quota_settings,
     rate_limits,
     url_signatures,
 )
@@ -78,7 +78,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         (websocket.GROUP, websocket.OPTS),
         (sqs.GROUP, sqs.OPTS),
         (url_signatures.GROUP, url_signatures.OPTS),
-        (quota_settings.GROUP, quota_settings.OPTS),
+        (configured_quotas.GROUP, configured_quotas.OPTS),
         (rate_limits.GROUP, rate_limits.OPTS),
         (
             pipeline_and_confirmation_settings.GROUP,

@@ -35,10 +35,10 @@ from zaqar.controllers import (
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.configured_quotas import RESOURCES, QuotaSettings
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.quota_limit_sources import RecordedLimits
-from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.expired_data_sweeper import Pace, Sweeper
@@ -61,7 +61,7 @@ from zaqar.waiting.waited_queues_and_listeners import WaitedQueues
 
 # Loaded by those who need them: a worker has no use for their libraries.
 if TYPE_CHECKING:
-    from zaqar.guru_report import Facts
+    from zaqar.guru_report_writer import Facts
     from zaqar.notification.notifier_service import Notifier
     from zaqar.transport.websocket.server import Server as WebSocketServer
 

@@ -16,9 +16,9 @@ from zaqar.api.json_schema_parts import (
     obj,
     since,
 )
+from zaqar.controllers.configured_quotas import RESOURCES, UNLIMITED
 from zaqar.controllers.delivery_attempt_history import OUTCOMES
 from zaqar.controllers.message_explanations import State
-from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
 from zaqar.controllers.redrive_records import Status
 from zaqar.microversion_constants import V2_1
 from zaqar.storage.store_guarantees import LAST_SECOND, Order

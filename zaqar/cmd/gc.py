@@ -14,7 +14,7 @@ from oslo_log import log
 
 from zaqar import config_loading
 from zaqar.api import optional_features
-from zaqar.cmd import command_line_words_and_manual
+from zaqar.cmd import command_line_help
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.expired_data_sweeper import PAUSE, Pace
 from zaqar.pools import registered_and_virtual_pools
@@ -56,7 +56,7 @@ OPTIONS
     --dry-run           check that the stores respond, and remove nothing
     --pool NAME         sweep this pool only; may be given several times
 
-{command_line_words_and_manual.manual_of_files(PROG)}
+{command_line_help.manual_of_files(PROG)}
 EXIT STATUS
     0    done, or stopped by a signal
     1    a store does not respond, or the configuration is invalid; stores
@@ -103,7 +103,7 @@ Opener = Callable[[], MessageStore]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line_words_and_manual.read_words(arguments, MANUAL)
+    words = command_line_help.read_words(arguments, MANUAL)
     try:
         conf = config_loading.load(
             PROG, words, lambda conf: conf.register_cli_opts(CLI_OPTS)

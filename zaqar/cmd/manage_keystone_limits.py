@@ -9,8 +9,8 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar import config_loading
-from zaqar.cmd import command_line_words_and_manual
-from zaqar.controllers.quota_settings import (
+from zaqar.cmd import command_line_help
+from zaqar.controllers.configured_quotas import (
     RESOURCES,
     UNLIMITED,
     QuotaSettings,
@@ -43,7 +43,7 @@ OPTIONS
     --os-cloud NAME     a cloud of clouds.yaml, whose user is used instead of
                         that of [oslo_limit]; "envvars" for OS_ variables
 
-{command_line_words_and_manual.manual_of_files(PROG)}
+{command_line_help.manual_of_files(PROG)}
 EXIT STATUS
     0    done
     1    Keystone does not respond, or refuses it
@@ -120,9 +120,7 @@ def _keystone(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line_words_and_manual.read_words(
-        arguments, MANUAL, ('limits',)
-    )
+    words = command_line_help.read_words(arguments, MANUAL, ('limits',))
     try:
         conf = config_loading.load(PROG, words, _prepare)
         chosen = conf.command

@@ -15,7 +15,7 @@ from zaqar import (
     service_assembly,
     startup_log,
 )
-from zaqar.cmd import command_line_words_and_manual
+from zaqar.cmd import command_line_help
 from zaqar.controllers import pipeline_and_confirmation_settings
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
@@ -45,7 +45,7 @@ OPTIONS
     --workers N         deliveries at a time; overrides [notification]
                         max_notifier_workers
 
-{command_line_words_and_manual.manual_of_files(PROG)}
+{command_line_help.manual_of_files(PROG)}
 EXIT STATUS
     0    stopped by a signal
     1    the configuration is not valid
@@ -72,7 +72,7 @@ _CHECK_INTERVAL = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line_words_and_manual.read_words(arguments, MANUAL)
+    words = command_line_help.read_words(arguments, MANUAL)
     try:
         conf = config_loading.load(PROG, words, _prepare)
         if conf.workers:

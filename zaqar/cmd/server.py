@@ -25,7 +25,7 @@ from zaqar import (
     version,
 )
 from zaqar.api import optional_features
-from zaqar.cmd import command_line_words_and_manual, cpu_priority, notifier
+from zaqar.cmd import command_line_help, cpu_priority, notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
@@ -72,7 +72,7 @@ SIGNALS
                         after another, each when its successor is ready
     SIGUSR2             print a report of each process on standard error
 
-{command_line_words_and_manual.manual_of_files(PROG)}
+{command_line_help.manual_of_files(PROG)}
 EXIT STATUS
     0    stopped by a signal
     1    the configuration is invalid; one line on standard error says why. An
@@ -109,7 +109,7 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line_words_and_manual.read_words(arguments, MANUAL)
+    words = command_line_help.read_words(arguments, MANUAL)
     try:
         conf = config_loading.load(PROG, words, register_opts)
         return _run(conf, words)

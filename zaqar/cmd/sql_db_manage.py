@@ -16,7 +16,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import logging_setup, version
-from zaqar.cmd import command_line_words_and_manual
+from zaqar.cmd import command_line_help
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage import configured_drivers_and_options, secret_masking
 from zaqar.storage.sqlalchemy import driver_declaration, migrations
@@ -65,7 +65,7 @@ COMMANDS
 
     "{PROG} COMMAND -h" shows the arguments of a command.
 
-{command_line_words_and_manual.manual_of_files(PROG)}
+{command_line_help.manual_of_files(PROG)}
 EXIT STATUS
     0    done
     1    no revision given, or the work failed
@@ -233,9 +233,7 @@ ARGUMENTS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line_words_and_manual.read_words(
-        arguments, MANUAL, COMMANDS
-    )
+    words = command_line_help.read_words(arguments, MANUAL, COMMANDS)
     try:
         conf = _configure(words)
         COMMANDS[conf.command.name](conf)

@@ -13,9 +13,9 @@ from zaqar import config_file_check, config_loading
 from zaqar.api import (
     optional_features,
     oslo_policy_registration,
-    policy_rights_by_persona,
+    policy_table_of_personas,
 )
-from zaqar.cmd import command_line_words_and_manual, upgrade_faults
+from zaqar.cmd import command_line_help, upgrade_faults
 from zaqar.cmd.upgrade_faults import Unseen
 from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
@@ -74,7 +74,7 @@ OPTIONS
                     "checks", each with "check", "result" (0 success,
                     1 warning, 2 failure) and "details"
 
-{command_line_words_and_manual.manual_of_files(PROG)}
+{command_line_help.manual_of_files(PROG)}
 EXIT STATUS
     0    all checks passed
     1    there are warnings: read them, then go on
@@ -94,7 +94,7 @@ Check = Callable[[cfg.ConfigOpts], Result]
 
 def _roles(conf: cfg.ConfigOpts) -> Result:
     oslo_policy_registration.set_defaults(conf)
-    is_enforced = conf[policy_rights_by_persona.GROUP].enforce_new_defaults
+    is_enforced = conf[policy_table_of_personas.GROUP].enforce_new_defaults
     if caller_identity.strategy(conf) != caller_identity.KEYSTONE:
         if not is_enforced:
             return Result(Code.SUCCESS)
@@ -104,7 +104,7 @@ def _roles(conf: cfg.ConfigOpts) -> Result:
             'auth_strategy = keystone: callers that send no role in the '
             'header X-Roles can do next to nothing.',
         )
-    lost = policy_rights_by_persona.losses(conf)
+    lost = policy_table_of_personas.losses(conf)
     if not lost:
         return Result(Code.SUCCESS)
     rules = oslo_policy_registration.list_rules()
@@ -189,9 +189,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = command_line_words_and_manual.read_words(
-        arguments, MANUAL, ('upgrade',)
-    )
+    words = command_line_help.read_words(arguments, MANUAL, ('upgrade',))
     try:
         conf = config_loading.load(PROG, words, _prepare)
     except ConfigurationError as error:

@@ -16,9 +16,9 @@ import msgspec
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
+from zaqar.controllers.configured_quotas import Limits
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_limits_cache import CACHED
-from zaqar.controllers.quota_settings import Limits
 from zaqar.errors import StoreUnavailable
 from zaqar.event_loop_greenlets import offload
 

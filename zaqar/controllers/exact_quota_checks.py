@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from zaqar.controllers.configured_quotas import RESOURCES, QuotaSettings
 from zaqar.controllers.quota_limit_sources import LimitSource
 from zaqar.controllers.quota_limits_cache import LimitsCache
-from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.objects import Scope
 from zaqar.pools.queue_catalogue import Room

@@ -33,8 +33,8 @@ class Extras(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is stored beside a body.
 
     :ivar attributes: encoded by
-        :func:`zaqar.controllers.message_attributes.encode_attributes`, and
-        encrypted where the body is
+        :func:`zaqar.controllers.message_attribute_codec.encode_attributes`,
+        and encrypted where the body is
     :ivar dedup_id: by which duplicates of a message of a FIFO queue are
         recognized
     """

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import message_attributes
-from zaqar.controllers.message_attributes import Attribute
+from zaqar.controllers import message_attribute_codec
+from zaqar.controllers.message_attribute_codec import Attribute
 from zaqar.errors import InvalidBody, InvalidRequest
 
 #: A member of a message that is still encoded.
@@ -95,7 +95,9 @@ def attributes(raw: Member) -> bytes | None:
         )
     for name, attribute in values.items():
         _check(name, attribute)
-    return message_attributes.encode_attributes(values) if values else None
+    return (
+        message_attribute_codec.encode_attributes(values) if values else None
+    )
 
 
 def _check(name: str, attribute: Attribute) -> None:

@@ -10,14 +10,14 @@ import msgspec
 from zaqar.controllers import (
     body_checksum,
     idempotency_key,
-    message_delays,
+    message_delay_parsing,
     message_extras_codec,
     message_group_and_attribute_checks,
     notices_of_posts,
     pending_byte_usage,
     queue_existence_check,
     rate_limits,
-    sqs_fifo_queue_rules,
+    sqs_fifo_metadata,
     stored_byte_usage,
 )
 from zaqar.controllers.api_limits_and_defaults import MIN_TTL, Limits
@@ -261,8 +261,8 @@ def _new_messages(
         _new_message(item, ttl, delay, extras, ctx)
         for item in document.messages
     ]
-    if sqs_fifo_queue_rules.METADATA in metadata and ctx.version >= V2_1:
-        return sqs_fifo_queue_rules.ordered(messages, metadata)
+    if sqs_fifo_metadata.METADATA in metadata and ctx.version >= V2_1:
+        return sqs_fifo_metadata.ordered(messages, metadata)
     return messages
 
 
@@ -325,12 +325,12 @@ def _delay(item: PostedMessage, default: int, ttl: int, ctx: Context) -> int:
     limits = ctx.limits
     if ctx.version >= V2_1:
         clock = ctx.catalogue.management.clock
-        return message_delays.delay(
+        return message_delay_parsing.delay(
             item.delay, item.deliver_at, default, ttl, limits, clock
         )
     if not default or item.delay is msgspec.UNSET:
         return default
-    return message_delays.seconds(item.delay, limits.max_message_delay)
+    return message_delay_parsing.seconds(item.delay, limits.max_message_delay)
 
 
 def most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:

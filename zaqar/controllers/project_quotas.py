@@ -15,8 +15,8 @@ from zaqar.controllers import (
     websocket_connection_quota,
 )
 from zaqar.controllers.caller_and_services import Context
+from zaqar.controllers.configured_quotas import RESOURCES, UNLIMITED, Limits
 from zaqar.controllers.name_validation import MAX_PROJECT
-from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED, Limits
 from zaqar.errors import InvalidRequest
 from zaqar.objects import Data, Kind, Record
 from zaqar.storage.record_updates_and_listing import update as change

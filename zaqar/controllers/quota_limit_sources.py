@@ -3,7 +3,7 @@
 
 from typing import Protocol
 
-from zaqar.controllers.quota_settings import Limits
+from zaqar.controllers.configured_quotas import Limits
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.abstract_stores import ManagementStore
 

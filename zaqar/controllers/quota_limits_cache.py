@@ -17,15 +17,15 @@ import msgspec
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
+from zaqar.controllers.configured_quotas import (
+    RESOURCES,
+    Limits,
+    QuotaSettings,
+)
 from zaqar.controllers.quota_limit_sources import (
     NO_LIMITS,
     LimitSource,
     LimitsUnavailable,
-)
-from zaqar.controllers.quota_settings import (
-    RESOURCES,
-    Limits,
-    QuotaSettings,
 )
 from zaqar.errors import one_line
 from zaqar.event_loop_greenlets import offload

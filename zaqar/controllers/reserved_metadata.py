@@ -7,7 +7,7 @@ from typing import Any
 from zaqar.controllers import (
     allowed_dead_letter_sources,
     retry_policy_validation,
-    sqs_fifo_queue_rules,
+    sqs_fifo_metadata,
 )
 from zaqar.controllers.api_limits_and_defaults import MIN_TTL, Limits
 from zaqar.controllers.json_integer_check import is_int
@@ -255,7 +255,7 @@ _CHECKS_2_1: Mapping[str, Check] = {
     allowed_dead_letter_sources.ALLOW: lambda value, scope, limits: (
         allowed_dead_letter_sources.fault(value)
     ),
-    sqs_fifo_queue_rules.METADATA: lambda value, scope, limits: (
-        sqs_fifo_queue_rules.fault(value)
+    sqs_fifo_metadata.METADATA: lambda value, scope, limits: (
+        sqs_fifo_metadata.fault(value)
     ),
 }

@@ -25,12 +25,12 @@ from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.identity import Identity
 from zaqar.keystone import (
+    caller_as_trustor,
     service_hosts_for_webhooks_and_trust_tokens,
     service_session,
-    trustor_checks,
 )
+from zaqar.keystone.caller_as_trustor import Trustor, trustor
 from zaqar.keystone.service_hosts_for_webhooks_and_trust_tokens import HostPort
-from zaqar.keystone.trustor_checks import Trustor, trustor
 
 LOG = logging.getLogger(__name__)
 
@@ -148,7 +148,9 @@ class KeystoneTrusts:
             with _own_user():
                 trust = self._read(trust_id, auth=self._auth)
                 trustee = self._trustee()
-        if trust is None or not trustor_checks.admits(trust, caller, trustee):
+        if trust is None or not caller_as_trustor.admits(
+            trust, caller, trustee
+        ):
             raise TrustRefused(
                 'The option trust_id names no trust in the user of this '
                 'service that the caller has made.'
@@ -216,7 +218,7 @@ class KeystoneTrusts:
             )
         if parent is not None:
             # The token has the roles that these imply as well.
-            roles &= trustor_checks.roles(parent)
+            roles &= caller_as_trustor.roles(parent)
         trust = {
             'impersonation': True,
             'project_id': caller.project_id,

@@ -10,9 +10,9 @@ import openstack
 from oslo_config import cfg
 from oslo_limit import limit, opts
 
+from zaqar.controllers.configured_quotas import Limits
 from zaqar.controllers.quota_limit_sources import LimitsUnavailable
 from zaqar.controllers.quota_limits_cache import AGAIN, FRESH
-from zaqar.controllers.quota_settings import Limits
 from zaqar.errors import one_line
 
 GROUP = 'oslo_limit'

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import message_attributes, message_extras_codec
+from zaqar.controllers import message_attribute_codec, message_extras_codec
+from zaqar.controllers.configured_quotas import UNLIMITED
 from zaqar.controllers.delivery_attempt_history import Attempt
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.message_explanations import Explanation
 from zaqar.controllers.message_extras_codec import DeadLetter
 from zaqar.controllers.project_quotas import ProjectQuotas
 from zaqar.controllers.queue_guarantees import QueueGuarantees
-from zaqar.controllers.quota_settings import UNLIMITED
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import (
     Counted,
@@ -88,7 +88,7 @@ def beside(data: bytes) -> dict[str, Any]:
     extras = message_extras_codec.read(data)
     shown: dict[str, Any] = {}
     if extras.attributes is not None:
-        shown['attributes'] = message_attributes.read_attributes(
+        shown['attributes'] = message_attribute_codec.read_attributes(
             extras.attributes
         )
     if extras.dead_letter is not None:

@@ -6,7 +6,7 @@ from zaqar.api.json_schema_parts import obj
 from zaqar.api.operation import ADMIN, Body, Operation, Rule
 from zaqar.api.policy_base_rules import READER
 from zaqar.controllers import project_quotas
-from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
+from zaqar.controllers.configured_quotas import RESOURCES, UNLIMITED
 from zaqar.microversion_constants import V2_1
 
 _LIMITS = {

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from zaqar import store_clock
 from zaqar.controllers import (
-    message_attributes,
+    message_attribute_codec,
     message_extras_codec,
     redrives,
 )
@@ -479,7 +479,9 @@ def test_attributes_come_along(
 def attributes(message: Message) -> Any:
     """Return the attributes of a message, in the clear."""
     data = message_extras_codec.decode(message.extras).attributes
-    return None if data is None else message_attributes.read_attributes(data)
+    return (
+        None if data is None else message_attribute_codec.read_attributes(data)
+    )
 
 
 @pytest.mark.one_store

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from zaqar.api import operation_table, policy_rights_by_persona
+from zaqar.api import operation_table, policy_table_of_personas
 from zaqar.api.operation import Operation
-from zaqar.api.policy_rights_by_persona import PERSONAS, Persona
+from zaqar.api.policy_table_of_personas import PERSONAS, Persona
 from zaqar.controllers.url_signatures import Grant, Signer, shown
 
 _GUIDE = pathlib.Path(__file__).parents[3] / 'doc/source/configuration'
@@ -38,7 +38,7 @@ def over_websocket() -> Iterator[tuple[Operation, Persona]]:
 def _pairs() -> Iterator[tuple[Operation, Persona]]:
     for row in operation_table.OPERATIONS:
         for persona in PERSONAS:
-            if policy_rights_by_persona.is_within_reach(persona, row):
+            if policy_table_of_personas.is_within_reach(persona, row):
                 yield row, persona
 
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zaqar.controllers import allowed_dead_letter_sources, sqs_fifo_queue_rules
+from zaqar.controllers import allowed_dead_letter_sources, sqs_fifo_metadata
 from zaqar.controllers.allowed_dead_letter_sources import Allowed
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.result_types import Counted
-from zaqar.controllers.sqs_fifo_queue_rules import Fifo
+from zaqar.controllers.sqs_fifo_metadata import Fifo
 from zaqar.transport.sqs import (
     faults,
     parameter_ranges,
@@ -106,7 +106,7 @@ def defaults(name: str, limits: Limits) -> Metadata:
         '_default_message_delay': 0,
     }
     if name.endswith(queue_urls_arns_and_receipts.FIFO):
-        fields[sqs_fifo_queue_rules.METADATA] = msgspec.to_builtins(Fifo())
+        fields[sqs_fifo_metadata.METADATA] = msgspec.to_builtins(Fifo())
     return fields
 
 
@@ -135,7 +135,7 @@ def to_metadata(
         _FIFO[name]: attributes[name] for name in _FIFO if name in attributes
     }
     if fifo:
-        fields[sqs_fifo_queue_rules.METADATA] = _fifo(fifo, present)
+        fields[sqs_fifo_metadata.METADATA] = _fifo(fifo, present)
     fields |= _encryption(attributes)
     if attributes.get('Policy'):
         raise _refused('Policy', 'there are no policies of queues here')
@@ -184,7 +184,7 @@ def shown(metadata: Mapping[str, Any], arn: Arn, name: str) -> dict[str, str]:
     attributes['SqsManagedSseEnabled'] = _bool(
         bool(metadata.get('_enable_encrypt_messages'))
     )
-    fifo = read_metadata(metadata.get(sqs_fifo_queue_rules.METADATA), Fifo)
+    fifo = read_metadata(metadata.get(sqs_fifo_metadata.METADATA), Fifo)
     if fifo is not None:
         attributes |= {
             'FifoQueue': 'true',
@@ -275,7 +275,7 @@ def _target(name: str, text: Any, own: Own) -> str:
 
 def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
     """Return the metadata of a FIFO queue after a change."""
-    before = read_metadata(present.get(sqs_fifo_queue_rules.METADATA), Fifo)
+    before = read_metadata(present.get(sqs_fifo_metadata.METADATA), Fifo)
     if before is None:
         raise Fault(
             'InvalidAttributeName',
@@ -285,7 +285,7 @@ def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
     if content is not None:
         members['content_based'] = _flag('ContentBasedDeduplication', content)
     fields = {**msgspec.to_builtins(before), **members}
-    if (fault := sqs_fifo_queue_rules.fault(fields)) is not None:
+    if (fault := sqs_fifo_metadata.fault(fields)) is not None:
         raise Fault('InvalidAttributeValue', fault)
     return fields
 

@@ -9,7 +9,7 @@ from zaqar.controllers import (
     message_extras_codec,
     message_group_and_attribute_checks,
 )
-from zaqar.controllers.message_attributes import read_attributes
+from zaqar.controllers.message_attribute_codec import read_attributes
 from zaqar.controllers.message_extras_codec import Extras
 from zaqar.controllers.result_types import Claimed
 from zaqar.objects import Message

@@ -16,7 +16,7 @@ import pytest
 
 from zaqar.api.microversion_negotiation import HEADER, MAX
 from zaqar.api.operation import Operation
-from zaqar.api.policy_rights_by_persona import Persona
+from zaqar.api.policy_table_of_personas import Persona
 from zaqar.tests.functional import persona_matrix
 from zaqar.tests.functional.http.client import CLIENT, PATCH, PROJECT, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi

@@ -13,7 +13,7 @@ import pytest
 
 from zaqar.api.microversion_negotiation import HEADER, MAX
 from zaqar.api.operation import Operation
-from zaqar.api.policy_rights_by_persona import PERSONAS, Persona
+from zaqar.api.policy_table_of_personas import PERSONAS, Persona
 from zaqar.controllers.url_signatures import Signer
 from zaqar.tests.functional import persona_matrix
 from zaqar.tests.functional.http.client import CLIENT, PATCH

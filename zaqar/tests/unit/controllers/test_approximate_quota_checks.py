@@ -16,8 +16,8 @@ from zaqar.controllers.approximate_quota_checks import (
     Resource,
     Sizes,
 )
+from zaqar.controllers.configured_quotas import QuotaSettings
 from zaqar.controllers.exact_quota_checks import Quotas
-from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.servers.greenlets import Greenlets

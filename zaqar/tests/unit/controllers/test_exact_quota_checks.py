@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+from zaqar.controllers.configured_quotas import Limits, QuotaSettings
 from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.quota_limit_sources import LimitsUnavailable
 from zaqar.controllers.quota_limits_cache import AGAIN, FRESH
-from zaqar.controllers.quota_settings import Limits, QuotaSettings
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from zaqar.controllers import (
     idempotency_key,
-    message_attributes,
+    message_attribute_codec,
     message_extras_codec,
     message_group_and_attribute_checks,
 )
@@ -54,7 +54,9 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
     except InvalidBody:
         pass
     else:
-        shown = message_attributes.read_attributes(encoded) if encoded else {}
+        shown = (
+            message_attribute_codec.read_attributes(encoded) if encoded else {}
+        )
         assert shown == {
             name: {key: inner[key] for key in ('type', 'value')}
             for name, inner in value.items()
@@ -112,7 +114,7 @@ def test_extras_without_anything_are_none() -> None:
 def test_damaged_extras_are_no_extras(data: bytes) -> None:
     extras = message_extras_codec.read(data)
     assert isinstance(extras, Extras)
-    message_attributes.read_attributes(data)
+    message_attribute_codec.read_attributes(data)
     assert message_extras_codec.with_attributes(data, bytes.upper) is not None
 
 

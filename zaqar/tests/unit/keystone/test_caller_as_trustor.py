@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions
 
 from zaqar.errors import InvalidRequest
 from zaqar.identity import Identity
-from zaqar.keystone import trustor_checks, trusts
+from zaqar.keystone import caller_as_trustor, trusts
 
 TRUST = {
     'trustee_user_id': 'service',
@@ -47,9 +47,9 @@ def _identity(**said: Any) -> Identity:
 def test_a_trust_is_the_callers_in_each_respect(
     changes: dict[str, Any], admits: bool
 ) -> None:
-    caller = trustor_checks.trustor(_identity())
+    caller = caller_as_trustor.trustor(_identity())
     trust = {**TRUST, **changes}
-    assert trustor_checks.admits(trust, caller, 'service') is admits
+    assert caller_as_trustor.admits(trust, caller, 'service') is admits
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,8 @@ def test_a_delegated_token_is_known_by_what_keystone_says(
     said: dict[str, Any], is_delegated: bool
 ) -> None:
     assert (
-        trustor_checks.trustor(_identity(**said)).is_delegated is is_delegated
+        caller_as_trustor.trustor(_identity(**said)).is_delegated
+        is is_delegated
     )
 
 
@@ -81,7 +82,7 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
         Identity('p', 'c', token='text', validated={'user': {'id': 'ann'}}),
     ):
         with pytest.raises(InvalidRequest, match='token'):
-            trustor_checks.trustor(identity)
+            caller_as_trustor.trustor(identity)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Personas, the usual callers of a cloud, and what the policy allows them.
 
-``python -m zaqar.api.policy_rights_by_persona`` prints the table of the policy
+``python -m zaqar.api.policy_table_of_personas`` prints the table of the policy
 guide.
 """
 

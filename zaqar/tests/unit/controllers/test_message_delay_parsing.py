@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.controllers import message_delays
+from zaqar.controllers import message_delay_parsing
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.errors import InvalidRequest
 from zaqar.store_clock import Clock
@@ -28,7 +28,7 @@ class Stopped(Clock):
         return NOW
 
 
-def raw(value: Any) -> message_delays.Member:
+def raw(value: Any) -> message_delay_parsing.Member:
     return msgspec.Raw(msgspec.json.encode(value))
 
 
@@ -38,7 +38,7 @@ def delay(
     default: int = 0,
     **limits: int,
 ) -> int:
-    return message_delays.delay(
+    return message_delay_parsing.delay(
         after if after is msgspec.UNSET else raw(after),
         at if at is msgspec.UNSET else raw(at),
         default,
