@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from oslo_context import context
 from zaqar.blocking_call_threads import OffloadLanes
 from zaqar.current_request import OF_THREAD, CurrentRequest
 from zaqar.daemon_threads import DaemonThreads
+from zaqar.errors import StoreUnavailable
 from zaqar.greenlets_stalled_on_stores import StalledGreenlets
 
 LOG = logging.getLogger(__name__)
@@ -192,11 +194,18 @@ class Hub:
         """Call a function in a thread, while the present greenlet waits.
 
         :param lane: see :func:`offload_to`
+        :raises StoreUnavailable: its time was over before there was one
         """
-        request = OF_THREAD.request
+        request, since = OF_THREAD.request, time.monotonic()
         logged = context.get_current()
 
         def call() -> T:
+            now = time.monotonic()
+            if of_thread.end == math.inf:
+                # Its deadline is yet to begin.
+                of_thread.waited += now - since
+            elif now >= of_thread.end:
+                raise StoreUnavailable
             own, OF_THREAD.request = OF_THREAD.request, of_thread
             if logged is not None:
                 logged.update_store()

@@ -9,10 +9,11 @@ that entries are dropped, and it says how many.
 """
 
 import collections
+import contextlib
 import copy
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 LOG = logging.getLogger(__name__)
 
@@ -79,9 +80,11 @@ class LogWriter:
                 dropped = 0
                 if self._held <= MOST // 2:
                     dropped, self._dropped = self._dropped, 0
-            _write(handler, record)
-            if dropped:
-                self._report(dropped)
+            # Nothing ends the thread: all later entries would be lost.
+            with contextlib.suppress(Exception):
+                _write(handler, record)
+                if dropped:
+                    self._report(dropped)
 
     def _report(self, dropped: int) -> None:
         record = LOG.makeRecord(
@@ -112,7 +115,23 @@ class QueuedHandler(logging.Handler):
             if not isinstance(handler.formatter, _Formatted):
                 handler.setFormatter(_Formatted(handler.formatter))
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def handle(self, record: logging.LogRecord) -> bool:
+        if not self.filter(record):
+            return False
+        self.acquire()
+        try:
+            entries = [*self._formatted(record)]
+        finally:
+            self.release()
+        # Without the lock. What the thread that writes collects as garbage may
+        # log, hence want it, while all others wait for that thread.
+        for handler, entry, size in entries:
+            self._writer.put(handler, entry, size)
+        return True
+
+    def _formatted(
+        self, record: logging.LogRecord
+    ) -> Iterator[tuple[logging.Handler, logging.LogRecord, int]]:
         for handler in self._targets:
             if record.levelno >= handler.level and handler.filter(record):
                 try:
@@ -122,7 +141,7 @@ class QueuedHandler(logging.Handler):
                 else:
                     entry = _without_references(record)
                     entry.__dict__[_TEXT] = text
-                    self._writer.put(handler, entry, len(text))
+                    yield handler, entry, len(text)
 
 
 #: The attribute of an entry that has its text.

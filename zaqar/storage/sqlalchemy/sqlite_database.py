@@ -132,9 +132,10 @@ class SqliteDatabase(SqlDatabase):
         if self._connection.turns.take_within(BUSY_TIMEOUT):
             self._connection.close()
             self._connection.turns.give_back()
-        while self._writes_of_loops:
-            _, writes = self._writes_of_loops.popitem()
-            writes.close()
+            # Otherwise there is something for them to commit.
+            while self._writes_of_loops:
+                _, writes = self._writes_of_loops.popitem()
+                writes.close()
         self._readers.close()
 
     def _connect(self) -> sqlite3.Connection:

@@ -94,8 +94,9 @@ class WriteConnection:
 
     def undo(self) -> None:
         """End a transaction that is still open."""
-        if self._connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
+        # Even to look fails once it is closed.
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:
                 self._cursor.execute('ROLLBACK')
 
     def close(self) -> None:

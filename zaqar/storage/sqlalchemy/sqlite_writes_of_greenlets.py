@@ -95,6 +95,7 @@ class WritesOfGreenlets:
         pause: SlowCallPause,
     ) -> None:
         self._hub = hub
+        self._path = path
         self._silence = Silence(path)
         #: When the last batch ended, or the first write came.
         self._since = 0.0
@@ -239,16 +240,19 @@ class WritesOfGreenlets:
             self._begin()
 
     def _check(self) -> None:
-        """Let those go on whose time is over; notice a long silence."""
+        """Let those go on whose time is over; notice a long silence.
+
+        Not those whose work is done: while it is being committed, nobody can
+        say that it was not, and what a pop has removed would be lost.
+        """
         self._is_timed = self._is_busy
         if not self._is_timed:
             return
         self._hub.loop.call_later(CHECK_INTERVAL, self._check)
         now = time.monotonic()
-        writes = (*self._batch, *self._waiting)
         overdue = [
             write
-            for write in writes
+            for write in self._waiting
             if write.end <= now and write.one is not None
         ]
         if overdue:
@@ -256,7 +260,11 @@ class WritesOfGreenlets:
         for write in overdue:
             write.failure = StoreUnavailable()
             wake(write)
-        self._silence.check(self._since, now, writes)
+        self._silence.check(self._since, now, self._waiting)
+        if self._silence.is_noticed:
+            for write in self._batch:
+                if write.one is not None:
+                    write.one.stall(self._path)
 
     # What the other thread does.
 

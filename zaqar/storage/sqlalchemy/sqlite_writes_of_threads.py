@@ -83,7 +83,8 @@ class WritesOfThreads:
             outcomes = [perform(work.perform) for work in works]
             connection.commit()
             return outcomes
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+            # The latter of a connection that is closed.
             raise unavailable(error) from error
         finally:
             connection.undo()

@@ -17,7 +17,8 @@ from zaqar.controllers import idempotency_key
 from zaqar.controllers.result_types import Posted
 from zaqar.controllers.websocket_connection_quota import Place, Sockets
 from zaqar.errors import InvalidRequest, ZaqarError
-from zaqar.transport.large_page_fairness import Turns
+from zaqar.event_loop_greenlets import offload
+from zaqar.transport.large_page_fairness import PAGES, Turns, is_large
 from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket import (
     answer_envelope,
@@ -91,7 +92,11 @@ class FrameHandler:
             if turn.is_missed:
                 answer.frame = frame
                 return answer
-            answer.data = answer_envelope.encode(encoding, echo, reply)
+            encode = answer_envelope.encode
+            if answer.is_large:
+                answer.data = offload(encode, encoding, echo, reply)
+            else:
+                answer.data = encode(encoding, echo, reply)
             turn.record(len(answer.data))
         except Exception:
             # Details of an unforeseen error are for the log alone.
@@ -156,7 +161,12 @@ class FrameHandler:
             session.add_subscription(answer.subscription)
         elif call.row is streams.STREAM_END:
             answer.ended_streams = {result: ''}
-        return response_views.VIEWS[call.row.name](result, call)
+        view = response_views.VIEWS[call.row.name]
+        if call.row.name in PAGES and is_large(result):
+            # In no event loop.
+            answer.is_large = True
+            return offload(view, result, call)
+        return view(result, call)
 
     def _run(
         self,

@@ -198,28 +198,36 @@ def test_another_process_that_writes_does_not_hold_up_the_loop(
     rival.close()
 
 
-def test_a_write_whose_commit_hangs_ends_in_time(
+def test_what_is_being_committed_is_waited_for_and_others_end_in_time(
     file: File, greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = threading.Event()
+    """What a pop has removed would be lost with its answer."""
+    is_hanging, goes_on = threading.Event(), threading.Event()
     commit = file.connection.commit
 
     def hang() -> None:
-        assert gate.wait(60)
+        is_hanging.set()
+        assert goes_on.wait(60)
         commit()
 
     monkeypatch.setattr(file.connection, 'commit', hang)
 
-    def late() -> int:
+    def write(name: str) -> int:
         with request_deadline.within(0.1):
-            return file.write(insert('a'))
+            return file.write(insert(name))
 
-    (result,) = greenlets.run(late)
-    assert isinstance(result, StoreUnavailable)
-    gate.set()
-    # It was stored after all, which nobody could know.
-    assert greenlets.run(lambda: file.write(insert('b'))) == [1]
-    assert file.names == ['a', 'b']
+    def write_meanwhile() -> int:
+        while not is_hanging.is_set():
+            event_loop_greenlets.sleep(0.001)
+        try:
+            return write('b')
+        finally:
+            goes_on.set()
+
+    results = greenlets.run(lambda: write('a'), write_meanwhile)
+    assert results[0] == 1
+    assert isinstance(results[1], StoreUnavailable)
+    assert file.names == ['a']
 
 
 def test_threads_and_greenlets_take_turns(
