@@ -184,7 +184,8 @@ class Consumers:
         left = self._left()
         numbers = collections.Counter([*self.received, *left])
         assert set(numbers.values()) == {1}, (self.received, left)
-        assert set(self._posted) <= set(numbers)
+        lost = {*self._posted} - {*numbers}
+        assert not lost, (lost, self.received, left, self.statuses)
         assert set(numbers) <= {*self._posted, *self._doubtful}
         # Each was on its way to a client that has not got its answer.
         assert len(left) <= self.statuses[0] + self.statuses[503]
