@@ -25,9 +25,9 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
-    exact_quota_checks,
     health,
     pending_byte_usage,
+    quota_checks_by_counting,
     redrive_records,
     stored_byte_usage,
     subscription_records,
@@ -36,8 +36,8 @@ from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.configured_quotas import RESOURCES, QuotaSettings
-from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.message_encryption import Cipher
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.controllers.quota_limit_sources import RecordedLimits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
@@ -114,7 +114,7 @@ class Service:
         self._quotas = Quotas(quota_settings, source, rejected=rejected)
         self._usage: ApproximateUsage | None = None
         if quota_settings.are_on:
-            self.catalogue.room = exact_quota_checks.queue_room(
+            self.catalogue.room = quota_checks_by_counting.queue_room(
                 self._quotas, management
             )
             resources = [

@@ -17,7 +17,7 @@ import msgspec
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
 from zaqar.controllers.configured_quotas import Limits
-from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.controllers.quota_limits_cache import CACHED
 from zaqar.errors import StoreUnavailable
 from zaqar.event_loop_greenlets import offload

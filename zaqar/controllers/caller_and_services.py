@@ -11,13 +11,13 @@ from msgspec import structs
 
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
-from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.message_flow_estimates import MessageFlowEstimates
 from zaqar.controllers.pending_delivery_counts_by_subscription import (
     PendingDeliveryCounts,
 )
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.server_guarantees_cache import ServerGuaranteesCache
 from zaqar.controllers.trust_interface import Trusts

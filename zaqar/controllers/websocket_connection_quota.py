@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.abstract_stores import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update

@@ -46,7 +46,7 @@ from zaqar.storage.store_guarantees import Guarantees
 from zaqar.storage.store_inspection_interface import Inspected
 from zaqar.storage.swift import body_references
 from zaqar.storage.swift.body_references import Reference
-from zaqar.storage.swift.client import SwiftClient
+from zaqar.storage.swift.concurrent_object_requests import SwiftClient
 
 LOG = logging.getLogger(__name__)
 

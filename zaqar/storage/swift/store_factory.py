@@ -15,7 +15,7 @@ from swiftclient.authv1 import PasswordPlugin
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy.driver_declaration import DRIVER as SQL
 from zaqar.storage.swift.body_references import INLINE
-from zaqar.storage.swift.client import SwiftClient
+from zaqar.storage.swift.concurrent_object_requests import SwiftClient
 from zaqar.storage.swift.connections import DEADLINE, SwiftConnections
 from zaqar.storage.swift.large_body_store import LargeBodyStore
 

@@ -24,9 +24,9 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.api_limits_and_defaults import Limits
 from zaqar.controllers.caller_and_services import Context
-from zaqar.controllers.exact_quota_checks import Quotas
 from zaqar.controllers.message_encryption import Cipher
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.controllers.rate_limits import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer

@@ -12,7 +12,7 @@ from msgspec import structs
 from zaqar.controllers import pending_byte_usage, posting
 from zaqar.controllers.approximate_quota_checks import ApproximateUsage
 from zaqar.controllers.configured_quotas import QuotaSettings
-from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.microversion_constants import V2_1
 from zaqar.notification import fanout, pending_byte_usage_writer

@@ -17,7 +17,7 @@ from zaqar.controllers.approximate_quota_checks import (
     Sizes,
 )
 from zaqar.controllers.configured_quotas import QuotaSettings
-from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.errors import QuotaExceeded, StoreUnavailable
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.servers.greenlets import Greenlets

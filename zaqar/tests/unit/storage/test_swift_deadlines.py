@@ -11,7 +11,7 @@ import pytest
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
-client = pytest.importorskip('zaqar.storage.swift.client')
+client = pytest.importorskip('zaqar.storage.swift.concurrent_object_requests')
 
 
 class Connections:

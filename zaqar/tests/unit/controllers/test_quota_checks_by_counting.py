@@ -11,7 +11,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.controllers.configured_quotas import Limits, QuotaSettings
-from zaqar.controllers.exact_quota_checks import Quotas
+from zaqar.controllers.quota_checks_by_counting import Quotas
 from zaqar.controllers.quota_limit_sources import LimitsUnavailable
 from zaqar.controllers.quota_limits_cache import AGAIN, FRESH
 from zaqar.errors import QuotaExceeded, StoreUnavailable
