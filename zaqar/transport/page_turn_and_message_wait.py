@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from zaqar.current_request import OF_THREAD
 from zaqar.transport.large_page_fairness import (
     LARGE,
     PAGES,
     Job,
     Turns,
+    is_large,
     too_many,
 )
 from zaqar.transport.project_page_lengths import SHORT, UNKNOWN
@@ -48,6 +50,8 @@ class Turn(msgspec.Struct):
     :ivar held: bytes that are counted for it
     :ivar deadline: after which it is refused, on the clock of the turns
     :ivar bytes_decoded: of metadata, for its answer
+    :ivar holds_up_loop: whether its answer is encoded in a thread, since the
+        event loop that it is in has others
     :ivar begun: when it was taken, on the clock of the turns
     :ivar took: seconds until its answer was there, 0 if that is not large
     """
@@ -64,6 +68,7 @@ class Turn(msgspec.Struct):
     held: int = 0
     deadline: float = math.inf
     bytes_decoded: int = 0
+    holds_up_loop: bool = False
     begun: float = 0.0
     took: float = 0.0
 
@@ -155,6 +160,11 @@ class Turn(msgspec.Struct):
     def weigh(self, result: Any) -> None:
         """Note what an operation has read for its result."""
         self.bytes_decoded = getattr(result, 'bytes_decoded', 0)
+        self.holds_up_loop = (
+            self.longest > 0
+            and OF_THREAD.request.greenlet is not None
+            and is_large(result)
+        )
 
     def record(self, size: int) -> None:
         """Note the bytes of the answer."""

@@ -84,7 +84,6 @@ class FrameAnswer:
         that the client is sent; '' where it has ended one itself
     :ivar turn: ends with this, unless it is missed
     :ivar frame: what is answered, if the turn is missed
-    :ivar is_large: whether it has messages that take long to be encoded
     """
 
     data: bytes
@@ -98,4 +97,3 @@ class FrameAnswer:
     ended_streams: Mapping[str, str] = field(default_factory=dict)
     turn: Turn | None = None
     frame: Frame | None = None
-    is_large: bool = False

@@ -18,7 +18,7 @@ from zaqar.controllers.result_types import Posted
 from zaqar.controllers.websocket_connection_quota import Place, Sockets
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.event_loop_greenlets import offload
-from zaqar.transport.large_page_fairness import PAGES, Turns, is_large
+from zaqar.transport.large_page_fairness import Turns
 from zaqar.transport.page_turn_and_message_wait import Turn
 from zaqar.transport.websocket import (
     answer_envelope,
@@ -93,7 +93,7 @@ class FrameHandler:
                 answer.frame = frame
                 return answer
             encode = answer_envelope.encode
-            if answer.is_large:
+            if turn.holds_up_loop:
                 answer.data = offload(encode, encoding, echo, reply)
             else:
                 answer.data = encode(encoding, echo, reply)
@@ -162,9 +162,7 @@ class FrameHandler:
         elif call.row is streams.STREAM_END:
             answer.ended_streams = {result: ''}
         view = response_views.VIEWS[call.row.name]
-        if call.row.name in PAGES and is_large(result):
-            # In no event loop.
-            answer.is_large = True
+        if turn.holds_up_loop:
             return offload(view, result, call)
         return view(result, call)
 

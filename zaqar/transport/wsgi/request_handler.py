@@ -11,14 +11,13 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.requests_with_wait import WAIT
 from zaqar.controllers import idempotency_key
-from zaqar.current_request import OF_THREAD
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.event_loop_greenlets import offload
 from zaqar.identity import Identity
 from zaqar.microversion_constants import Version
 from zaqar.objects import Scope
 from zaqar.transport import caller_identity
-from zaqar.transport.large_page_fairness import LARGE, is_large
+from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.page_turn_and_message_wait import TURN, Turn
 from zaqar.transport.project_page_lengths import SHORT
 from zaqar.transport.wsgi import (
@@ -161,11 +160,7 @@ class RootController:
             if turn.is_missed:
                 return Response(503)
             turn.weigh(result)
-            if (
-                turn.longest
-                and OF_THREAD.request.greenlet is not None
-                and is_large(result)
-            ):
+            if turn.holds_up_loop:
                 # Of a project without such pages so far.
                 view = functools.partial(_OFFLOAD, view)
             is_refused = turn.is_refused
