@@ -16,13 +16,11 @@ from zaqar.storage.abstract_stores import TOKEN_LIFETIME
 #: message of each group that was handed out).
 _QUEUE = 'smafcdwxkqeoyhjlngr'
 
+#: The same with the tokens of a period and of the one before.
+OF_QUEUE = f'{_QUEUE}tT'
+
 #: Places of some of them.
 ALL, CLAIMED, EXPIRY = 2, 4, 7
-
-
-@functools.lru_cache(maxsize=4096)
-def _fixed(prefix: str, qid: str) -> Sequence[str]:
-    return tuple(f'{prefix}:{{{qid}}}:{letter}' for letter in _QUEUE)
 
 
 def of_queue(prefix: str, qid: str, now: int) -> Sequence[str]:
@@ -33,14 +31,30 @@ def of_queue(prefix: str, qid: str, now: int) -> Sequence[str]:
 
     :param now: decides which two hashes of tokens are meant
     """
-    turn = now // TOKEN_LIFETIME
-    base = f'{prefix}:{{{qid}}}:t'
-    return (*_fixed(prefix, qid), f'{base}{turn}', f'{base}{turn - 1}')
+    return _all(prefix, qid, now // TOKEN_LIFETIME)
+
+
+@functools.lru_cache(maxsize=4096)
+def _all(prefix: str, qid: str, period: int) -> Sequence[str]:
+    letters = (*_QUEUE, f't{period}', f't{period - 1}')
+    return tuple(f'{prefix}:{{{qid}}}:{letter}' for letter in letters)
+
+
+@functools.lru_cache(maxsize=8192)
+def some_of_queue(
+    prefix: str, qid: str, period: int, letters: str
+) -> Sequence[str]:
+    """Return the keys of a queue that have some of :data:`OF_QUEUE`.
+
+    :param period: that of the tokens, ``now // TOKEN_LIFETIME``
+    """
+    keys = _all(prefix, qid, period)
+    return tuple(keys[OF_QUEUE.index(letter)] for letter in letters)
 
 
 def of_state(prefix: str, qid: str) -> str:
     """Return the key of a queue's state, and the name of its channel."""
-    return _fixed(prefix, qid)[0]
+    return f'{prefix}:{{{qid}}}:{_QUEUE[0]}'
 
 
 @functools.lru_cache(maxsize=4096)

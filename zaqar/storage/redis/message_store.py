@@ -27,7 +27,6 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
     durability_and_failover_guarantees,
     free_message_counts_and_wake_times,
-    key_names,
     message_codec,
     message_count_estimate,
     posting,
@@ -295,9 +294,9 @@ class RedisMessageStore(abstract_stores.MessageStore):
         return int(self._run(scripts.READ_MARK, qid, now, 'get')[0])
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
-        names = key_names.of_queue(self._client.prefix, qid, now)
+        keys = scripts.MARK.keys(self._client.prefix, qid, now)
         status, *cleared = self._client.run(
-            scripts.MARK, names, (now, 'clear', epoch), pass_repeated=True
+            scripts.MARK, keys, (now, 'clear', epoch), pass_repeated=True
         )
         _check(status)
         return bool(cleared[0])
@@ -314,8 +313,8 @@ class RedisMessageStore(abstract_stores.MessageStore):
     def _call(
         self, script: Script, qid: str, now: int, *arguments: Any
     ) -> Any:
-        names = key_names.of_queue(self._client.prefix, qid, now)
-        return self._client.run(script, names, (now, *arguments))
+        keys = script.keys(self._client.prefix, qid, now)
+        return self._client.run(script, keys, (now, *arguments))
 
     def _run(self, script: Script, qid: str, now: int, *arguments: Any) -> Any:
         status, *answer = self._call(script, qid, now, *arguments)

@@ -20,7 +20,7 @@ from zaqar.storage.abstract_stores import OUTBOX
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.redis import key_names, message_codec, scripts
+from zaqar.storage.redis import message_codec, scripts
 from zaqar.storage.redis.retrying_client import RedisClient
 from zaqar.storage.redis.scripts import Script, Status
 
@@ -141,8 +141,8 @@ class Posts:
         return answer
 
     def _run(self, script: Script, post: PostCall, *arguments: Any) -> Any:
-        names = key_names.of_queue(self._client.prefix, post.qid, post.now)
-        return self._client.run(script, names, (post.now, *arguments))
+        keys = script.keys(self._client.prefix, post.qid, post.now)
+        return self._client.run(script, keys, (post.now, *arguments))
 
     def _store(
         self,
@@ -152,15 +152,16 @@ class Posts:
         group: Sequence[Any] = (),
         numbers: str = '',
     ) -> _Answer:
-        names = key_names.of_queue(self._client.prefix, post.qid, post.now)
+        prefix, script = self._client.prefix, scripts.POST
+        keys = script.keys(prefix, post.qid, post.now)
         if group:
-            outbox = key_names.of_queue(self._client.prefix, OUTBOX, post.now)
-            names = (*names, *outbox)
+            outbox = script.keys(prefix, OUTBOX, post.now)
+            keys = (*keys, *outbox[: script.shared])
         version = '' if post.version is None else post.version
         own = _group(post, post.token, post.messages, post.dedup_window)
         status, *answer = self._client.run(
-            scripts.POST,
-            names,
+            script,
+            keys,
             (post.now, limit, notice, version, numbers, *own, *group),
         )
         if status == Status.GONE:

@@ -42,8 +42,8 @@ def run(
         if refused is not None:
             # A single call is retried and redirected, and teaches the server
             # the script; the others follow it next time.
-            names = key_names.of_queue(client.prefix, refused, now)
-            answers[refused] = client.run(script, names, rest)
+            keys = script.keys(client.prefix, refused, now)
+            answers[refused] = client.run(script, keys, rest)
         for qid, answer in answers.items():
             if answer[0] != Status.AGAIN:
                 done[qid] = answer
@@ -69,9 +69,9 @@ def _together(
             by_node.setdefault(client.topology.node(key), []).append(qid)
         for node, some in by_node.items():
             calls = [
-                ('EVALSHA', script.sha, len(names), *names, *arguments)
-                for names in (
-                    key_names.of_queue(client.prefix, qid, arguments[0])
+                ('EVALSHA', script.sha, len(keys), *keys, *arguments)
+                for keys in (
+                    script.keys(client.prefix, qid, arguments[0])
                     for qid in some
                 )
             ]

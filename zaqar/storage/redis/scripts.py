@@ -4,8 +4,12 @@
 import enum
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+
+from zaqar.storage.abstract_stores import TOKEN_LIFETIME
+from zaqar.storage.redis import key_names
 
 #: Messages that a script frees or removes before its own work: in the first
 #: call, and in the next ones.
@@ -18,7 +22,11 @@ _FUNCTION = re.compile(
     r'(?:^--.*\n)*^local function (\w+)\(.*\n(?:(?!end\n).*\n)*end\n', re.M
 )
 _COMMENT = re.compile('--.*')
-_WORD = re.compile(r'\w+')
+#: A word that may name a function: no field of a table.
+_WORD = re.compile(r'(?<!\w)(?<!\w\.)\w+\b(?! = )')
+
+#: A key in ``lua/queue.lua``: its name, and its number among all of a queue.
+_KEY = re.compile(r'(\w+) = KEYS\[at \+ (\d+)\],')
 
 
 class Status(enum.IntEnum):
@@ -40,18 +48,59 @@ class Script:
     """A script and the hash by which servers cache it.
 
     :ivar writes: whether to wait for replicas, if so configured
+    :ivar letters: of the keys that it takes, see :data:`key_names.OF_QUEUE`
+    :ivar shared: how many of these it takes of another queue, too
     """
 
     text: str
     sha: str
     writes: bool = True
+    letters: str = ''
+    shared: int = 0
+
+    def keys(self, prefix: str, qid: str, now: int) -> Sequence[str]:
+        """Return the keys that it takes of a queue.
+
+        :param now: see :func:`key_names.of_queue`
+        """
+        return key_names.some_of_queue(
+            prefix, qid, now // TOKEN_LIFETIME, self.letters
+        )
 
 
 def _script(*names: str, writes: bool = True) -> Script:
     folder = resources.files(__package__) / 'lua'
     text = '\n'.join((folder / f'{name}.lua').read_text() for name in names)
-    text = _without_unused(text)
-    return Script(text, hashlib.sha1(text.encode()).hexdigest(), writes)
+    return _numbered(_without_unused(text), writes)
+
+
+def _numbered(text: str, writes: bool) -> Script:
+    """Return a script that takes no keys of a queue but those that it names.
+
+    First those that it takes of any queue, then what it names of its own only.
+    """
+    letters = {
+        key[1]: key_names.OF_QUEUE[int(key[2]) - 1]
+        for key in _KEY.finditer(text)
+    }
+    used = [
+        key
+        for key in letters
+        if 'unpack(KEYS)' in text or re.search(rf'\.{key}\b', text)
+    ]
+    shared = [key for key in used if re.search(rf'(?<!\bown)\.{key}\b', text)]
+    used.sort(key=lambda key: key not in shared)
+
+    def number(key: re.Match[str]) -> str:
+        if key[1] not in used:
+            return ''
+        return f'{key[1]} = KEYS[at + {used.index(key[1]) + 1}],'
+
+    text = _KEY.sub(number, text)
+    text = text.replace('KEYS_OF_QUEUE = 0', f'KEYS_OF_QUEUE = {len(used)}')
+    sha = hashlib.sha1(text.encode()).hexdigest()
+    taken = ''.join(letters[key] for key in used)
+    return Script(text, sha, writes, taken, len(shared))
 
 
 def _without_unused(text: str) -> str:

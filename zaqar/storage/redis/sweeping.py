@@ -48,9 +48,9 @@ class QueueSweeper:
         removed = 0
         end = time.monotonic() + MAX_DURATION
         for qid in self._queues(now):
-            names = key_names.of_queue(self._client.prefix, qid, now)
+            keys = scripts.SWEEP.keys(self._client.prefix, qid, now)
             status, *answer = self._client.run(
-                scripts.SWEEP, names, (now, batch - removed)
+                scripts.SWEEP, keys, (now, batch - removed)
             )
             removed += 0 if status else answer[0]
             if removed == batch or time.monotonic() > end:

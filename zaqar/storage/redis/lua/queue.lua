@@ -2,18 +2,19 @@
 --
 -- The common part of all scripts of a queue.
 --
--- KEYS are those of key_names.py, all in one slot. ARGV[1] is now. Moments are
--- milliseconds; a message is known by its place in the queue, a decimal
--- number. Bodies are never parsed: what scripts need of a message is at fixed
--- offsets before it (message_codec.py).
+-- KEYS are those of key_names.py that the script names, all in one slot: the
+-- others are left out (scripts.py). ARGV[1] is now. Moments are milliseconds; a
+-- message is known by its place in the queue, a decimal number. Bodies are
+-- never parsed: what scripts need of a message is at fixed offsets before it
+-- (message_codec.py).
 
 local call = redis.call
 
 local OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN = 0, 1, 2, 3, 4, 5, 6
 local STALE, REUSED = 7, 8
 
--- KEYS of one queue.
-local KEYS_OF_QUEUE = 21
+-- How many KEYS there are of its own queue; scripts.py puts the number in.
+local KEYS_OF_QUEUE = 0
 
 -- Arguments of one command, at most: Lua's stack holds 8000.
 local CHUNK = 1000
@@ -21,6 +22,7 @@ local HOUR = 3600000
 
 local now = tonumber(ARGV[1])
 
+-- The numbers are those among all keys, which scripts.py replaces.
 local function named(at)
     return {
         state = KEYS[at + 1], messages = KEYS[at + 2], all = KEYS[at + 3],
@@ -261,8 +263,8 @@ end
 -- those are counted: as many as the mean of what it holds.
 local function subtract_bytes(seqs)
     if bytes then
-        local held = math.max(call('ZCARD', own.all), #seqs)
-        bytes = text(math.floor(tonumber(bytes) * (1 - #seqs / held)))
+        local count = math.max(call('ZCARD', own.all), #seqs)
+        bytes = text(math.floor(tonumber(bytes) * (1 - #seqs / count)))
         call('HSET', own.state, 'bytes', bytes)
     end
 end
