@@ -82,8 +82,7 @@ class Posts:
             own: Sequence[Any] = ()
             if places is None or places:
                 message = notice() if places is None else notice(places)
-                token = f'{post.qid}{post.token}'
-                own = _group(post, token, (message,), 0)
+                own = _group(post, '', (message,), 0)
             answer, places = self._try(post, limit, _WITH_NOTICE, own, places)
             if answer.record:
                 return answer
@@ -198,7 +197,7 @@ def _group(
 ) -> Sequence[Any]:
     """Return the arguments of a script for one token of a call.
 
-    :param token: that of the post or of its notice
+    :param token: that of the post; '' for a notice in the same call
     """
     now = post.now
     rnds = ids = ''

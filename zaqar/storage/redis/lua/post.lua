@@ -3,16 +3,16 @@
 -- ARGV: now, limit, whether to store a notice (0: no, 1: yes, but none is
 -- passed, 2: yes, the next group, 3: another call does), version of the
 -- metadata or '', for which messages the notice is or '' for all, then a group
--- for the post; a group for the notice, whose queue is that of the second set
--- of KEYS.
+-- for the post; a group for the notice, whose queue has the KEYS behind those of
+-- the post, without what a post takes of its own queue only.
 -- Returns what the token leads to, the mark, for another call the numbers of
 -- messages that have no notice yet, and 1 if the token was known.
 --
--- A group: token, random halves, latest expiry, ids of dead letters or '',
--- count, number of things beside bodies, terms or '', and for each message:
--- end of its delay or '', message; for each thing: letter, number of the
--- message, thing; where ids of duplicates are remembered, that of each message
--- or ''.
+-- A group: token, '' for a notice; random halves, latest expiry, ids of dead
+-- letters or '', count, number of things beside bodies, terms or '', and for
+-- each message: end of its delay or '', message; for each thing: letter,
+-- number of the message, thing; where ids of duplicates are remembered, that
+-- of each message or ''.
 --
 -- Terms, of posts that are compared with others by more than a random token:
 -- milliseconds for which the token is remembered if there is a fingerprint,
@@ -156,18 +156,6 @@ local function remember(record)
     end
 end
 
--- Return the groups of messages by their numbers.
-local function groups_in(at, count)
-    local groups = {}
-    for number = 0, count - 1 do
-        if ARGV[at + number * 3 + 1] == 'g' then
-            groups[tonumber(ARGV[at + number * 3 + 2])] =
-                ARGV[at + number * 3 + 3]
-        end
-    end
-    return groups
-end
-
 -- Store messages of a group: those of these numbers, or all. Returns how many
 -- of them are free.
 local function store(q, first, at, count, numbers, groups)
@@ -182,7 +170,7 @@ local function store(q, first, at, count, numbers, groups)
             local to = #all
             hash[to + 1], hash[to + 2] = seq, blob
             all[to + 1], all[to + 2] = seq, seq
-            expiry[to + 1] = tonumber(string.sub(blob, 17, 31))
+            expiry[to + 1] = string.sub(blob, 17, 31)
             expiry[to + 2] = seq
             local list, group = ready, groups and groups[number]
             if group then
@@ -224,29 +212,6 @@ local function store(q, first, at, count, numbers, groups)
     return unheld
 end
 
-local function store_beside(q, at, count, place_of)
-    local hash = {}
-    for number = 0, count - 1 do
-        local place = place_of(tonumber(ARGV[at + number * 3 + 2]))
-        if place then
-            hash[#hash + 1] = ARGV[at + number * 3 + 1] .. text(place)
-            hash[#hash + 1] = ARGV[at + number * 3 + 3]
-        end
-    end
-    each('HSET', q.beside, hash)
-end
-
--- Return the bytes of so many messages of a group: those of these numbers, or
--- the first ones.
-local function size_of(at, count, numbers)
-    local size = 0
-    for place = 1, count do
-        local number = numbers and numbers[place] or place
-        size = size + #ARGV[at + GROUP + number * 2]
-    end
-    return size
-end
-
 -- Store the group that begins behind ARGV[at], or its messages of these
 -- numbers, from the place behind the last one. Returns what its token leads to
 -- and how many messages are free.
@@ -261,35 +226,43 @@ local function append(q, at, last, count_before, numbers, same, names)
     local behind_last = text(first + more)
     local total = text(tonumber(count_before or 0) + more)
     if q == own and bytes then
-        bytes = text(tonumber(bytes) + size_of(at, more, numbers))
+        local size = tonumber(bytes)
+        for place = 1, more do
+            local number = numbers and numbers[place] or place
+            size = size + #ARGV[at + GROUP + number * 2]
+        end
+        bytes = text(size)
         call('HSET', q.state, 'next', behind_last, 'posted', total,
             'bytes', bytes)
     else
         call('HSET', q.state, 'next', behind_last, 'posted', total)
     end
-    local record
-    if numbers then
-        record = learn_ids(first, numbers, same, names)
-    else
-        record = text(first) .. ' ' .. halves
-    end
-    local things, behind = tonumber(ARGV[at + 6]), at + GROUP + count * 2
-    local unheld = store(q, first, at + GROUP, more, numbers,
-        things > 0 and groups_in(behind, things))
+    local things, groups = tonumber(ARGV[at + 6]), nil
     if things > 0 then
-        local places = {}
+        local places, hash, behind = {}, {}, at + GROUP + count * 2
         for place, number in ipairs(numbers or {}) do
             places[number] = first + place - 1
         end
-        store_beside(q, behind, things, function(number)
-            if numbers then
-                return places[number]
+        groups = {}
+        for thing = behind + 1, behind + things * 3, 3 do
+            local letter, number = ARGV[thing], tonumber(ARGV[thing + 1])
+            local place = not numbers and first + number - 1 or places[number]
+            if place then
+                hash[#hash + 1] = letter .. text(place)
+                hash[#hash + 1] = ARGV[thing + 2]
             end
-            return first + number - 1
-        end)
+            if letter == 'g' then
+                groups[number] = ARGV[thing + 2]
+            end
+        end
+        each('HSET', q.beside, hash)
     end
+    local unheld = store(q, first, at + GROUP, more, numbers, groups)
+    local record
     if q == own then
         -- A notice is stored in the same step: its post is known by its token.
+        record = numbers and learn_ids(first, numbers, same, names)
+            or text(first) .. ' ' .. halves
         remember(record)
     end
     for number = 1, #letters / 32 do
@@ -373,5 +346,5 @@ if mark ~= '0' and notice == '2' then
     append(outbox, at, last, before)
     announce_in(outbox.state, channel, 1)
 end
-announce(unheld)
+announce_in(own.state, publish, unheld)
 return {OK, record, mark, unnoticed and unnoticed() or '', 0}
