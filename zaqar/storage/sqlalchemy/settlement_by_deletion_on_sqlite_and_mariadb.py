@@ -15,10 +15,7 @@ from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import queue_count_subtraction
 from zaqar.storage.sqlalchemy.dialect_clauses import delete_from, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.sqlalchemy.statement_parameters import (
-    compact,
-    placeholder_values,
-)
+from zaqar.storage.sqlalchemy.statement_parameters import compact
 
 _QUEUE = (
     'SELECT id, live IS NOT NULL FROM message_queue '
@@ -40,20 +37,23 @@ _SUBTRACT = (
     f'UPDATE message_queue SET {queue_count_subtraction.subtract(":count")} '
     'WHERE qid = :qid'
 )
-#: The claim is locked before it is known when it ends: of two calls that
-#: delete some of its messages each, the second one sees what the first has.
+#: The claim is removed at once if it held only these messages, and has not
+#: been made anew since, which gives it a later end: to search what has just
+#: been deleted for others takes longer. Otherwise it is locked before its end
+#: is known: of two calls that delete some of its messages each, the second one
+#: sees what the first has. Unlike a DELETE, an UPDATE reads other tables
+#: without locks.
 _BLOCK = """BEGIN
-DECLARE q, l, e BIGINT;
+DECLARE q, l, c, e BIGINT;
 SELECT id, live INTO q, l FROM message_queue
 WHERE qid = :qid AND dropped_at IS NULL AND grouped = 0;
-{delete} WHERE {held} AND seq IN ({seqs}) {matches};
+SELECT count(*), max(wake_at) INTO c, e FROM message{hint}
+WHERE queue_id = q AND claim_id = :claim_id;
+{delete} WHERE {held} AND seq IN ({{seqs}}) {matches};
 IF ROW_COUNT() = :count THEN
-SELECT expires_at INTO e FROM claim WHERE queue_id = q AND id = :claim_id
-FOR UPDATE;
-SELECT {end} INTO e;
-IF e IS NULL THEN {remove_claim}; ELSE {shorten_claim}; END IF;
+{remove_claim} AND c = :count AND expires_at + 0 <= e;
+IF ROW_COUNT() = 0 THEN {shorten_claim}; END IF;
 IF l IS NOT NULL THEN {subtract} AND id + 0 = q AND live IS NOT NULL; END IF;
-SELECT 1;
 ELSE ROLLBACK; SELECT 0; END IF;
 END"""
 
@@ -120,12 +120,20 @@ def _delete_at_once(
     now: int,
     pairs: Sequence[int | str],
 ) -> bool:
-    count = len(pairs) // 2
-    values = {'qid': qid, 'claim_id': claim_id, 'now': now, 'count': count}
-    values |= placeholder_values('h', pairs)
-    session.later(_block(count), values)
-    (((is_done,),),) = session.finish()
-    return bool(is_done)
+    seqs, rnds = pairs[::2], pairs[1::2]
+    values = {
+        'qid': qid,
+        'claim_id': claim_id,
+        'now': now,
+        'count': len(seqs),
+    }
+    cases = zip(seqs, rnds, strict=True)
+    block = session.text(_block(), values).format(
+        seqs=', '.join(map(str, seqs)),
+        pairs=' '.join(f"WHEN {seq} THEN '{rnd}'" for seq, rnd in cases),
+    )
+    session.later(block, {})
+    return not session.finish()
 
 
 @functools.lru_cache(maxsize=128)
@@ -147,24 +155,29 @@ def _in_order(count: int) -> tuple[str, str, str]:
     )
 
 
-@functools.lru_cache(maxsize=128)
-def _block(count: int) -> str:
-    """Return a block that does both, and counts (MariaDB)."""
+@functools.cache
+def _block() -> str:
+    """Return a block that does both, and counts (MariaDB).
+
+    It answers with a row only if it has done nothing. The halves of the ids
+    are put in later: as parameters they take longer than all the others.
+    """
     hint = index_hint('mysql', 'message_claim')
     held = _HELD.format(queue='q', claim_id=':claim_id', now=':now')
-    pairs = ' '.join(
-        f'WHEN :h{place} THEN :h{place + 1}'
-        for place in range(0, count * 2, 2)
+    rest = _HELD.format(
+        queue='claim.queue_id', claim_id='claim.id', now=':now'
     )
     claim = {'queue': 'q', 'claim_id': ':claim_id'}
+    end = _END.format(hint=hint, held=rest)
     sql = _BLOCK.format(
+        hint=hint,
         delete=delete_from('mysql'),
         held=held,
-        seqs=', '.join(f':h{place}' for place in range(0, count * 2, 2)),
-        matches=_MATCHES.format(pairs=pairs),
-        end=_END.format(hint=hint, held=held),
+        matches=_MATCHES,
         remove_claim=_REMOVE_CLAIM.format(**claim),
-        shorten_claim=_SHORTEN_CLAIM.format(end='e', **claim),
+        shorten_claim=_SHORTEN_CLAIM.format(
+            end=f'coalesce({end}, 0)', **claim
+        ),
         subtract=_SUBTRACT,
     )
     return compact(sql)

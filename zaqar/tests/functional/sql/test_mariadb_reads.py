@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.sqlalchemy import driver_declaration, migrations
 from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
-from zaqar.storage.sqlalchemy.dialect_clauses import index_hint
+from zaqar.storage.sqlalchemy.dialect_clauses import delete_from, index_hint
 from zaqar.storage.sqlalchemy.driver_declaration import DRIVER, parse
 from zaqar.storage.sqlalchemy.statement_execution import Row, SqlSession
 from zaqar.tests.contract.crowd import ends_within
@@ -21,15 +21,30 @@ from zaqar.tests.servers.sql import SqlServer
 #: Seconds in which a call that waits for no lock has ended, by far.
 SOON = 2.0
 
+_QUEUE = '(SELECT id FROM message_queue WHERE qid = :qid)'
 _LOCK = (
     f'SELECT seq FROM message{index_hint("mysql", "PRIMARY")} '
-    'WHERE queue_id = (SELECT id FROM message_queue WHERE qid = :qid) '
-    'AND seq = :seq FOR UPDATE'
+    f'WHERE queue_id = {_QUEUE} AND seq = :seq FOR UPDATE'
+)
+_LOCK_CLAIM = (
+    f'SELECT id FROM claim WHERE queue_id = {_QUEUE} AND id = :claim_id '
+    'FOR UPDATE'
+)
+_DELETE_OTHER = (
+    f'{delete_from("mysql")} WHERE queue_id = {_QUEUE} AND seq = :other'
+)
+#: What a claim with the same id does that is made after the former has ended.
+_CLAIM_ANEW = (
+    f'UPDATE claim SET expires_at = :end WHERE queue_id = {_QUEUE} '
+    'AND id = :claim_id',
+    f'UPDATE message{index_hint("mysql", "PRIMARY")} '
+    'SET state = 1, claim_id = :claim_id, wake_at = :end '
+    f'WHERE queue_id = {_QUEUE} AND seq = :other',
 )
 _LOCK_OF_CLAIM = (
     f'SELECT seq FROM message{index_hint("mysql", "message_claim")} '
-    'WHERE queue_id = (SELECT id FROM message_queue WHERE qid = :qid) '
-    'AND claim_id = :claim_id FOR UPDATE SKIP LOCKED'
+    f'WHERE queue_id = {_QUEUE} AND claim_id = :claim_id '
+    'FOR UPDATE SKIP LOCKED'
 )
 #: Not of the transactions, which are listed as they were a moment ago.
 _WAITING = (
@@ -61,10 +76,7 @@ def test_deletions_from_one_claim_do_not_wait_for_each_other(
     queue.post('a', 'b')
     claim = queue.take(2)
     one, other = claim.messages
-    engine = sa.create_engine(
-        parse(uri), poolclass=sa.NullPool, isolation_level='READ COMMITTED'
-    )
-    with engine.connect() as rival:
+    with _rival(uri) as rival:
         values = {'qid': queue.qid, 'seq': int(other.id[:16], 16)}
         rival.execute(sa.text(_LOCK), values)
         with ends_within(SOON):
@@ -86,10 +98,7 @@ def test_what_is_settled_is_locked_before_its_entry_among_claims(
         'seq': int(message.id[:16], 16),
         'claim_id': claim.id,
     }
-    engine = sa.create_engine(
-        parse(uri), poolclass=sa.NullPool, isolation_level='READ COMMITTED'
-    )
-    with ThreadPoolExecutor(1) as other, engine.connect() as rival:
+    with ThreadPoolExecutor(1) as other, _rival(uri) as rival:
         rival.execute(sa.text(_LOCK), values)
         settled = other.submit(queue.settle, claim.id, released(message.id))
         assert until(lambda: bool(rival.execute(sa.text(_WAITING)).all()))
@@ -97,6 +106,55 @@ def test_what_is_settled_is_locked_before_its_entry_among_claims(
         rival.rollback()
         assert settled.result() == [True]
     assert len(entries) == 1
+
+
+def test_deletions_from_one_claim_at_the_same_time_end_it(
+    uri: str, queue: Probe
+) -> None:
+    """The second one waits for the claim, and sees what the first has."""
+    queue.post('a', 'b')
+    claim = queue.take(2)
+    one, other = claim.messages
+    values = {
+        'qid': queue.qid,
+        'claim_id': claim.id,
+        'other': int(other.id[:16], 16),
+    }
+    with _rival(uri) as rival, ThreadPoolExecutor(1) as thread:
+        rival.execute(sa.text(_LOCK_CLAIM), values)
+        settled = thread.submit(queue.settle, claim.id, deleted(one.id))
+        assert until(lambda: bool(rival.execute(sa.text(_WAITING)).all()))
+        rival.execute(sa.text(_DELETE_OTHER), values)
+        rival.commit()
+        assert settled.result() == [True]
+    assert queue.claimed(claim.id) is None
+
+
+def test_a_claim_that_is_made_anew_outlives_deletions_from_the_former(
+    uri: str, queue: Probe
+) -> None:
+    """It may hold what was not there when they began."""
+    _, free = queue.post('a', 'b')
+    claim = queue.take(1)
+    (message,) = claim.messages
+    values = {
+        'qid': queue.qid,
+        'seq': int(message.id[:16], 16),
+        'claim_id': claim.id,
+        'other': int(free[:16], 16),
+        'end': queue.hand.now + 1_000_000,
+    }
+    with _rival(uri) as rival, ThreadPoolExecutor(1) as thread:
+        rival.execute(sa.text(_LOCK), values)
+        settled = thread.submit(queue.settle, claim.id, deleted(message.id))
+        assert until(lambda: bool(rival.execute(sa.text(_WAITING)).all()))
+        for sql in _CLAIM_ANEW:
+            rival.execute(sa.text(sql), values)
+        rival.commit()
+        assert settled.result() == [True]
+    held = queue.claimed(claim.id)
+    assert held is not None
+    assert bodies(held.messages) == ['b']
 
 
 def test_messages_whose_delays_have_passed_are_found_by_an_index_alone(
@@ -117,3 +175,11 @@ def test_messages_whose_delays_have_passed_are_found_by_an_index_alone(
         steps = server.read(plan)
     (extra,) = (last for _, _, table, *_, last in steps if table == 'm')
     assert 'Using index' in extra.split('; ')
+
+
+def _rival(uri: str) -> sa.Connection:
+    """Connect as another process does."""
+    engine = sa.create_engine(
+        parse(uri), poolclass=sa.NullPool, isolation_level='READ COMMITTED'
+    )
+    return engine.connect()
