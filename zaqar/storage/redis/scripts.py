@@ -26,7 +26,7 @@ _COMMENT = re.compile('--.*')
 _WORD = re.compile(r'(?<!\w)(?<!\w\.)\w+\b(?! = )')
 
 #: A key in ``lua/queue.lua``: its name, and its number among all of a queue.
-_KEY = re.compile(r'(\w+) = KEYS\[at \+ (\d+)\],')
+_KEY = re.compile(r'\b(\w+) = KEYS\[at \+ (\d+)\],')
 
 
 class Status(enum.IntEnum):
