@@ -40,6 +40,10 @@ class Receipt(NamedTuple):
 
     @property
     def handle(self) -> str:
+        """Return the receipt handle, which has no hyphen.
+
+        amazon-sqs-extended-client sends what follows the last one.
+        """
         return f'{self.message_id}.{self.hand_outs}.{self.claim_id}'
 
     @property

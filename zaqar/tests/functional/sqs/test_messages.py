@@ -164,6 +164,27 @@ def test_an_old_receipt_of_a_repeated_attempt_changes_nothing(
     assert held() == '0'
 
 
+@pytest.mark.parametrize('attempt', ['', 'an-attempt'])
+@pytest.mark.parametrize('queue', ['jobs', 'jobs.fifo'])
+def test_receipt_handles_have_no_hyphens(
+    stored: Zaqar, project: str, queue: str, attempt: str
+) -> None:
+    client = sqs(stored.url, project)
+    is_fifo = queue.endswith('.fifo')
+    url = client.create_queue(
+        QueueName=queue,
+        Attributes={'FifoQueue': 'true'} if is_fifo else {},
+    )['QueueUrl']
+    fifo = {'MessageGroupId': 'a-group', 'MessageDeduplicationId': 'a-send'}
+    client.send_message(
+        QueueUrl=url, MessageBody='m', **(fifo if is_fifo else {})
+    )
+    options = {'ReceiveRequestAttemptId': attempt} if attempt else {}
+    (message,) = _receive(client, url, **options)
+    # amazon-sqs-extended-client sends what follows the last one.
+    assert '-' not in message['ReceiptHandle']
+
+
 def test_a_wait_ends_with_a_message(
     client: Any, url: str, zaqar: Zaqar, project: str
 ) -> None:
