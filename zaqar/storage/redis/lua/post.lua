@@ -3,8 +3,8 @@
 -- ARGV: now, limit, whether to store a notice (0: no, 1: yes, but none is
 -- passed, 2: yes, the next group, 3: another call does), version of the
 -- metadata or '', for which messages the notice is or '' for all, then a group
--- for the post; a group for the notice, whose queue has the KEYS behind those of
--- the post, without what a post takes of its own queue only.
+-- for the post; a group for the notice, whose queue has the KEYS behind those
+-- of the post, without what a post takes of its own queue only.
 -- Returns what the token leads to, the mark, for another call the numbers of
 -- messages that have no notice yet, and 1 if the token was known.
 --
