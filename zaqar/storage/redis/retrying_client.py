@@ -39,6 +39,9 @@ PAUSE = 0.1
 #: Seconds that one of several servers may take to answer what all could.
 PROBE_TIMEOUT = 0.8
 
+#: Milliseconds for which the mark of a change is kept: it is only sent on.
+MARK_MILLISECONDS = 1000
+
 #: Errors that pass. The command was not executed.
 _TRANSIENT = frozenset(
     (
@@ -86,10 +89,8 @@ class RedisClient:
         self.topology = server_topology.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
         self.waits_in_greenlets = node_connection_pool.is_shareable(settings)
-        self._wait: Sequence[Command] = ()
-        if settings.wait_replicas:
-            milliseconds = round(settings.wait_timeout * 1000)
-            self._wait = [('WAIT', settings.wait_replicas, milliseconds)]
+        milliseconds = round(settings.wait_timeout * 1000)
+        self._wait = 'WAIT', settings.wait_replicas, milliseconds
 
     def call(self, key: str, *command: Any) -> Any:
         """Run a command that changes nothing."""
@@ -117,18 +118,14 @@ class RedisClient:
             run before
         """
         call = ('EVALSHA', script.sha, len(names), *names, *arguments)
-        wait = self._wait if script.writes else ()
+        waits = script.writes and self.wait_replicas > 0
+        wait = (_mark(names[0]), self._wait) if waits else ()
         commands = again = [call, *wait]
         if pass_repeated:
             commands, again = [(*call, '0'), *wait], [(*call, '1'), *wait]
         answers = self._try(names[0], commands, again, script)
-        if wait and _checked(answers)[1] < self._settings.wait_replicas:
-            LOG.error(
-                'A change has reached %d replicas instead of %d',
-                answers[1],
-                self._settings.wait_replicas,
-            )
-            raise StoreUnavailable
+        if wait:
+            self._check_wait(*answers[1:])
         return answers[0]
 
     @property
@@ -151,6 +148,23 @@ class RedisClient:
 
     def close(self) -> None:
         self.topology.close()
+
+    def _check_wait(self, marked: Any, count: Any) -> None:
+        """Raise an error unless enough replicas have a change.
+
+        :param marked: the answer to :func:`_mark`
+        :param count: that to ``WAIT``
+        """
+        # Whoever moves a slot away refuses new keys in it.
+        is_moving = error_code(marked) in ('ASK', 'MOVED', 'TRYAGAIN')
+        _checked([count] if is_moving else [marked, count])
+        if count < self.wait_replicas:
+            LOG.error(
+                'A change has reached %d replicas instead of %d',
+                count,
+                self.wait_replicas,
+            )
+            raise StoreUnavailable
 
     def _call_any(self, *command: Any) -> Any:
         key = self._home
@@ -247,6 +261,16 @@ class RedisClient:
         _, _, *rest = commands[0]
         call = ('EVAL', script.text, *rest)
         return self.topology.exchange(key, [call, *commands[1:]], until)
+
+
+def _mark(key: str) -> Command:
+    """Return a change that is replicated whatever a script has changed.
+
+    ``WAIT`` waits for the last change that its own connection has made. A
+    script that is run again, or finds deleted what it is to delete, makes
+    none; the one that did so before may be at no replica yet.
+    """
+    return 'SET', f'{key}:mark', '', 'PX', MARK_MILLISECONDS
 
 
 def _checked(answers: list[Any]) -> list[Any]:

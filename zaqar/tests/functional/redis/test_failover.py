@@ -13,7 +13,13 @@ from zaqar.tests.contract.crowd import each, ends_within, timed
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.conftest import Open
 from zaqar.tests.functional.redis.load import BOUND, Load
-from zaqar.tests.servers.redis import Redis, Sentinel, Watched
+from zaqar.tests.servers.redis import (
+    Redis,
+    Sentinel,
+    Watched,
+    installed,
+    valkey,
+)
 
 
 @pytest.fixture
@@ -171,3 +177,36 @@ def test_a_change_waits_for_its_replica(
     assert watched.master.calls()['wait'] == before
     queue.pop()
     assert watched.master.calls()['wait'] > before
+
+
+@pytest.mark.parametrize('program', [installed, valkey])
+def test_a_repeated_change_waits_for_its_replica_too(
+    opened: Open, program: Callable[[], str]
+) -> None:
+    master = Redis(program=program())
+    source = {'replicaof': f'127.0.0.1 {master.port}'}
+    replica = Redis(source, program=program())
+    try:
+        replica.process.wait_until(lambda: is_connected(replica))
+        patient = opened(master.url, wait_replicas=1, wait_timeout=2.0)
+        queue = Probe(patient, Hand())
+        (message_id,) = queue.post('a')
+        replica.pause()
+        # The first one is made, but is nowhere else; the others find nothing.
+        for _ in range(3):
+            store = opened(master.url, wait_replicas=1, wait_timeout=0.2)
+            again = Probe(store, queue.hand, queue.qid)
+            with pytest.raises(StoreUnavailable):
+                again.delete(message_id)
+        assert queue.everything() == []
+        replica.resume()
+        queue.delete(message_id)
+    finally:
+        replica.stop()
+        master.stop()
+
+
+def is_connected(replica: Redis) -> bool:
+    """Tell whether a replica follows its master."""
+    with replica.client() as client:
+        return bool(client.info('replication')['master_link_status'] == 'up')
