@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -31,7 +31,7 @@ AGAIN = 5.0
 
 #: Seconds for which the limits of a project are not looked up, nor how old
 #: what is known of it is, as long as it has plenty of room: so many times what
-#: it takes.
+#: it takes meanwhile.
 UNCHECKED = 1.0
 PLENTY = 64
 
@@ -42,11 +42,13 @@ class Resource(msgspec.Struct, frozen=True):
     :ivar name: that of its quota
     :ivar read: takes a project and returns what it has, None if unknown
     :ivar fresh: seconds for which that is used
+    :ivar is_of_deliveries: whether only what is delivered takes it
     """
 
     name: str
     read: Callable[[str], int | None]
     fresh: float
+    is_of_deliveries: bool = False
 
 
 class _Count(msgspec.Struct, eq=False):
@@ -54,7 +56,8 @@ class _Count(msgspec.Struct, eq=False):
 
     :ivar name: that of the resource
     :ivar read: at the last look, in all processes
-    :ivar added: by this process since then
+    :ivar added: by this process since then, but for what its project has not
+        passed on yet
     """
 
     name: str
@@ -65,23 +68,49 @@ class _Count(msgspec.Struct, eq=False):
     added: int = 0
     read_at: float = -math.inf
 
+    @property
+    def room(self) -> int:
+        """What was left at the last look."""
+        return self.limit - self.read
+
+    def wanted(self, stored: int, delivered: int) -> int:
+        """Return what is taken of it."""
+        return delivered if self.resource.is_of_deliveries else stored
+
 
 class _Project(msgspec.Struct):
     """What is known of a project.
 
     :ivar counts: of what these limits limit
     :ivar check_at: when to look them up again
+    :ivar plenty: what it may take until then without a closer look
+    :ivar stored: what it took since the last one
+    :ivar delivered: of that, what is delivered as well
     """
 
     limits: Limits
-    counts: Sequence[_Count]
+    counts: Sequence[_Count] = ()
     check_at: float = -math.inf
+    plenty: float = 0
+    stored: int = 0
+    delivered: int = 0
+
+    def pass_on(self) -> None:
+        """Add what was taken to the counts."""
+        # At once: others take without a lock meanwhile.
+        stored, self.stored = self.stored, 0
+        delivered, self.delivered = self.delivered, 0
+        for count in self.counts:
+            added = count.added + count.wanted(stored, delivered)
+            # It may have been read before some of it was given back.
+            count.added = max(added, 0)
 
 
-#: Numbers by the names of resources.
-Sizes = Mapping[str, int]
+#: What a project takes: what is stored, what of that is counted once it is
+#: delivered as well, and what of that is counted already.
+Taken = tuple[int, int, int]
 
-NOTHING: Sizes = {}
+NOTHING: Taken = (0, 0, 0)
 
 
 class ApproximateUsage:
@@ -106,23 +135,21 @@ class ApproximateUsage:
     def take(
         self,
         project: str,
-        sizes: Sizes,
-        later: Sizes,
+        stored: int,
+        delivered: int,
         now: float,
-        is_used: Callable[[], bool] = lambda: True,
-    ) -> Sizes:
+        is_delivered: Callable[[], bool],
+    ) -> Taken:
         """Check that a project may have more, and count that.
 
-        Pass what is returned to :meth:`settle`, unless it is what the project
-        gets.
+        :meth:`settle` what it gets instead.
 
-        :param sizes: what it gets if nothing fails
-        :param later: what it may get as well; where it has plenty of room, it
-            is not counted yet
+        :param stored: what is stored if nothing fails
+        :param delivered: what may be delivered as well; where the project has
+            plenty of room, it is not counted yet
         :param now: the time, as by the timer
-        :param is_used: tells whether it gets that; called only if there is no
+        :param is_delivered: tells whether it is; called only if there is no
             room
-        :returns: what is counted now, ``sizes`` itself if that is all
         :raises QuotaExceeded: there is no room; then nothing is counted
         """
         # For every post: hence few calls, and no lock. Threads that meet here
@@ -130,78 +157,78 @@ class ApproximateUsage:
         try:
             known = self._known[project]
         except KeyError:
-            return self._take_exactly(project, sizes, later, now, is_used)
-        if now < known.check_at:
-            for count in known.counts:
-                name = count.name
-                size = sizes[name] if name in sizes else later[name]
-                if size * PLENTY > count.limit - count.read - count.added:
-                    break
-            else:
-                for count in known.counts:
-                    if count.name in sizes:
-                        count.added += sizes[count.name]
-                return sizes
-        return self._take_exactly(project, sizes, later, now, is_used)
+            pass
+        else:
+            size = stored if stored > delivered else delivered
+            plenty = known.plenty - size
+            if plenty >= 0 and now < known.check_at:
+                known.plenty = plenty
+                known.stored += stored
+                return stored, delivered, 0
+        return self._take_exactly(
+            project, stored, delivered, now, is_delivered
+        )
 
-    def settle(self, project: str, counted: Sizes, gets: Sizes) -> None:
-        """Count what a project gets instead of what was counted for it."""
+    def settle(self, project: str, stored: int, delivered: int) -> None:
+        """Count what a project gets besides what was counted for it.
+
+        :param stored: below zero for what it does not get
+        """
+        # For every post with subscribers, too.
         try:
             known = self._known[project]
         except KeyError:
             return
-        with self._lock:
-            for count in known.counts:
-                name, left = count.name, count.added
-                if name in gets:
-                    left += gets[name]
-                if name in counted:
-                    left -= counted[name]
-                # It may have been read meanwhile.
-                count.added = left if left > 0 else 0
+        known.stored += stored
+        known.delivered += delivered
 
     def _take_exactly(
         self,
         project: str,
-        sizes: Sizes,
-        later: Sizes,
+        stored: int,
+        delivered: int,
         now: float,
-        is_used: Callable[[], bool],
-    ) -> Sizes:
+        is_delivered: Callable[[], bool],
+    ) -> Taken:
         """Do so where there may be little room, or what is known is old."""
         limits = self._quotas.limits(project)
         known = self._known.get(project)
         if known is None or known.limits is not limits:
             known = self._resolve(project, limits)
-        wanted = {**sizes, **later}
         lacking: _Count | None = None
         stale: list[_Count] = []
+        plenty = math.inf
         with self._lock:
+            known.pass_on()
             for count in known.counts:
-                size, room = wanted[count.name], count.limit - count.read
-                count.added += size
-                if size and count.added > room:
+                size, room = count.wanted(stored, delivered), count.room
+                if size and count.added + size > room:
                     lacking = count
+                count.added += size
                 age = now - count.read_at
                 if age >= AGAIN and (
                     age >= count.resource.fresh or 2 * count.added > room
                 ):
                     stale.append(count)
+                plenty = min(plenty, (room - count.added) / PLENTY)
             if lacking is not None:
                 for count in known.counts:
-                    count.added -= wanted[count.name]
+                    count.added -= count.wanted(stored, delivered)
+                plenty = 0
+            known.plenty = plenty
             known.check_at = now + UNCHECKED
         for count in stale:
             self._reads.later(count)
         if lacking is None:
-            return wanted
-        name = lacking.name
-        if name in later and not offload(is_used):
-            unused = {**later, name: 0}
-            return self._take_exactly(project, sizes, unused, now, is_used)
-        used = lacking.read + lacking.added
+            return stored, delivered, delivered
+        if lacking.resource.is_of_deliveries and not offload(is_delivered):
+            return self._take_exactly(project, stored, 0, now, is_delivered)
         raise self._quotas.exceeded(
-            project, name, lacking.limit, used, wanted[name]
+            project,
+            lacking.name,
+            lacking.limit,
+            lacking.read + lacking.added,
+            lacking.wanted(stored, delivered),
         )
 
     def close(self) -> None:
@@ -222,19 +249,23 @@ class ApproximateUsage:
         with self._lock:
             # Others may have done so meanwhile.
             known = self._known.get(project)
-            counts = {one.name: one for one in new}
-            if known is not None:
-                counts |= {one.name: one for one in known.counts}
+            if known is None:
+                known = self._known[project] = _Project(limits)
+            known.pass_on()
+            counts = {one.name: one for one in (*new, *known.counts)}
             limited = [one for name, one in counts.items() if name in limits]
             for count in limited:
                 count.limit = limits[count.name]
-            known = self._known[project] = _Project(limits, limited)
+            known.limits, known.counts = limits, limited
             return known
 
     def _read(self, count: _Count) -> None:
         """Look at what a project has; use what is known if that fails."""
         name = count.name
+        known = self._known.get(count.project)
         with self._lock:
+            if known is not None:
+                known.pass_on()
             before = count.added
         read: int | None = None
         try:
@@ -246,6 +277,9 @@ class ApproximateUsage:
         with self._lock:
             is_first = count.read_at == -math.inf
             count.read_at = self._timer()
+            if known is not None:
+                # Of what others took, too.
+                known.plenty = 0
             if read is not None:
                 # What was added meanwhile may count twice until the next look.
                 count.read = read

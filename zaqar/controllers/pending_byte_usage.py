@@ -29,7 +29,8 @@ FRESH = 30.0
 
 def resource(catalogue: Catalogue) -> Resource:
     """Return how a process knows what projects have pending."""
-    return Resource(RESOURCE, functools.partial(pending, catalogue), FRESH)
+    read = functools.partial(pending, catalogue)
+    return Resource(RESOURCE, read, FRESH, is_of_deliveries=True)
 
 
 def pending(catalogue: Catalogue, project: str) -> int:

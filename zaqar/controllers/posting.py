@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Post messages to queues and topics."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,14 +15,12 @@ from zaqar.controllers import (
     message_extras_codec,
     message_group_and_attribute_checks,
     notices_of_posts,
-    pending_byte_usage,
     queue_existence_check,
     rate_limits,
     sqs_fifo_metadata,
-    stored_byte_usage,
 )
 from zaqar.controllers.api_limits_and_defaults import MIN_TTL, Limits
-from zaqar.controllers.approximate_quota_checks import NOTHING, Sizes
+from zaqar.controllers.approximate_quota_checks import NOTHING, Taken
 from zaqar.controllers.caller_and_services import Context
 from zaqar.controllers.message_extras_codec import Extras
 from zaqar.controllers.reserved_metadata import dedup_window, default_delay
@@ -100,11 +99,9 @@ def post(
 
     # Before the queue is created: an invalid post changes nothing.
     first = _first_draft(ctx, scope, make_draft)
-    counted = stored = pending = NOTHING
+    taken = NOTHING
     if is_bounded and (ctx.throttle is not None or ctx.usage is not None):
-        counted, stored, pending = _count(ctx, scope, first)
-    # What the project gets of that.
-    gets = NOTHING
+        taken = _count(ctx, scope, first)
     # Posts of one moment touch the same pages of an index.
     token = f'{time.time_ns():016x}{first.stored[0].rnd}'
     call: dict[str, Any] = {'token': token}
@@ -117,6 +114,7 @@ def post(
         }
 
     notices: list[NewMessage] = []
+    made = notices if taken is not NOTHING else None
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
         draft = first
@@ -134,13 +132,12 @@ def post(
             draft.stored,
             now=store.clock.now(),
             limit=most,
-            notice=notices_of_posts.of_post(
-                ctx, queue, draft.clear, notices if counted else None
-            ),
+            notice=notices_of_posts.of_post(ctx, queue, draft.clear, made),
             version=queue.version,
             **call,
         )
 
+    is_stored = False
     try:
         if existing:
             ids = queue_existence_check.run(ctx, scope, append)
@@ -152,23 +149,26 @@ def post(
                 needs_room=is_bounded,
             )
         is_replayed = key is not None and isinstance(ids, RepeatedIds)
-        if not is_replayed:
-            gets = {**stored, **pending} if notices else stored
+        is_stored = not is_replayed
     except TokenReused:
         raise KeyReused from None
     finally:
-        if counted is not gets and ctx.usage is not None:
-            ctx.usage.settle(scope.project, counted, gets)
+        if ctx.usage is not None:
+            stored, delivered, counted = taken
+            if not is_stored:
+                ctx.usage.settle(scope.project, -stored, -counted)
+            elif notices:
+                if delivered != counted:
+                    ctx.usage.settle(scope.project, 0, delivered - counted)
+            elif counted:
+                ctx.usage.settle(scope.project, 0, -counted)
     return Posted(ids, is_replayed)
 
 
-def _count(
-    ctx: Context, scope: Scope, draft: _Draft
-) -> tuple[Sizes, Sizes, Sizes]:
+def _count(ctx: Context, scope: Scope, draft: _Draft) -> Taken:
     """Count a post for the rates and quotas of its project.
 
-    :returns: what is counted of quotas now, what it needs if it is stored, and
-        what if it is delivered as well
+    :returns: what it takes of quotas
     :raises RateExceeded: the project posts too much
     :raises QuotaExceeded: it has too much
     """
@@ -187,23 +187,14 @@ def _count(
         if lack is not None:
             raise ctx.throttle.exceeded(project, lack)
     if ctx.usage is None:
-        return NOTHING, NOTHING, NOTHING
-    stored = {stored_byte_usage.RESOURCE: size}
+        return NOTHING
+    clear = size
     if draft.clear is not draft.stored:
-        size = sum(len(item.body) for item in draft.clear)
-    pending = {pending_byte_usage.RESOURCE: size}
-    counted = ctx.usage.take(
-        project,
-        stored,
-        pending,
-        now,
-        lambda: notices_of_posts.are_sent(ctx, scope),
-    )
-    if counted is not stored:
-        # Nothing where there turned out to be no subscribers, though the store
-        # may not know that and have a notice made.
-        pending = {name: counted[name] for name in pending}
-    return counted, stored, pending
+        clear = sum(len(item.body) for item in draft.clear)
+    # Nothing is delivered where there turn out to be no subscribers, though
+    # the store may not know that and have a notice made.
+    is_delivered = functools.partial(notices_of_posts.are_sent, ctx, scope)
+    return ctx.usage.take(project, size, clear, now, is_delivered)
 
 
 def _check_groups(store: MessageStore, messages: Sequence[NewMessage]) -> None:

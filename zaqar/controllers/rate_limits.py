@@ -131,7 +131,8 @@ class OwnBuckets:
     """
 
     def __init__(self, settings: RateSettings) -> None:
-        self._rates = settings.limits
+        #: So that all of them are taken alike.
+        self._rates = {**dict.fromkeys(NAMES, math.inf), **settings.limits}
         self._burst = settings.burst
         #: When each bucket of a project will be full, or was.
         self._full_at: BoundedCache[str, dict[str, float]] = BoundedCache(
@@ -146,20 +147,19 @@ class OwnBuckets:
         except KeyError:
             full_at = dict.fromkeys(rates, -math.inf)
             self._full_at[project] = full_at
+        # Sums of fractions are not exact.
+        latest = now + burst + 1e-6
         for name, amount in amounts:
-            if name not in full_at or not amount:
-                continue
             cost = amount / rates[name]
-            ahead = full_at[name] - now
-            if ahead < 0.0:
-                ahead = 0.0
+            full = full_at[name]
+            if full < now:
+                full = now
             # All that is wanted, or as much as a full bucket has.
-            wait = ahead + (cost if cost < burst else burst) - burst
-            # Sums of fractions are not exact.
-            if wait > 1e-6:
+            least = full + (cost if cost < burst else burst)
+            if least > latest and amount:
                 self._put_back(full_at, amounts, name)
-                return name, wait
-            full_at[name] = now + ahead + cost
+                return name, least - now - burst
+            full_at[name] = full + cost
         return None
 
     def _put_back(
@@ -169,8 +169,7 @@ class OwnBuckets:
         for name, amount in amounts:
             if name == lacking:
                 return
-            if name in full_at:
-                full_at[name] -= amount / self._rates[name]
+            full_at[name] -= amount / self._rates[name]
 
 
 class Throttle:

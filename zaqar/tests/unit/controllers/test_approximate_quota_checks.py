@@ -9,12 +9,11 @@ import pytest
 
 from zaqar.controllers.approximate_quota_checks import (
     AGAIN,
-    NOTHING,
     PLENTY,
     UNCHECKED,
     ApproximateUsage,
     Resource,
-    Sizes,
+    Taken,
 )
 from zaqar.controllers.configured_quotas import QuotaSettings
 from zaqar.controllers.quota_checks_by_counting import Quotas
@@ -26,14 +25,15 @@ from zaqar.tests.servers.greenlets import greenlets as greenlets
 FRESH = 60.0
 
 
-def _sizes(size: int) -> Sizes:
-    return {'message_bytes': size}
-
-
 class Rig:
-    """A usage with a limit of which reads and the time are ours."""
+    """A usage with a limit of which reads and the time are ours.
 
-    def __init__(self, limit: int = 100) -> None:
+    :param is_of_deliveries: whether only what is delivered takes it
+    """
+
+    def __init__(
+        self, limit: int = 100, is_of_deliveries: bool = False
+    ) -> None:
         self.now = 0.0
         self.stored: int | None = 90
         self.was_read = threading.Semaphore(0)
@@ -41,7 +41,7 @@ class Rig:
         self.usage = ApproximateUsage(
             Quotas(QuotaSettings(message_bytes=limit)),
             [
-                Resource('message_bytes', self._read, FRESH),
+                Resource('message_bytes', self._read, FRESH, is_of_deliveries),
                 # Not limited, hence never read.
                 Resource('delivery_bytes', lambda _: 1 // 0, FRESH),
             ],
@@ -55,12 +55,12 @@ class Rig:
             raise StoreUnavailable
         return self.stored
 
-    def take(self, now: Sizes, later: Sizes = NOTHING) -> Sizes:
-        return self.usage.take('p', now, later, self.now, lambda: False)
+    def take(self, size: int) -> Taken:
+        return self.usage.take('p', size, size, self.now, lambda: False)
 
     def is_refused(self, size: int = 10) -> bool:
         try:
-            self.take(_sizes(size))
+            self.take(size)
         except QuotaExceeded:
             return True
         return False
@@ -96,27 +96,47 @@ def test_what_is_added_counts_until_the_next_look() -> None:
 def test_what_is_given_back_does_not_count() -> None:
     rig = Rig()
     for _ in range(2):
-        taken = rig.take(_sizes(10))
-        assert taken == _sizes(10)
-        rig.usage.settle('p', taken, NOTHING)
+        assert rig.take(10) == (10, 10, 10)
+        rig.usage.settle('p', -10, -10)
     assert not rig.is_refused()
-    # It would get nothing of it anyway.
-    assert rig.take(NOTHING, _sizes(10)) == _sizes(0)
-    assert rig.is_refused()
+    assert rig.is_refused(1)
 
 
-def test_what_may_not_be_used_counts_later_where_there_is_plenty() -> None:
-    rig = Rig(limit=90 + 2 * PLENTY)
+def test_what_is_not_delivered_does_not_count() -> None:
+    rig = Rig(is_of_deliveries=True)
+    assert rig.take(10) == (10, 10, 10)
+    assert rig.take(10) == (10, 0, 0)
+    rig.usage.settle('p', 0, -10)
+    assert rig.take(10) == (10, 10, 10)
+
+
+def test_what_is_delivered_counts_later_where_there_is_plenty() -> None:
+    rig = Rig(limit=90 + 10 * PLENTY, is_of_deliveries=True)
     for _ in range(2):
         # Looked at closely from time to time.
-        assert rig.take(NOTHING, _sizes(1)) == _sizes(1)
-        rig.usage.settle('p', _sizes(1), NOTHING)
-        assert rig.take(NOTHING, _sizes(2)) is NOTHING
+        assert rig.take(1) == (1, 1, 1)
+        rig.usage.settle('p', 0, -1)
+        assert rig.take(9) == (9, 9, 0)
         rig.now += UNCHECKED
-    rig.take(NOTHING, _sizes(1))
-    rig.usage.settle('p', NOTHING, _sizes(1))
-    # Now there is little room.
-    assert rig.take(NOTHING, _sizes(2)) == _sizes(2)
+    rig.take(1)
+    assert rig.take(8) == (8, 8, 0)
+    rig.usage.settle('p', 0, 8)
+    # Together it would no longer be plenty.
+    assert rig.take(8) == (8, 8, 8)
+    # What is left once all of that has been counted, and no more.
+    assert rig.take(10 * PLENTY - 17) == (10 * PLENTY - 17,) * 3
+    assert rig.take(1) == (1, 0, 0)
+
+
+def test_what_is_taken_of_plenty_counts() -> None:
+    rig = Rig(limit=90 + 10 * PLENTY)
+    rig.take(1)
+    assert rig.take(9) == (9, 9, 0)
+    rig.usage.settle('p', -2, 0)
+    left = 10 * PLENTY - 8
+    assert rig.is_refused(left + 1)
+    assert not rig.is_refused(left)
+    assert rig.is_refused(1)
 
 
 def test_half_of_the_room_is_used_before_the_next_look() -> None:
@@ -156,13 +176,11 @@ def test_no_event_loop_looks(greenlets: Greenlets) -> None:
 
     usage = ApproximateUsage(
         Quotas(QuotaSettings(message_bytes=1)),
-        [Resource('message_bytes', lambda _: int(look()), FRESH)],
+        [Resource('message_bytes', lambda _: int(look()), FRESH, True)],
         timer=lambda: 0.0,
     )
-    (result,) = greenlets.run(
-        lambda: usage.take('p', NOTHING, _sizes(2), 0.0, look)
-    )
+    (result,) = greenlets.run(lambda: usage.take('p', 2, 2, 0.0, look))
     usage.close()
-    assert result == _sizes(0)
+    assert result == (2, 0, 0)
     assert lookers
     assert threading.get_ident() not in lookers
