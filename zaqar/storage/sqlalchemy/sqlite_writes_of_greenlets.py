@@ -237,7 +237,8 @@ class WritesOfGreenlets:
             return
         self._is_busy = bool(self._waiting)
         if self._is_busy:
-            self._begin()
+            # Not at once: what changes nothing ends here, one after the other.
+            self._hub.loop.call_soon(self._begin)
 
     def _check(self) -> None:
         """Let those go on whose time is over; notice a long silence.

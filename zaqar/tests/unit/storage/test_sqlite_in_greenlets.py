@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import pathlib
 import sqlite3
 import threading
@@ -228,6 +229,24 @@ def test_what_is_being_committed_is_waited_for_and_others_end_in_time(
     assert results[0] == 1
     assert isinstance(results[1], StoreUnavailable)
     assert file.names == ['a']
+
+
+def test_batches_that_change_nothing_hold_up_no_others(
+    file: File, greenlets: Greenlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread commits them: the loop is free only between them."""
+    # One write each.
+    monkeypatch.setattr(sqlite_writes_of_greenlets, 'LONGEST_BATCH', 1e-9)
+    rounds: list[int] = [0]
+
+    def count() -> None:
+        rounds[0] += 1
+        greenlets.loop.call_soon(count)
+
+    greenlets.loop.call_soon(count)
+    work = functools.partial(file.write, lambda _: rounds[0])
+    seen = greenlets.run(*[work] * 8)
+    assert len(set(seen)) == 8
 
 
 def test_threads_and_greenlets_take_turns(
