@@ -40,7 +40,7 @@ class SlowCallPause:
     ):
         self._monotonic = monotonic
         self._blocks_read = blocks_read
-        self._blocks = 0
+        self._blocks: int | None = None
         self._lost = 0.0
         self._begin = self._end = 0.0
 
@@ -51,7 +51,13 @@ class SlowCallPause:
 
     @property
     def has_read_disk(self) -> bool:
-        """Whether the loop has read from a disk since the last slow call."""
+        """Whether the loop has read from a disk since the last slow call.
+
+        What its thread has read until the first one was for the start of the
+        process.
+        """
+        if self._blocks is None:
+            self._blocks = self._blocks_read()
         return self._blocks_read() != self._blocks
 
     def note(self, seconds: float) -> None:

@@ -288,6 +288,17 @@ def test_a_read_that_takes_long_is_left_to_a_thread(
     readers.close()
 
 
+def test_what_a_process_has_read_at_its_start_slows_no_call() -> None:
+    blocks = 7000
+    pause = SlowCallPause(lambda: 100.0, lambda: blocks)
+    pause.note(sqlite_calls_in_threads_on_slow_disk.MOST * 2)
+    assert not pause.has_read_disk
+    assert not pause.is_on
+    blocks += 1
+    pause.note(sqlite_calls_in_threads_on_slow_disk.MOST * 2)
+    assert pause.is_on
+
+
 def test_threads_have_the_calls_for_a_while_if_a_disk_is_slow() -> None:
     now, blocks = 100.0, 0
     pause = SlowCallPause(lambda: now, lambda: blocks)
