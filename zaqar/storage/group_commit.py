@@ -195,10 +195,10 @@ class Batcher(Generic[Item, Result]):
                 if waiter in waiting:
                     waiting.remove(waiter)
                     return False
-            # Another thread works for us, within its own deadline.
-            left = request_deadline.left(threading.TIMEOUT_MAX)
-            if not waiter.leads and not waiter.wait(left):
-                raise StoreUnavailable
+            # Another thread works for us, within its own deadline. However
+            # late: what it deletes for a pop is lost if we fail meanwhile.
+            if not waiter.leads:
+                waiter.wait()
         return False
 
     def _gather(self, key: Hashable) -> None:

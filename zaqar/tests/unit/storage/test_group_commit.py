@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from zaqar.storage.group_commit import (
 
 #: Seconds that no test should have to wait.
 LONG = 60.0
+
+#: Seconds after which a call is late.
+SHORT = 0.05
 
 
 class Ledger:
@@ -94,9 +98,17 @@ def crowd(
         if place == 0:
             assert ledger.begun.acquire(timeout=LONG)
         else:
-            while ledger.batcher.pending <= place:
-                threading.Event().wait(0.001)
+            wait_for(ledger.batcher, place + 1)
     return callers
+
+
+def wait_until(is_reached: Callable[[], bool]) -> None:
+    while not is_reached():
+        threading.Event().wait(0.001)
+
+
+def wait_for(batcher: Batcher[int, int], pending: int) -> None:
+    wait_until(lambda: batcher.pending >= pending)
 
 
 def outcomes(callers: Sequence[Caller]) -> list[int | Exception | None]:
@@ -245,8 +257,7 @@ def test_a_late_call_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     callers = [Caller(late)]
     for place in (2, 3):
-        while ledger.batcher.pending < place:
-            threading.Event().wait(0.001)
+        wait_for(ledger.batcher, place)
         if place == 2:
             callers.append(Caller(lambda: ledger.batcher.run(3)))
     ledger.permits.release()
@@ -257,6 +268,31 @@ def test_a_late_call_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     lost, alone = outcomes(callers)
     assert isinstance(lost, StoreUnavailable)
     assert alone == 9
+
+
+def test_a_late_call_has_the_result_of_its_batch() -> None:
+    late_at: list[float] = []
+    begun = threading.Semaphore(0)
+
+    def in_turn(first: int, board: Board[int]) -> list[int | Sharing]:
+        begun.release()
+        wait_for(batcher, 2)
+        items = board(lambda _: True)
+        wait_until(lambda: time.monotonic() > late_at[0] + SHORT)
+        return [item * 2 for item in items]
+
+    batcher = Batcher[int, int](
+        lambda items: [-1 for _ in items], abs, LONG, in_turn=in_turn
+    )
+
+    def late() -> int:
+        with request_deadline.within(SHORT):
+            late_at.append(request_deadline.cap(math.inf))
+            return batcher.run(2)
+
+    first = Caller(lambda: batcher.run(1))
+    assert begun.acquire(timeout=LONG)
+    assert outcomes([first, Caller(late)]) == [2, 4]
 
 
 class Ferry(Ledger):
