@@ -88,8 +88,10 @@ class DeliveryLoop:
         """Schedule jobs; called by other threads."""
         self._loop.call_soon_threadsafe(self._offer, jobs)
 
-    def stop(self, patience: float) -> None:
-        """Leave what is queued to others; end with the attempts in progress.
+    def finish(self, patience: float) -> None:
+        """Leave what is queued to others, and what is offered from now on.
+
+        Returns when the attempts in progress have ended.
 
         :param patience: seconds for these
         """
@@ -98,6 +100,10 @@ class DeliveryLoop:
                 self._stop(patience), self._loop
             )
             stopping.result()
+
+    def stop(self) -> None:
+        """End, once nothing is offered any more."""
+        if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 

@@ -137,10 +137,14 @@ class Notifier:
         readers = list(self._readers.values())
         for reader in readers:
             reader.hold()
-        self._deliveries.stop(self._settings.request_timeout + 1)
+        self._deliveries.finish(self._settings.request_timeout + 1)
         self._stopped.set()
         if self._maintainer.is_alive():
             self._maintainer.join()
+        for reader in readers:
+            # Until then it may offer what it was about to claim or to make.
+            reader.end()
+        self._deliveries.stop()
         for reader in readers:
             reader.stop()
         self._statistics.flush()

@@ -159,13 +159,17 @@ class OutboxWorker:
         """Claim no more; continue writing what is decided."""
         self._stopping = True
 
-    def stop(self) -> None:
-        """Write what is decided, release the rest, and end the thread."""
+    def end(self) -> None:
+        """End the thread."""
         self.hold()
         self._ended.set()
         self._writer.changed.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def stop(self) -> None:
+        """End the thread, write what is decided, and release the rest."""
+        self.end()
         if self._watch is not None:
             self._watch.close()
         try:

@@ -24,6 +24,7 @@ from zaqar.notification import (
 )
 from zaqar.notification.claimed_delivery_and_lease import LEASE
 from zaqar.notification.delivery_event_loop import DeliveryLoop
+from zaqar.notification.outbox_worker import OutboxWorker
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.objects import NewMessage, Scope
@@ -484,6 +485,41 @@ def test_what_a_notifier_holds_is_given_back_at_its_end(
     rig.rests()
     # What was under way was finished, so nothing comes twice.
     assert len(receiver.got) == 10
+
+
+def test_what_is_offered_while_a_notifier_ends_is_given_back(
+    make_rig: MakeRig,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    offer, end = DeliveryLoop.offer, OutboxWorker.end
+    is_offering, is_ending = threading.Event(), threading.Event()
+
+    def late(loop: DeliveryLoop, jobs: Any) -> None:
+        is_offering.set()
+        assert is_ending.wait(60)
+        offer(loop, jobs)
+
+    def noted(worker: OutboxWorker) -> None:
+        # The attempts have been finished.
+        is_ending.set()
+        end(worker)
+
+    monkeypatch.setattr(DeliveryLoop, 'offer', late)
+    monkeypatch.setattr(OutboxWorker, 'end', noted)
+    rig = make_rig()
+    rig.subscribe(receiver.url)
+    rig.post(1)
+    assert is_offering.wait(60)
+    rig.stop()
+    assert 'retrying' not in caplog.text
+    (left,) = rig.waiting()
+    assert not left.claim_ends_at
+    monkeypatch.undo()
+    rig.start()
+    rig.rests()
+    assert len(receiver.got) == 1
 
 
 class Holding:
