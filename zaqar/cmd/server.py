@@ -226,8 +226,9 @@ def _running(
         LOG.error('%s', error)
         raise SystemExit(1) from None
     yield parts
-    # Another process serves by now, and needs the processor.
-    cpu_priority.give_way()
+    # Another process serves by now, and needs the processor. Not for good: it
+    # would wait for what this one has locked in a store.
+    cpu_priority.lower()
     service.close()
 
 

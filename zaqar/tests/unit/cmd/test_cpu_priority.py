@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import pathlib
 import subprocess
 import sys
+
+from benchmarks import target
 
 #: In a process of its own, since not everybody may raise the priority again.
 _PROGRAM = """
@@ -61,6 +64,30 @@ while os.sched_getscheduler(0) != usual:
     time.sleep(0.01)
 """
 
+#: While it closes its stores.
+_CLOSING = """
+import os
+import sys
+import time
+from zaqar.cmd import cpu_priority, server
+
+cpu_priority.PATIENCE = 0.01
+usual = os.sched_getscheduler(0)
+words = ['--config-file', sys.argv[1]]
+with server._running(words, lambda service: None) as (service, _):
+    close = service.close
+
+    def slow():
+        end = time.monotonic() + 60
+        while os.sched_getscheduler(0) != usual:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        close()
+        print('closed', flush=True)
+
+    service.close = slow
+"""
+
 #: In a child of the supervisor; the parent writes a line.
 _CHILD = """
 import os
@@ -80,9 +107,9 @@ finally:
 """
 
 
-def _run(program: str) -> str:
+def _run(program: str, *words: str) -> str:
     return subprocess.run(
-        [sys.executable, '-c', program],
+        [sys.executable, '-c', program, *words],
         capture_output=True,
         text=True,
         check=True,
@@ -95,6 +122,15 @@ def test_a_priority_that_could_not_be_restored_stays() -> None:
 
 def test_a_priority_is_restored_in_time_even_while_loading() -> None:
     _run(_SLOW)
+
+
+def test_a_priority_is_restored_in_time_even_while_stores_are_closed(
+    tmp_path: pathlib.Path,
+) -> None:
+    conf = tmp_path / 'zaqar.conf'
+    uri = f'sqlite:///{tmp_path}/zaqar.sqlite'
+    conf.write_text(target.settings(uri))
+    assert _run(_CLOSING, str(conf)).endswith('closed\n')
 
 
 def test_a_child_that_fails_at_its_start_does_not_go_on_as_the_parent() -> (
