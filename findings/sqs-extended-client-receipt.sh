@@ -14,14 +14,14 @@
 # Output:
 #
 #     in the queue:
-#       received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
-#       deleted: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
+#         received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
+#         deleted: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
 #     in S3:
-#       received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
-#       deleted: 2f6f3f0c7a11
+#         received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
+#         deleted: 2f6f3f0c7a11
 #     in S3:
-#       received: 6f1c1f0e.1.2f6f3f0c7a11
-#       deleted: 6f1c1f0e.1.2f6f3f0c7a11
+#         received: 6f1c1f0e.1.2f6f3f0c7a11
+#         deleted: 6f1c1f0e.1.2f6f3f0c7a11
 
 set -euo pipefail
 
@@ -33,14 +33,14 @@ python3 -m venv "$folder/venv"
     amazon-sqs-extended-client==1.0.1 boto3==1.44.8
 
 expected='in the queue:
-  received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
-  deleted: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
+    received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
+    deleted: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
 in S3:
-  received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
-  deleted: 2f6f3f0c7a11
+    received: 6f1c1f0e-0d5b-4c65-9a1e-2f6f3f0c7a11
+    deleted: 2f6f3f0c7a11
 in S3:
-  received: 6f1c1f0e.1.2f6f3f0c7a11
-  deleted: 6f1c1f0e.1.2f6f3f0c7a11'
+    received: 6f1c1f0e.1.2f6f3f0c7a11
+    deleted: 6f1c1f0e.1.2f6f3f0c7a11'
 
 seen=$("$folder/venv/bin/python" - <<'END'
 import hashlib
@@ -139,8 +139,8 @@ for where, size, handle in (
         QueueUrl=queue, ReceiptHandle=message['ReceiptHandle']
     )
     print(f'{where}:')
-    print('  received:', handle)
-    print('  deleted:', DELETED[-1])
+    print('    received:', handle)
+    print('    deleted:', DELETED[-1])
 END
 )
 
