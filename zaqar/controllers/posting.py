@@ -155,13 +155,13 @@ def post(
     finally:
         if ctx.usage is not None:
             stored, delivered, counted = taken
-            if not is_stored:
-                ctx.usage.settle(scope.project, -stored, -counted)
-            elif notices:
-                if delivered != counted:
-                    ctx.usage.settle(scope.project, 0, delivered - counted)
-            elif counted:
-                ctx.usage.settle(scope.project, 0, -counted)
+            gets = delivered if is_stored and notices else 0
+            if gets != counted or not is_stored:
+                ctx.usage.settle(
+                    scope.project,
+                    0 if is_stored else -stored,
+                    gets - counted,
+                )
     return Posted(ids, is_replayed)
 
 
