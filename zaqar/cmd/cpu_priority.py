@@ -30,7 +30,7 @@ _THREADS = '/proc/self/task'
 def lower() -> bool:
     """Give way to other processes until :func:`restore` or a time limit.
 
-    Called before the process starts threads.
+    It holds for the thread that calls this, and for those that it starts.
 
     :returns: False if nothing was changed, since it could not be undone
     """
